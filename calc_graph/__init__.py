@@ -1,0 +1,1 @@
+"""The pure calculation graph: datastore values in, minimal updates out."""

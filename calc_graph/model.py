@@ -1,0 +1,286 @@
+"""The graph's input vocabulary: what the datastore says, as plain immutable values.
+
+A datastore sends pairs of a key and a value, or a key and None: gone, or never valid.  Every key is a class of its own, so
+that a node of the graph can be handed just the kinds it asks for.
+
+Text forms used throughout, so that equal things are equal strings:
+  net       canonical CIDR, host bits zero, always with a length: "10.65.0.2/32", "fd65::/64"
+  address   canonical address without a length: "10.65.0.2"
+  protocol  lower-case name ("tcp", "udp", "icmp", "icmpv6", "sctp", "udplite") or number 1 to 255
+  selector  text in the grammar of `calc_graph.selector`; "" where a rule has none
+The values of section 1.4 of Calico's conversion from v3 resources are already applied (namespaces folded into selectors,
+actions lower-cased, defaults filled in): see `felixpy.datastore.decode`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+Protocol: TypeAlias = int | str
+Action: TypeAlias = Literal["allow", "deny", "pass", "log"]
+TierAction: TypeAlias = Literal["Deny", "Pass"]
+Labels: TypeAlias = dict[str, str]
+EncapMode: TypeAlias = Literal["never", "always", "cross-subnet"]
+
+# ---------------------------------------------------------------- keys
+
+
+class WorkloadEndpointKey(Struct, frozen=True, order=True):
+    """`workload` is "namespace/workload", as Calico's internal model has it."""
+
+    host: str
+    orchestrator: str
+    workload: str
+    endpoint: str
+
+
+class HostEndpointKey(Struct, frozen=True, order=True):
+    host: str
+    name: str
+
+
+class PolicyKey(Struct, frozen=True, order=True):
+    """`kind` is the full v3 kind, such as "GlobalNetworkPolicy"; `namespace` is "" for global kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    @property
+    def staged(self) -> bool:
+        """A staged policy is computed and reported, never enforced."""
+        return self.kind.startswith("Staged")
+
+
+class ProfileKey(Struct, frozen=True, order=True):
+    name: str
+
+
+class TierKey(Struct, frozen=True, order=True):
+    name: str
+
+
+class NetworkSetKey(Struct, frozen=True, order=True):
+    """`name` is "name" for a global set, "namespace/name" for one in a namespace."""
+
+    name: str
+
+
+class IpPoolKey(Struct, frozen=True, order=True):
+    name: str
+
+
+class NodeKey(Struct, frozen=True, order=True):
+    name: str
+
+
+class BgpConfigurationKey(Struct, frozen=True, order=True):
+    name: str
+
+
+class FelixConfigurationKey(Struct, frozen=True, order=True):
+    """Read by the shell's configuration, not by the graph."""
+
+    name: str
+
+
+class ClusterInformationKey(Struct, frozen=True, order=True):
+    """Read by the shell's configuration and its ready gate, not by the graph."""
+
+    name: str
+
+
+# ---------------------------------------------------------------- rules
+
+
+class PortRange(Struct, frozen=True, order=True):
+    """Inclusive; a single port has `first == last`."""
+
+    first: int
+    last: int
+
+
+class Icmp(Struct, frozen=True):
+    """`code` without `type` does not exist."""
+
+    type: int
+    code: int | None = None
+
+
+class Peer(Struct, frozen=True):
+    """What a rule asks of one side of a packet; everything present must hold.
+
+    `named_ports` and `ports` are alternatives to each other, and so are the entries of each list.
+    `service` is "namespace/name", or "".
+    """
+
+    nets: tuple[str, ...] = ()
+    not_nets: tuple[str, ...] = ()
+    selector: str = ""
+    not_selector: str = ""
+    ports: tuple[PortRange, ...] = ()
+    not_ports: tuple[PortRange, ...] = ()
+    named_ports: tuple[str, ...] = ()
+    not_named_ports: tuple[str, ...] = ()
+    service: str = ""
+
+
+ANY_PEER = Peer()
+
+
+class Rule(Struct, frozen=True):
+    action: Action
+    ip_version: Literal[4, 6] | None = None
+    protocol: Protocol | None = None
+    not_protocol: Protocol | None = None
+    icmp: Icmp | None = None
+    not_icmp: Icmp | None = None
+    source: Peer = ANY_PEER
+    destination: Peer = ANY_PEER
+    annotations: tuple[tuple[str, str], ...] = ()  # sorted by key
+
+
+# ---------------------------------------------------------------- values
+
+
+class EndpointPort(Struct, frozen=True):
+    name: str
+    protocol: Protocol
+    port: int
+
+
+class NatMapping(Struct, frozen=True):
+    """A floating IP: both addresses of one family."""
+
+    external: str
+    internal: str
+
+
+class QosControls(Struct, frozen=True):
+    """Limits of one workload; 0 means unlimited.  Rates are packets a second, bursts packets, connections a count."""
+
+    ingress_packet_rate: int = 0
+    egress_packet_rate: int = 0
+    ingress_packet_burst: int = 0
+    egress_packet_burst: int = 0
+    ingress_max_connections: int = 0
+    egress_max_connections: int = 0
+
+
+class WorkloadEndpoint(Struct, frozen=True):
+    interface: str
+    nets: tuple[str, ...]  # each a /32 or /128 as far as policy is concerned
+    labels: Labels = {}
+    profiles: tuple[str, ...] = ()
+    mac: str = ""
+    ports: tuple[EndpointPort, ...] = ()
+    nats: tuple[NatMapping, ...] = ()
+    spoofable_sources: tuple[str, ...] = ()  # nets of allowSpoofedSourcePrefixes
+    qos: QosControls | None = None
+    admin_up: bool = True
+
+
+class HostEndpoint(Struct, frozen=True):
+    """`interface` is a name, "*" for every host interface, or "" to go by `expected_ips` alone."""
+
+    interface: str
+    expected_ips: tuple[str, ...] = ()
+    labels: Labels = {}
+    profiles: tuple[str, ...] = ()
+    ports: tuple[EndpointPort, ...] = ()
+
+
+class Policy(Struct, frozen=True):
+    tier: str
+    selector: str
+    order: float | None = None  # None sorts after every number
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+    applies_ingress: bool = True
+    applies_egress: bool = True
+    do_not_track: bool = False
+    pre_dnat: bool = False
+    apply_on_forward: bool = False
+    needed_everywhere: bool = False  # performanceHints: AssumeNeededOnEveryNode
+
+
+class Profile(Struct, frozen=True):
+    ingress: tuple[Rule, ...] = ()
+    egress: tuple[Rule, ...] = ()
+    labels: Labels = {}
+
+
+class Tier(Struct, frozen=True):
+    order: float | None = None  # None sorts after every number
+    default_action: TierAction = "Deny"
+
+
+class NetworkSet(Struct, frozen=True):
+    nets: tuple[str, ...] = ()
+    labels: Labels = {}
+    profiles: tuple[str, ...] = ()  # a namespaced set inherits the labels of profile "kns.<namespace>"
+
+
+class IpPool(Struct, frozen=True):
+    cidr: str
+    nat_outgoing: bool = False
+    ipip_mode: EncapMode = "never"
+    vxlan_mode: EncapMode = "never"
+    allowed_uses: tuple[str, ...] = ()  # empty: Workload and Tunnel
+    disabled: bool = False
+
+
+class Node(Struct, frozen=True):
+    """`ipv4` and `ipv6` are interface addresses with the length of their subnet: "172.30.0.10/24"."""
+
+    ipv4: str = ""
+    ipv6: str = ""
+    labels: Labels = {}
+
+
+class BgpConfiguration(Struct, frozen=True):
+    service_cidrs: tuple[str, ...] = ()  # cluster, external and load-balancer addresses together, sorted
+
+
+class FelixConfiguration(Struct, frozen=True):
+    """Parameter name as in the specification (lowerCamel) -> raw text, as section 6.1 of Calico's rules renders it."""
+
+    values: dict[str, str]
+    node_selector: str = ""
+    created: str = ""  # RFC 3339; the oldest of several matching ones wins
+
+
+class ClusterInformation(Struct, frozen=True):
+    values: dict[str, str]
+    ready: bool = False
+
+
+Key: TypeAlias = (
+    WorkloadEndpointKey
+    | HostEndpointKey
+    | PolicyKey
+    | ProfileKey
+    | TierKey
+    | NetworkSetKey
+    | IpPoolKey
+    | NodeKey
+    | BgpConfigurationKey
+    | FelixConfigurationKey
+    | ClusterInformationKey
+)
+Value: TypeAlias = (
+    WorkloadEndpoint
+    | HostEndpoint
+    | Policy
+    | Profile
+    | Tier
+    | NetworkSet
+    | IpPool
+    | Node
+    | BgpConfiguration
+    | FelixConfiguration
+    | ClusterInformation
+)
+EndpointKey: TypeAlias = WorkloadEndpointKey | HostEndpointKey

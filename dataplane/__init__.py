@@ -1,0 +1,1 @@
+"""Desired state into the kernel; knows nothing of datastores."""

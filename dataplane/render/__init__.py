@@ -1,0 +1,1 @@
+"""Pure text: desired state to iptables rules."""

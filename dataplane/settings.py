@@ -1,0 +1,93 @@
+"""What the dataplane can be told to do differently: parameters by Felix's meaning, checked and typed by the shell.
+
+Everything is fixed for the life of a dataplane except `Intervals`, which may be exchanged while it runs.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+
+class FailsafePort(Struct, frozen=True):
+    protocol: Literal["tcp", "udp"]
+    port: int
+    net: str = ""  # canonical CIDR; "" means any peer
+
+
+class MarkBits(Struct, frozen=True):
+    """Bits of the packet mark, each of the first five a single bit; section 2 of the rules reference."""
+
+    accept: int = 0x10000
+    passed: int = 0x20000
+    drop: int = 0x40000
+    scratch0: int = 0x80000
+    scratch1: int = 0x100000
+    endpoint: int = 0xFFE00000
+
+    @property
+    def wiped(self) -> int:
+        """The bits cleared when a packet enters a hook."""
+        return self.accept | self.passed | self.scratch0 | self.scratch1
+
+
+class RenderSettings(Struct, frozen=True):
+    """All that the text of a rule can depend on."""
+
+    marks: MarkBits = MarkBits()
+    interface_prefixes: tuple[str, ...] = ("cali",)
+    filter_allow_action: Literal["ACCEPT", "RETURN"] = "ACCEPT"
+    mangle_allow_action: Literal["ACCEPT", "RETURN"] = "ACCEPT"
+    filter_deny_action: Literal["DROP", "REJECT"] = "DROP"
+    endpoint_to_host_action: Literal["DROP", "RETURN", "ACCEPT"] = "DROP"
+    conntrack_invalid_check: bool = True
+    failsafe_inbound: tuple[FailsafePort, ...] = ()
+    failsafe_outbound: tuple[FailsafePort, ...] = ()
+    service_loop_prevention: Literal["Drop", "Reject", "Disabled"] = "Drop"
+    log_prefix: str = "calico-packet"
+    log_rate_limit: str = ""  # "10/second"; "" means unlimited
+    log_rate_limit_burst: int = 5
+    allow_vxlan_from_workloads: bool = False
+    allow_ipip_from_workloads: bool = False
+    vxlan_port: int = 4789
+    openstack: bool = False
+    metadata_addr: str = "127.0.0.1"  # IPv4 address; "" means no metadata service
+    metadata_port: int = 8775
+    nat_port_range: tuple[int, int] | None = None
+    nat_outgoing_address: str = ""
+    nat_outgoing_exclude_hosts: bool = False
+    nat_outgoing_interface: str = ""
+    random_fully: bool = True
+
+
+class Intervals(Struct, frozen=True):
+    """Seconds between looks at what others may have changed; 0 means never."""
+
+    tables: float = 180.0
+    tables_after_write: float = 5.0
+    ipsets: float = 90.0
+    routes: float = 90.0
+    interfaces: float = 90.0
+
+
+class Settings(Struct, frozen=True):
+    hostname: str
+    render: RenderSettings = RenderSettings()
+    intervals: Intervals = Intervals()
+    ipv6: bool = True
+    iptables_backend: Literal["legacy", "nft", "auto"] = "auto"
+    insert_mode: Literal["insert", "append"] = "insert"
+    lock_probe_micros: int = 50_000
+    max_ipset_size: int = 1_048_576
+    ip_forwarding: bool = True
+    floating_ips: bool = False
+    interface_exclude: tuple[str, ...] = ("kube-ipvs0",)  # names, or /regular expression/
+    device_route_protocol: int = 3
+    device_route_source_v4: str = ""
+    device_route_source_v6: str = ""
+    route_priority_v4: int = 1024
+    route_priority_v6: int = 1024
+    remove_external_routes: bool = True
+    route_sync: bool = True
+    external_node_cidrs: tuple[str, ...] = ()
