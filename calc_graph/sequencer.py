@@ -1,0 +1,85 @@
+"""The newest value of everything the dataplane is told, released in dependency order.
+
+    in   values and their ends, from the nodes, in any order
+    out  one list of updates, that never refers to what is not there: see `calc_graph.updates`
+
+Within a step, sorted.  What equals the last one told is not told again.
+Source: section 4.10 of the reference; projectcalico/calico felix/calc/event_sequencer.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from calc_graph.ipset_members import IpsetChange
+from calc_graph.model import HostEndpointKey, IpPool, PolicyKey, WorkloadEndpointKey
+from calc_graph.outbox import Outbox
+from calc_graph.updates import (
+    ActivePolicy,
+    ActiveProfile,
+    HostEndpointRemove,
+    HostEndpointUpdate,
+    HostRemove,
+    HostUpdate,
+    IpsetDelta,
+    IpsetRemove,
+    IpsetUpdate,
+    PolicyRemove,
+    PolicyUpdate,
+    PoolRemove,
+    PoolUpdate,
+    ProfileRemove,
+    ProfileUpdate,
+    ServiceCidrsUpdate,
+    Update,
+    WorkloadEndpointRemove,
+    WorkloadEndpointUpdate,
+)
+
+
+class Sequencer:
+    def __init__(self) -> None:
+        self.policies: Outbox[PolicyKey, ActivePolicy] = Outbox()
+        self.profiles: Outbox[str, ActiveProfile] = Outbox()
+        self.workloads: Outbox[WorkloadEndpointKey, WorkloadEndpointUpdate] = Outbox()
+        self.host_endpoints: Outbox[HostEndpointKey, HostEndpointUpdate] = Outbox()
+        self.hosts: Outbox[str, HostUpdate] = Outbox()
+        self.pools: Outbox[str, IpPool] = Outbox()
+        self.service_cidrs: tuple[str, ...] = ()
+        self._told_service_cidrs: tuple[str, ...] = ()
+
+    def flush(self, ipsets: Iterable[IpsetChange]) -> list[Update]:
+        by_id = sorted(ipsets, key=lambda change: change.id)
+        policies, policies_gone = self.policies.take()
+        profiles, profiles_gone = self.profiles.take()
+        workloads, workloads_gone = self.workloads.take()
+        hosts, hosts_gone = self.host_endpoints.take()
+        return [
+            *(change for change in by_id if isinstance(change, IpsetUpdate)),
+            *(change for change in by_id if isinstance(change, IpsetDelta)),
+            *(PolicyUpdate(key, policy) for key, policy in policies),
+            *(ProfileUpdate(name, profile) for name, profile in profiles),
+            *(update for _, update in workloads),
+            *(update for _, update in hosts),
+            *map(WorkloadEndpointRemove, workloads_gone),
+            *map(HostEndpointRemove, hosts_gone),
+            *map(ProfileRemove, profiles_gone),
+            *map(PolicyRemove, policies_gone),
+            *(change for change in by_id if isinstance(change, IpsetRemove)),
+            *self._cluster(),
+        ]
+
+    def _cluster(self) -> list[Update]:
+        """What nothing else refers to."""
+        hosts, hosts_gone = self.hosts.take()
+        pools, pools_gone = self.pools.take()
+        updates: list[Update] = [
+            *map(HostRemove, hosts_gone),
+            *(update for _, update in hosts),
+            *map(PoolRemove, pools_gone),
+            *(PoolUpdate(pool) for _, pool in pools),
+        ]
+        if self.service_cidrs != self._told_service_cidrs:
+            self._told_service_cidrs = self.service_cidrs
+            updates.append(ServiceCidrsUpdate(self.service_cidrs))
+        return updates
