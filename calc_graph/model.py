@@ -1,15 +1,15 @@
 """The graph's input vocabulary: what the datastore says, as plain immutable values.
 
-A datastore sends pairs of a key and a value, or a key and None: gone, or never valid.  Every key is a class of its own, so
-that a node of the graph can be handed just the kinds it asks for.
+A datastore sends pairs of a key and a value, or a key and None: gone, or never valid.  Every key is
+a class of its own, so that a node of the graph can be handed just the kinds it asks for.
 
 Text forms used throughout, so that equal things are equal strings:
   net       canonical CIDR, host bits zero, always with a length: "10.65.0.2/32", "fd65::/64"
   address   canonical address without a length: "10.65.0.2"
   protocol  lower-case name ("tcp", "udp", "icmp", "icmpv6", "sctp", "udplite") or number 1 to 255
   selector  text in the grammar of `calc_graph.selector`; "" where a rule has none
-The values of section 1.4 of Calico's conversion from v3 resources are already applied (namespaces folded into selectors,
-actions lower-cased, defaults filled in): see `felixpy.datastore.decode`.
+Calico's conversion from v3 resources has been applied (namespaces folded into selectors, actions
+lower-cased, defaults filled in): see `felixpy.datastore.decode`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class HostEndpointKey(Struct, frozen=True, order=True):
 
 
 class PolicyKey(Struct, frozen=True, order=True):
-    """`kind` is the full v3 kind, such as "GlobalNetworkPolicy"; `namespace` is "" for global kinds."""
+    """`kind` is the full v3 kind: "GlobalNetworkPolicy"; `namespace` is "" for global kinds."""
 
     kind: str
     namespace: str
@@ -159,7 +159,10 @@ class NatMapping(Struct, frozen=True):
 
 
 class QosControls(Struct, frozen=True):
-    """Limits of one workload; 0 means unlimited.  Rates are packets a second, bursts packets, connections a count."""
+    """Limits of one workload; 0 means unlimited.
+
+    Rates are packets a second, bursts packets, connections a count.
+    """
 
     ingress_packet_rate: int = 0
     egress_packet_rate: int = 0
@@ -218,9 +221,11 @@ class Tier(Struct, frozen=True):
 
 
 class NetworkSet(Struct, frozen=True):
+    """A namespaced set inherits the labels of profile "kns.<namespace>"."""
+
     nets: tuple[str, ...] = ()
     labels: Labels = {}
-    profiles: tuple[str, ...] = ()  # a namespaced set inherits the labels of profile "kns.<namespace>"
+    profiles: tuple[str, ...] = ()
 
 
 class IpPool(Struct, frozen=True):
@@ -233,7 +238,7 @@ class IpPool(Struct, frozen=True):
 
 
 class Node(Struct, frozen=True):
-    """`ipv4` and `ipv6` are interface addresses with the length of their subnet: "172.30.0.10/24"."""
+    """`ipv4` and `ipv6` are interface addresses with the length of the subnet: "172.30.0.10/24"."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -241,11 +246,13 @@ class Node(Struct, frozen=True):
 
 
 class BgpConfiguration(Struct, frozen=True):
-    service_cidrs: tuple[str, ...] = ()  # cluster, external and load-balancer addresses together, sorted
+    """`service_cidrs`: cluster, external and load-balancer addresses together, sorted."""
+
+    service_cidrs: tuple[str, ...] = ()
 
 
 class FelixConfiguration(Struct, frozen=True):
-    """Parameter name as in the specification (lowerCamel) -> raw text, as section 6.1 of Calico's rules renders it."""
+    """`values`: parameter name as in the specification (lowerCamel) -> raw text."""
 
     values: dict[str, str]
     node_selector: str = ""

@@ -1,12 +1,13 @@
 """The graph's output vocabulary: what the dataplane is told, and in which order.
 
-One flush is a list of these, ordered so that replaying it never refers to something that is not there yet:
+One flush is a list of these, ordered so that replaying it never refers to something that is not
+there yet:
 
-  IP sets made, grown and shrunk -> policies, profiles -> endpoints -> endpoints, profiles, policies gone -> IP sets gone
-  -> hosts, pools, service addresses
+  IP sets made, grown and shrunk -> policies, profiles -> endpoints
+  -> endpoints, profiles, policies gone -> IP sets gone -> hosts, pools, service addresses
 
-An update carries the whole new value of its key; only `IpsetDelta` is a difference.  Both address families travel together;
-the dataplane takes them apart.
+An update carries the whole new value of its key; only `IpsetDelta` is a difference.  Both address
+families travel together; the dataplane takes them apart.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class IpsetRemove(Struct, frozen=True):
 class PeerMatch(Struct, frozen=True):
     """One side of a rule, selectors replaced by IP sets.  Everything present must hold.
 
-    `ports` and `named_port_ipsets` are alternatives to each other and among themselves, `nets` among themselves; each
-    entry of `ipsets` and of `ip_port_ipsets` must match; of the negated lists no entry may match.
+    `ports` and `named_port_ipsets` are alternatives to each other and among themselves, `nets`
+    among themselves; each entry of `ipsets` and of `ip_port_ipsets` must match; of the negated
+    lists no entry may match.
     """
 
     nets: tuple[str, ...] = ()
@@ -143,7 +145,10 @@ class WorkloadEndpointRemove(Struct, frozen=True):
 
 
 class HostEndpointUpdate(Struct, frozen=True):
-    """`tiers` govern the host's own traffic; `forward` what passes through; `untracked` and `pre_dnat` come before both."""
+    """`tiers` govern the host's own traffic, `forward` what passes through.
+
+    `untracked` and `pre_dnat` come before both.
+    """
 
     key: HostEndpointKey
     endpoint: HostEndpoint
