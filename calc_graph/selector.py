@@ -19,7 +19,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
 from functools import lru_cache
 
 from calc_graph.selector_tree import (
@@ -108,10 +107,6 @@ class Selector:
 def parse(text: str) -> Selector:
     """Raises SelectorError; remembers the selectors that were asked for last."""
     return Selector(_Parser(text).parse())
-
-
-def matches(text: str, labels: Mapping[str, str]) -> bool:
-    return parse(text).matches(labels)
 
 
 class _Parser:
