@@ -1,0 +1,245 @@
+"""From settings to a Config: who decides, what the text means, and what becomes of a mistake.
+
+    sources, highest first -> one value each -> checks across parameters -> Resolved
+
+At the start a mistake in a parameter that security rests on is an error and ends it; any other is
+a warning, and the built-in default holds.  While the agent runs, the last good value is kept in
+both cases.  A value that loses to a higher source is read too: its mistakes are mentioned, and
+at the start an error among them counts.
+Source: section 6.2 of the data model reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from felixpy.config import marks
+from felixpy.config.parameter import Parameter
+from felixpy.config.parameters import (
+    PARAMETERS,
+    RETIRED,
+    TYPHA,
+    WITHOUT_EFFECT,
+    Config,
+    canonical,
+    closest,
+)
+from felixpy.config.problems import ConfigError, Problem, error, warning
+from felixpy.config.sources import Rank, Setting, Source
+from felixpy.config.types import BOOL
+
+_BUILT_DATASTORES = ("file",)
+_ETCD_IS_MEANT_BY = ("EtcdEndpoints", "EtcdAddr")
+_NOT_BUILT = "has no effect: this version of felixpy does not do that yet"
+_WITHOUT_WIREGUARD = f"{_NOT_BUILT}, and traffic between nodes is NOT encrypted"
+_CONSEQUENCES = {
+    "WireguardEnabled": _WITHOUT_WIREGUARD,
+    "WireguardEnabledV6": _WITHOUT_WIREGUARD,
+    "WireguardHostEncryptionEnabled": _WITHOUT_WIREGUARD,
+}
+
+
+class Resolved(Struct, frozen=True):
+    """The outcome.
+
+    origins   parameter -> the place that decided; absent: the built-in default
+    given     parameter -> all that was said of it, the deciding one first
+    problems  in the order in which they were met
+    """
+
+    config: Config
+    origins: dict[str, str]
+    given: dict[str, tuple[Setting, ...]]
+    problems: tuple[Problem, ...]
+
+    @property
+    def errors(self) -> tuple[Problem, ...]:
+        return tuple(each for each in self.problems if each.severity == "error")
+
+
+def resolve(sources: Iterable[Source], previous: Config | None = None) -> Resolved:
+    """The configuration in force.
+
+    Args:
+        sources: in any order
+        previous: what has been in force so far; None at the start
+
+    Raises:
+        ConfigError: at the start only; it carries all problems.
+    """
+    resolved = examine(sources, previous)
+    if previous is None and resolved.errors:
+        raise ConfigError(resolved.problems)
+    return resolved
+
+
+def examine(sources: Iterable[Source], previous: Config | None = None) -> Resolved:
+    """As `resolve`, but errors are left to the reader: for showing a configuration, not for use."""
+    resolution = _Resolution(previous)
+    for source in sorted(sources, key=lambda source: source.rank, reverse=True):
+        resolution.problems += source.problems
+        for setting in source.settings:
+            if setting.text:
+                resolution.take(source.rank, setting)
+    resolution.check()
+    return Resolved(
+        config=Config(**resolution.values),
+        origins=resolution.origins,
+        given={name: tuple(settings) for name, settings in resolution.given.items()},
+        problems=tuple(resolution.problems),
+    )
+
+
+class _Resolution:
+    """Settings are taken highest source first; the first one of a parameter decides."""
+
+    def __init__(self, previous: Config | None) -> None:
+        self._previous = previous
+        self.values: dict[str, Any] = {}  # by attribute
+        self.origins: dict[str, str] = {}
+        self.given: dict[str, list[Setting]] = {}
+        self.problems: list[Problem] = []
+
+    def take(self, rank: Rank, setting: Setting) -> None:
+        name = canonical(setting.name)
+        if name is None:
+            self._warn(setting, _unknown(setting.name))
+        elif name in RETIRED:
+            self._warn(setting, f"has no effect: {RETIRED[name]}")
+        elif name in WITHOUT_EFFECT:
+            self._take_without_effect(name, setting)
+        elif PARAMETERS[name].local and not rank.local:
+            self._warn(setting, "is ignored: only the file and the environment may set it")
+        else:
+            self._take_known(PARAMETERS[name], setting)
+
+    def _warn(self, setting: Setting, reason: str) -> None:
+        self.problems.append(warning(setting.where, setting.name, reason))
+
+    def _take_without_effect(self, name: str, setting: Setting) -> None:
+        decides = name not in self.given
+        self.given.setdefault(name, []).append(setting)
+        if not decides or setting.text.lower() == "none":
+            return
+        if name in TYPHA:
+            self._warn(setting, "has no effect: felixpy asks the datastore itself, not Typha")
+        elif name == "BPFEnabled" and _is_true(setting.text):
+            self._warn(setting, "has no effect: felixpy has no eBPF dataplane and uses iptables")
+
+    def _take_known(self, parameter: Parameter[Any], setting: Setting) -> None:
+        decides = parameter.name not in self.given
+        self.given.setdefault(parameter.name, []).append(setting)
+        try:
+            value = _read(parameter, setting.text)
+        except ValueError as reason:
+            self._refuse(parameter, setting, str(reason), decides=decides)
+            return
+        if decides:
+            self.values[parameter.attribute] = value
+            self.origins[parameter.name] = setting.where
+            self._mention_later(parameter, setting, value)
+
+    def _refuse(
+        self, parameter: Parameter[Any], setting: Setting, reason: str, *, decides: bool
+    ) -> None:
+        text = "…" if parameter.secret else setting.text
+        stops = parameter.fatal or (parameter.required and setting.text.lower() == "none")
+        said = f"= {text}: {reason}; allowed: {parameter.type.allowed}"
+        if not decides:
+            said += "; not used, as it is also set elsewhere"
+        elif self._previous is not None or not stops:
+            said += f"; {self._fall_back(parameter, setting)}"
+        report = error if stops else warning
+        self.problems.append(report(setting.where, parameter.name, said))
+
+    def _fall_back(self, parameter: Parameter[Any], setting: Setting) -> str:
+        """Keep the last good value, or at the start the default; says which."""
+        if self._previous is None:
+            value, kind = parameter.default, "default"
+        else:
+            value, kind = getattr(self._previous, parameter.attribute), "value so far"
+        self.values[parameter.attribute] = value
+        self.origins[parameter.name] = f"{kind}, as {setting.where} is not valid"
+        return f"the {kind} is kept: {parameter.show(value)}"
+
+    def _mention_later(self, parameter: Parameter[Any], setting: Setting, value: object) -> None:
+        if parameter.effect != "later":
+            return
+        if value not in (parameter.default, parameter.type.zero, *parameter.quiet):
+            reason = _CONSEQUENCES.get(parameter.name, _NOT_BUILT)
+            self._warn(setting, f"= {parameter.show(value)} {reason}")
+
+    # ------------------------------------------------------------ across parameters
+
+    def check(self) -> None:
+        self._check_datastore()
+        self._check_hostname()
+        self._check_marks()
+
+    def _check_datastore(self) -> None:
+        """Whoever names an etcd means it, as Felix's default is etcd."""
+        named = [name for name in _ETCD_IS_MEANT_BY if name in self.origins]
+        if named and "DatastoreType" not in self.given:
+            self.values["datastore_type"] = "etcdv3"
+            self.origins["DatastoreType"] = f"implied by {named[0]} ({self.origins[named[0]]})"
+        kind = self._value("DatastoreType")
+        if kind not in _BUILT_DATASTORES:
+            where = self.origins["DatastoreType"]
+            reason = f"= {kind}: this version of felixpy reads only {_words(_BUILT_DATASTORES)}"
+            self.problems.append(error(where, "DatastoreType", reason))
+            self._keep("DatastoreType")
+
+    def _check_hostname(self) -> None:
+        if not self.values.get("felix_hostname") and self._previous is None:
+            reason = "is not set, and the machine has no host name"
+            self.problems.append(error("configuration", "FelixHostname", reason))
+
+    def _check_marks(self) -> None:
+        wireguard = bool(self._value("WireguardEnabled") or self._value("WireguardEnabledV6"))
+        try:
+            marks.allocate(self._value("IptablesMarkMask"), wireguard=wireguard)
+        except ValueError as reason:
+            parameter = PARAMETERS["IptablesMarkMask"]
+            self._refuse(parameter, self.given[parameter.name][0], str(reason), decides=True)
+            # the mask may be as before, and WireGuard what asks for one bit too many
+            self._keep("WireguardEnabled", "WireguardEnabledV6")
+
+    def _value(self, name: str) -> Any:
+        parameter = PARAMETERS[name]
+        return self.values.get(parameter.attribute, parameter.default)
+
+    def _keep(self, *names: str) -> None:
+        """While running, what the parameters were stays; at the start there is nothing to keep."""
+        if self._previous is not None:
+            for name in names:
+                attribute = PARAMETERS[name].attribute
+                self.values[attribute] = getattr(self._previous, attribute)
+
+
+def _read(parameter: Parameter[Any], text: str) -> Any:
+    if text.lower() != "none":
+        return parameter.type.parse(text)
+    if parameter.required:
+        raise ValueError("cannot be none")
+    return parameter.type.zero
+
+
+def _is_true(text: str) -> bool:
+    try:
+        return BOOL.parse(text)
+    except ValueError:
+        return False
+
+
+def _unknown(name: str) -> str:
+    likely = closest(name)
+    if not likely:
+        return "is not a parameter"
+    return f"is not a parameter; is {_words(likely)} meant?"
+
+
+def _words(words: Sequence[str]) -> str:
+    return " or ".join(words)
