@@ -1,0 +1,105 @@
+"""Documents against types: what to leave out of one so that it fits, and what to say where it does not.
+
+in   a parsed document and the type that it should become
+out  a tidied copy; or msgspec's complaint, as an InvalidResourceError with a path and the closest known name
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from msgspec import Struct, ValidationError
+from msgspec.structs import fields
+
+from felixpy.datastore.errors import InvalidResourceError, suggestion
+
+_WHERE = re.compile(r" - at `(?:key` in `)?\$?(.*)`$")
+_STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
+_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
+_EXPECTED = re.compile(r"Expected `(.*?)`, got `(.*?)`")
+_PLAIN = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "object": "a map",
+    "array": "a list",
+    "null": "nothing",
+}
+
+
+def tidy(document: Any, kind: Any, *, drop_unknown: bool = False) -> Any:
+    """A copy in which no field is null, as null means unset; unknown fields stay unless `drop_unknown`.
+
+    Nulls within lists and maps have a meaning of their own there, and stay.
+    """
+    inner = _inner(kind)
+    if isinstance(document, list) and get_origin(inner) is list:
+        element = get_args(inner)[0]
+        return [tidy(item, element, drop_unknown=drop_unknown) for item in document]
+    if not (isinstance(document, dict) and isinstance(inner, type) and issubclass(inner, Struct)):
+        return document
+    known = _known(inner)
+    return {
+        name: tidy(value, known.get(name), drop_unknown=drop_unknown)
+        for name, value in document.items()
+        if value is not None and (name in known or not drop_unknown)
+    }
+
+
+def explain(error: ValidationError, kind: type[Struct]) -> InvalidResourceError:
+    """msgspec's complaint in our words; it names fields and types, never values."""
+    text = str(error)
+    path = _path(text)
+    text = _WHERE.sub("", text)
+    if match := _UNKNOWN.fullmatch(text):
+        hint = suggestion(match[1], _known_at(kind, path))
+        return InvalidResourceError(f"unknown field {match[1]!r}{hint}", (*path, match[1]))
+    if match := _MISSING.fullmatch(text):
+        return InvalidResourceError("must be given", (*path, match[1]))
+    if match := _EXPECTED.match(text):
+        wanted = " or ".join(
+            _PLAIN.get(part, part) for part in match[1].split(" | ") if part != "null"
+        )
+        return InvalidResourceError(f"must be {wanted}, not {_PLAIN.get(match[2], match[2])}", path)
+    return InvalidResourceError(text, path)
+
+
+def _path(text: str) -> tuple[str | int, ...]:
+    where = _WHERE.search(text)
+    steps = _STEP.findall(where[1]) if where else []
+    return tuple(name or int(index) for name, index in steps)
+
+
+def _known_at(kind: Any, path: tuple[str | int, ...]) -> dict[str, Any]:
+    for step in path:
+        inner = _inner(kind)
+        if isinstance(step, int):
+            kind = get_args(inner)[0] if get_origin(inner) is list else None
+        else:
+            kind = _known_of(inner).get(step)
+    return _known_of(_inner(kind))
+
+
+def _known_of(kind: Any) -> dict[str, Any]:
+    return _known(kind) if isinstance(kind, type) and issubclass(kind, Struct) else {}
+
+
+@cache
+def _known(kind: type[Struct]) -> dict[str, Any]:
+    return {info.encode_name: info.type for info in fields(kind)}
+
+
+def _inner(kind: Any) -> Any:
+    """The type below `Annotated` and beside `None`."""
+    origin = get_origin(kind)
+    if origin is Annotated:
+        return _inner(get_args(kind)[0])
+    if origin in (Union, UnionType):
+        parts = [part for part in get_args(kind) if part is not type(None)]
+        return _inner(parts[0]) if len(parts) == 1 else kind
+    return kind
