@@ -65,8 +65,10 @@ def match_rule(rule: ActiveRule, family: Family, marks: MarkBits) -> RuleMatch |
         return None
     if not _icmp_possible(rule, protocol, family):
         return None
-    source = _Side.of(rule.source, "source", family)
-    destination = _Side.of(rule.destination, "destination", family)
+    if rule.source.ip_port_ipsets:
+        raise UnrenderableError("a service can only be a destination")
+    source = _Side.of(rule.source, _SOURCE, family)
+    destination = _Side.of(rule.destination, _DESTINATION, family)
     if source is None or destination is None:
         return None
     if protocol not in _WITH_PORTS and (source.needs_protocol or destination.needs_protocol):
@@ -86,29 +88,36 @@ def match_rule(rule: ActiveRule, family: Family, marks: MarkBits) -> RuleMatch |
     return RuleMatch(tuple(blocks.bodies), text.body(*parts, blocks.result))
 
 
+class _Words(NamedTuple):
+    """How rules speak of one side."""
+
+    net: str
+    ports: str
+    address: str
+    address_and_port: str
+
+
+_SOURCE = _Words("--source", "--source-ports", "src", "src,src")
+_DESTINATION = _Words("--destination", "--destination-ports", "dst", "dst,dst")
+
+
 class _Side:
     """One side of a rule in one family: what the rule proper still has to say about it."""
 
-    def __init__(self, peer: PeerMatch, side: str, family: Family) -> None:
-        direction = "src" if side == "source" else "dst"
-        self._net = f"--{side}"
-        self._ports = f"--{side}-ports"
-        self._in = direction
-        self._in_port = f"{direction},{direction}"
+    def __init__(self, peer: PeerMatch, words: _Words, family: Family) -> None:
+        self._words = words
         self._family = family
         self._peer = peer
         self.nets = _nets(peer.nets, family)
         self.not_nets = _nets(peer.not_nets, family)
         self.port_groups = _port_groups(peer.ports)
-        self.named = tuple(self._set("", name, self._in_port) for name in peer.named_port_ipsets)
+        self.named = self._sets("", peer.named_port_ipsets, words.address_and_port)
         self._not_port_groups = _port_groups(peer.not_ports)
 
     @classmethod
-    def of(cls, peer: PeerMatch, side: str, family: Family) -> _Side | None:
+    def of(cls, peer: PeerMatch, words: _Words, family: Family) -> _Side | None:
         """None: no packet of this family can match."""
-        if side == "source" and peer.ip_port_ipsets:
-            raise UnrenderableError("a service can only be a destination")
-        this = cls(peer, side, family)
+        this = cls(peer, words, family)
         lost = (peer.nets and not this.nets) or (peer.not_nets and not this.not_nets)
         return None if lost or _EVERYTHING[family] in this.not_nets else this
 
@@ -118,48 +127,57 @@ class _Side:
 
     def port_matches(self, protocol: str) -> list[str]:
         """Alternatives of a block; a set of named ports holds the protocol itself."""
-        numeric = [f"{protocol} -m multiport {self._ports} {group}" for group in self.port_groups]
+        ports = self._words.ports
+        numeric = [f"{protocol} -m multiport {ports} {group}" for group in self.port_groups]
         return [*numeric, *self.named]
 
     def net_matches(self, nets: tuple[str, ...]) -> list[str]:
-        return [f"{self._net} {net}" for net in nets]
+        return [f"{self._words.net} {net}" for net in nets]
 
-    def positive(self) -> list[str]:
-        return [
+    def positive(self) -> tuple[str, ...]:
+        peer, words = self._peer, self._words
+        return (
             *self.net_matches(self.nets),
-            *(self._set("", name, self._in) for name in self._peer.ipsets),
-            *(self._set("", name, self._in_port) for name in self._peer.ip_port_ipsets),
-            *(f"-m multiport {self._ports} {group}" for group in self.port_groups),
+            *self._sets("", peer.ipsets, words.address),
+            *self._sets("", peer.ip_port_ipsets, words.address_and_port),
+            *[f"-m multiport {words.ports} {group}" for group in self.port_groups],
             *self.named,
-        ]
+        )
 
-    def negative(self) -> list[str]:
-        peer = self._peer
-        return [
-            *(f"! {match}" for match in self.net_matches(self.not_nets)),
-            *(self._set("! ", name, self._in) for name in peer.not_ipsets),
-            *(f"-m multiport ! {self._ports} {group}" for group in self._not_port_groups),
-            *(self._set("! ", name, self._in_port) for name in peer.not_named_port_ipsets),
-        ]
+    def negative(self) -> tuple[str, ...]:
+        peer, words = self._peer, self._words
+        return (
+            *[f"! {match}" for match in self.net_matches(self.not_nets)],
+            *self._sets("! ", peer.not_ipsets, words.address),
+            *[f"-m multiport ! {words.ports} {group}" for group in self._not_port_groups],
+            *self._sets("! ", peer.not_named_port_ipsets, words.address_and_port),
+        )
 
-    def _set(self, negation: str, set_id: str, dimensions: str) -> str:
-        if not _SET_ID.fullmatch(set_id):
-            raise UnrenderableError(f"bad IP set id {set_id!r}")
-        return f"-m set {negation}--match-set {ipset_name(set_id, self._family)} {dimensions}"
+    def _sets(self, negation: str, set_ids: tuple[str, ...], dimensions: str) -> tuple[str, ...]:
+        if not set_ids:
+            return ()
+        for set_id in set_ids:
+            if not _SET_ID.fullmatch(set_id):
+                raise UnrenderableError(f"bad IP set id {set_id!r}")
+        return tuple(
+            f"-m set {negation}--match-set {ipset_name(set_id, self._family)} {dimensions}"
+            for set_id in set_ids
+        )
 
 
 def _blocks(source: _Side, destination: _Side, protocol: str, marks: MarkBits) -> MatchBlocks:
     """Moves what does not fit into one rule from the sides into blocks."""
     blocks = MatchBlocks(marks)
-    for side in (source, destination):
+    sides = (source, destination)
+    for side in sides:
         if len(side.port_groups) + len(side.named) > 1:
             blocks.any_of(side.port_matches(protocol))
             side.port_groups = side.named = ()
-    for side in (source, destination):
+    for side in sides:
         if len(side.nets) > 1:
             blocks.any_of(side.net_matches(side.nets))
             side.nets = ()
-    for side in (source, destination):
+    for side in sides:
         if side.not_nets and len(side.nets) + len(side.not_nets) > 1:
             blocks.none_of(side.net_matches(side.not_nets))
             side.not_nets = ()
