@@ -1,0 +1,140 @@
+"""A guest: Debian's own kernel in qemu, over this machine's files, read-only.
+
+One boot serves the whole session: 14 s on an idle machine without KVM. virtme-ng connects the
+guest's standard streams with ours, so requests and answers are lines of JSON (serve.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import pytest
+
+TOP = Path(__file__).resolve().parents[2]
+BOOT_SECONDS = 240  # many times what it takes: a machine without KVM may be busy with other things
+STOP_SECONDS = 30
+# What runs in the guest finds this machine's file systems read-only, and /tmp empty and writable.
+ENVIRONMENT = {
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+    "HOME": "/tmp",
+    "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
+}
+
+
+class Finished(NamedTuple):
+    """What came of a command in the guest; `output` holds both of its streams."""
+
+    status: int
+    output: str
+
+
+class Guest:
+    def __init__(self, kernel: Path, log: IO[bytes]) -> None:
+        self._log = log
+        serve = shlex.join([sys.executable, str(Path(__file__).with_name("serve.py"))])
+        vng = [str(Path(sys.executable).with_name("vng")), "--disable-kvm", "--run", str(kernel)]
+        self._process = subprocess.Popen(
+            [*vng, "--user", "root", "--cpus", "2", "--memory", "2G", "--exec", serve],
+            cwd=TOP,
+            # vng looks for its other half, virtme-run, in PATH
+            env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            start_new_session=True,  # so that all of it can be ended: vng, its shell, qemu
+        )
+        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.release = str(self._answer(BOOT_SECONDS)["release"])
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")
+
+    def _answer(self, seconds: float) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=seconds)
+        except queue.Empty:
+            line = ""
+        if not line:
+            self.stop()
+            self._log.seek(0)
+            said = self._log.read().decode(errors="replace")
+            raise AssertionError(
+                f"the guest gave no answer within {seconds:.0f} s:\n{said[-4000:]}"
+            )
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float = 60, env: dict[str, str] | None = None
+    ) -> Finished:
+        """Run a command as root in the guest; after `timeout` seconds it is ended, status 124."""
+        request = {"argv": list(argv), "env": {**ENVIRONMENT, **(env or {})}, "timeout": timeout}
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        answer = self._answer(timeout + STOP_SECONDS)
+        return Finished(answer["status"], answer["output"])
+
+    def shell(self, script: str, *, timeout: float = 60) -> str:
+        """Run a shell script that has to succeed; returns its output."""
+        done = self.run(["sh", "-euc", script], timeout=timeout)
+        assert done.status == 0, f"{script}\nexit {done.status}: {done.output}"
+        return done.output
+
+    def pytest(self, *arguments: str, timeout: float = 240) -> None:
+        """Run tests of this project in the guest; they have to pass, and there has to be one."""
+        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+        done = self.run(argv, timeout=timeout)
+        assert done.status == 0, f"{shlex.join(argv)}\nexit {done.status}:\n{done.output}"
+
+    def stop(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._reader.join(STOP_SECONDS)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+
+
+def _newest_kernel() -> Path:
+    """Debian's plain kernel: the cloud and the rt kernels lack what booting this way needs."""
+    kernels = [
+        path
+        for path in Path("/boot").glob("vmlinuz-6.1.*-amd64")
+        if "cloud" not in path.name and "-rt-" not in path.name
+    ]
+    assert kernels, "no /boot/vmlinuz-6.1.*-amd64: apt-get install linux-image-amd64"
+    return max(kernels, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
+
+
+@pytest.fixture(scope="session")
+def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    """A booted guest, shared by all tests of the session: leave it as you found it."""
+    with (tmp_path_factory.mktemp("guest") / "log").open("w+b") as log:
+        running = Guest(_newest_kernel(), log)
+        yield running
+        running.stop()
