@@ -1,0 +1,139 @@
+"""What should be there against what is there: the difference, kept at the cost of each change.
+
+    in   desire                 what should be there
+         observe                what was read, or surely written
+    out  updates, deletions     DeltaTracker, a table of keys and values
+         additions, removals    SetDelta, a set
+
+Nothing here touches the kernel.  Values are immutable; None means that the key is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Set
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+
+
+class DeltaTracker(Generic[K, V]):
+    def __init__(self) -> None:
+        self._desired: dict[K, V] = {}
+        self._actual: dict[K, V] = {}
+        self._updates: dict[K, V] = {}  # dicts, not sets: writes come out in a fixed order
+        self._deletions: dict[K, None] = {}
+
+    @property
+    def desired(self) -> Mapping[K, V]:
+        return self._desired
+
+    @property
+    def actual(self) -> Mapping[K, V]:
+        return self._actual
+
+    def desire(self, key: K, value: V | None) -> None:
+        _put(self._desired, key, value)
+        self._compare(key)
+
+    def observe(self, key: K, value: V | None) -> None:
+        _put(self._actual, key, value)
+        self._compare(key)
+
+    def observe_all(self, actual: Mapping[K, V]) -> None:
+        """`actual` is everything that is there."""
+        self._actual = dict(actual)
+        self._updates = {k: v for k, v in self._desired.items() if self._actual.get(k) != v}
+        self._deletions = {k: None for k in self._actual if k not in self._desired}
+
+    def updates(self) -> dict[K, V]:
+        """What has to be written: keys that are missing or have another value."""
+        return dict(self._updates)
+
+    def deletions(self) -> list[K]:
+        """What has to go."""
+        return list(self._deletions)
+
+    @property
+    def in_sync(self) -> bool:
+        return not self._updates and not self._deletions
+
+    def _compare(self, key: K) -> None:
+        desired, actual = self._desired.get(key), self._actual.get(key)
+        self._updates.pop(key, None)
+        self._deletions.pop(key, None)
+        if desired is None:
+            if actual is not None:
+                self._deletions[key] = None
+        elif actual != desired:
+            self._updates[key] = desired
+
+
+class SetDelta(Generic[K]):
+    """The same for a set; wholesale changes go through the set operations of the interpreter."""
+
+    def __init__(self) -> None:
+        self._desired: set[K] = set()
+        self._actual: set[K] = set()
+        self._additions: set[K] = set()
+        self._removals: set[K] = set()
+
+    @property
+    def desired(self) -> Set[K]:
+        return self._desired
+
+    def desire(self, added: Iterable[K], removed: Iterable[K] = ()) -> None:
+        """What is in both stays."""
+        for member in removed:
+            self._desired.discard(member)
+            self._additions.discard(member)
+            if member in self._actual:
+                self._removals.add(member)
+        for member in added:
+            self._desired.add(member)
+            self._removals.discard(member)
+            if member not in self._actual:
+                self._additions.add(member)
+
+    def desire_all(self, members: Iterable[K]) -> None:
+        self._desired = set(members)
+        self._compare()
+
+    def observe(self, added: Iterable[K], removed: Iterable[K] = ()) -> None:
+        for member in removed:
+            self._actual.discard(member)
+            self._removals.discard(member)
+            if member in self._desired:
+                self._additions.add(member)
+        for member in added:
+            self._actual.add(member)
+            self._additions.discard(member)
+            if member not in self._desired:
+                self._removals.add(member)
+
+    def observe_all(self, members: Iterable[K]) -> None:
+        self._actual = set(members)
+        self._compare()
+
+    @property
+    def additions(self) -> Set[K]:
+        return self._additions
+
+    @property
+    def removals(self) -> Set[K]:
+        return self._removals
+
+    @property
+    def in_sync(self) -> bool:
+        return not self._additions and not self._removals
+
+    def _compare(self) -> None:
+        self._additions = self._desired - self._actual
+        self._removals = self._actual - self._desired
+
+
+def _put(table: dict[K, V], key: K, value: V | None) -> None:
+    if value is None:
+        table.pop(key, None)
+    else:
+        table[key] = value
