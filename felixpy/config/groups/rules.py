@@ -189,7 +189,7 @@ class Rules:
         TEXT,
         "calico-packet",
         "How the kernel's lines about packets begin that a rule's Log action matched; "
-        "%t, %k, %n, %p stand for tier, kind, name and policy.",
+        "%t, %k, %n, %p stand for its tier, kind, name, namespace and name.",
     )
     log_action_rate_limit: str = param(
         "LogActionRateLimit",

@@ -1,0 +1,132 @@
+"""The table against Felix's own, and what a change of configuration asks for."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from felixpy.config.parameters import (
+    FIELD_ALIASES,
+    PARAMETERS,
+    WITHOUT_EFFECT,
+    Config,
+    canonical,
+    canonical_field,
+    closest,
+    diff,
+    openstack_mode,
+)
+
+FELIX = json.loads((Path(__file__).parent / "felix_parameters.json").read_text())
+OWN = {"DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"}
+OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
+# A name that is nobody's must not become another node's.
+OTHER_FLAGS = {"FelixHostname": "LDZ"}
+
+
+def test_all_of_felix_and_our_own() -> None:
+    assert set(PARAMETERS) == set(FELIX["parameters"]) | OWN
+    assert set(FELIX["without_effect"]) == WITHOUT_EFFECT
+    assert len(FELIX["parameters"]) + len(WITHOUT_EFFECT) == 218
+
+
+@pytest.mark.parametrize(("name", "facts"), FELIX["parameters"].items())
+def test_default_and_flags_are_felix_s(name: str, facts: dict[str, str]) -> None:
+    parameter = PARAMETERS[name]
+    text = OTHER_DEFAULTS.get(name, facts["default"])
+    assert parameter.default == (parameter.type.parse(text) if text else parameter.type.zero)
+    flags = (
+        "L" * parameter.local,
+        "D" * parameter.fatal,
+        "Z" * parameter.required,
+    )
+    assert "".join(flags) == OTHER_FLAGS.get(name, facts["flags"])
+
+
+@pytest.mark.parametrize(("name", "facts"), FELIX["parameters"].items())
+def test_types_take_what_felix_s_take(name: str, facts: dict[str, str]) -> None:
+    parse = PARAMETERS[name].type.parse
+    kind, _, arguments = facts["type"].rstrip(")").partition("(")
+    if kind == "oneof":
+        for word in arguments.split(","):
+            assert parse(word.swapcase()) == word
+    if kind == "int" and arguments:
+        low, high = re.split("[:,]", arguments)
+        assert (parse(low), parse(high)) == (int(low), int(high))
+        with pytest.raises(ValueError, match="out of range"):
+            parse(str(int(high) + 1))
+    if kind in ("bool", "*bool"):
+        assert parse("Y") is True
+
+
+def test_config_is_made_of_the_table() -> None:
+    config = Config()
+    assert {field.name for field in dataclasses.fields(config)} == {
+        parameter.attribute for parameter in PARAMETERS.values()
+    }
+    for parameter in PARAMETERS.values():
+        assert getattr(config, parameter.attribute) == parameter.default
+        assert parameter.meaning.endswith(".")
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_attributes_are_the_names_in_small_letters(name: str) -> None:
+    assert PARAMETERS[name].attribute.replace("_", "") == name.lower()
+
+
+@pytest.mark.parametrize("alias", FIELD_ALIASES)
+def test_aliases_lead_to_known_names(alias: str) -> None:
+    name = canonical_field(alias.upper())
+    assert name == FIELD_ALIASES[alias]
+    assert canonical(name) == name
+
+
+def test_names_of_fields_and_unknown_ones() -> None:
+    assert canonical_field("bpfEnabled") == "BPFEnabled"
+    assert canonical_field("wireguardEnabledV6") == "WireguardEnabledV6"
+    assert canonical_field("whatever") == "whatever"
+    assert closest("LogSeverityScren")[0] == "LogSeverityScreen"
+    assert closest("xyzzy") == []
+
+
+OPENSTACK: list[tuple[dict[str, Any], bool]] = [
+    ({}, False),
+    ({"cluster_type": "k8s,bgp"}, False),
+    ({"cluster_type": "openstack,bgp"}, True),
+    ({"metadata_addr": "10.0.0.1"}, True),
+    ({"metadata_addr": ""}, True),
+    ({"metadata_port": 80}, True),
+    ({"interface_prefix": ("cali", "tap")}, True),
+    ({"interface_prefix": ("tapx",)}, False),
+]
+
+
+@pytest.mark.parametrize(("values", "expected"), OPENSTACK)
+def test_openstack_mode(values: dict[str, Any], expected: bool) -> None:
+    assert openstack_mode(Config(**values)) is expected
+
+
+CHANGES: list[tuple[dict[str, Any], tuple[str, ...], bool]] = [
+    ({}, (), True),
+    ({"log_severity_screen": "DEBUG"}, ("LogSeverityScreen",), True),
+    ({"iptables_refresh_interval": 2.0}, ("IptablesRefreshInterval",), True),
+    ({"health_timeout_overrides": (("a", 1.0),)}, ("HealthTimeoutOverrides",), True),
+    ({"chain_insert_mode": "append"}, ("ChainInsertMode",), False),
+    (
+        {"chain_insert_mode": "append", "log_severity_sys": ""},
+        ("LogSeveritySys", "ChainInsertMode"),
+        False,
+    ),
+    ({"cluster_type": "k8s"}, ("ClusterType",), True),
+    ({"cluster_type": "openstack"}, ("ClusterType",), False),
+    ({"wireguard_mtu": 1400}, ("WireguardMTU",), True),
+]
+
+
+@pytest.mark.parametrize(("values", "names", "live"), CHANGES)
+def test_diff(values: dict[str, Any], names: tuple[str, ...], live: bool) -> None:
+    assert diff(Config(), Config(**values)) == (names, live)
+    assert diff(Config(**values), Config()) == (names, live)
