@@ -1,7 +1,8 @@
 """What is there although no one wrote it.
 
-A source that is the only writer of its datastore (a directory of manifests) has to supply these wherever no resource
-of the same key exists; in etcd the tiers are written by whoever set the cluster up, and only the profile is supplied.
+A source that is the only writer of its datastore (a directory of manifests) has to supply these
+wherever no resource of the same key exists; in etcd the tiers are written by whoever set the
+cluster up, and only the profile is supplied.
 """
 
 from __future__ import annotations

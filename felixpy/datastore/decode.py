@@ -3,12 +3,13 @@
     in   one parsed YAML or JSON document; or a key and the bytes that etcd holds under it
     out  Resource: identity, and pairs of model key and value; or InvalidResourceError
 
-    document -> resources (types) -> defaults -> validation -> convert       decode_manifest, decode_documents
-    bytes    -> resources (types) ----------> validation of some -> convert  decode_stored
+    document -> types -> defaults -> validation -> convert    decode_manifest, decode_documents
+    bytes    -> types ----> validation of some --> convert    decode_stored
 
-A manifest never went through a client, so it gets what a client would have done: every field must be known, defaults
-are filled in, all of v3's rules hold.  What is stored went through one: unknown fields are ignored, and only what the
-agent must not act on is refused, which the conversion does itself.
+A manifest never went through a client, so it gets what a client would have done: every field must
+be known, defaults are filled in, all of v3's rules hold.  What is stored went through one:
+unknown fields are ignored, and only what the agent must not act on is refused, which the
+conversion does itself.
 """
 
 from __future__ import annotations
@@ -37,13 +38,11 @@ __all__ = [
 ]
 
 # Felix hands these on as they are, and looks at them as v3 resources when it does.
-_READ_WHOLE = frozenset(
-    {"Node", "BGPConfiguration", "BGPPeer", "FelixConfiguration", "LiveMigration"}
-)
+_READ_WHOLE = frozenset({"Node", "BGPConfiguration", "BGPPeer", "LiveMigration"})
 
 
 class Resource(Struct, frozen=True):
-    """`kind`, `namespace` and `name` say which resource it is: two documents with the same are in conflict.
+    """`kind`, `namespace` and `name` say which it is: two documents with the same are in conflict.
 
     `namespace` is "" for global kinds.  `changes` is empty for what means nothing to the graph.
     """
@@ -104,7 +103,10 @@ def _decode_items(
 
 
 def decode_manifest(document: object) -> Resource:
-    """One resource as its author wrote it.  Raises InvalidResourceError, its path from the document's top."""
+    """One resource as its author wrote it.
+
+    Raises InvalidResourceError, its path from the top of the document.
+    """
     if not isinstance(document, dict):
         raise InvalidResourceError("a resource is a map with apiVersion, kind and metadata")
     kind = _kind_of(document)
@@ -165,9 +167,16 @@ def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Ch
         raise InvalidResourceError(f"unknown kind {kind!r}", ("kind",))
     body = _stored_body(json_bytes, known)
     original_name(kind, body.metadata)  # unreadable there, unreadable everywhere
-    if kind in _READ_WHOLE:
+    if _is_read_whole(kind, name):
         check(body, schema=False)
     return convert(Subject(kind, namespace, name, body))
+
+
+def _is_read_whole(kind: str, name: str) -> bool:
+    """Those of the cluster and of a node are taken apart: one bad parameter spoils no other."""
+    if kind == "FelixConfiguration":
+        return name != "default" and not name.startswith("node.")
+    return kind in _READ_WHOLE
 
 
 def _stored_body(json_bytes: bytes, kind: Kind) -> Body:

@@ -3,7 +3,7 @@
     in   a resource as its author wrote it, and the identity it goes by
     out  the same as `calicoctl apply` would have stored it
 
-Sections 1.2, 1.4 and 1.6 of Calico's rules.
+Source: projectcalico/calico libcalico-go/lib/clientv3 and api/pkg/defaults.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ORCHESTRATOR = "projectcalico.org/orchestrator"
 
 
 def identity(kind: Kind, body: Body) -> tuple[str, str]:
-    """Namespace ("" for a global kind) and name; a namespaced resource without one is in "default"."""
+    """Namespace and name; a global kind has namespace "", one left out elsewhere is "default"."""
     metadata = body.metadata
     if not kind.namespaced and metadata.namespace:
         raise InvalidResourceError(f"a {kind.name} has no namespace", ("metadata", "namespace"))

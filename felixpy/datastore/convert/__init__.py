@@ -1,11 +1,14 @@
-"""From resources to what they mean to the graph: section 1.4 of Calico's rules.
+"""From resources to what they mean to the graph.
 
     in   a Subject: a decoded resource and the identity it goes by
     out  pairs of key and value, none where a resource means nothing to the graph
 
-A conversion also refuses what the agent must not act on, whoever wrote it (section 2.6): so what comes out is sound even
-where the resource was never validated.  Where Calico drops the part of a resource that it cannot read, the whole
-resource is refused here: a rule must not come to mean more because a part of it is missing.
+A conversion also refuses what the agent must not act on, whoever wrote it: so what comes out is
+sound even where the resource was never validated.  Where Calico drops the part of a resource that
+it cannot read, the whole resource is refused here: a rule must not come to mean more because a
+part is missing.
+Source: projectcalico/calico libcalico-go/lib/backend/syncersv1/updateprocessors and, for what is
+refused, typha/pkg/validator/v1 and libcalico-go/lib/validator/v1.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """The names of workload endpoints: "<node>-<orchestrator>-<third>-<endpoint>".
 
-A dash within a part is doubled, so a part can neither begin nor end with one.  The third part is the pod for
-orchestrator k8s, the container for cni, "libnetwork" for libnetwork, and the workload for all others.
+A dash within a part is doubled, so a part can neither begin nor end with one.  The third part is
+the pod for orchestrator k8s, the container for cni, "libnetwork" for libnetwork, and the workload
+for all others.
 Source: projectcalico/calico libcalico-go/lib/names/workloadendpoint.go.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from felixpy.datastore.errors import InvalidResourceError
@@ -22,6 +24,7 @@ class EndpointName(NamedTuple):
     endpoint: str
 
 
+@lru_cache(maxsize=256)  # defaults, labels and conversion ask for the same name in turn
 def parse_endpoint_name(name: str) -> EndpointName:
     parts = name.split("-") if "--" not in name else _split(name)
     if len(parts) != PARTS or not all(parts):

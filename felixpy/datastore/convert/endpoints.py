@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from calc_graph.model import (
     EndpointPort,
@@ -72,6 +73,7 @@ def _workload_labels(labels: Labels, service_account: str) -> Labels:
     return own
 
 
+@lru_cache(maxsize=1024)
 def _convert_mac(text: str) -> str:
     """ "EE-EE-EE-EE-EE-EE" or "eeee.eeee.eeee" -> "ee:ee:ee:ee:ee:ee"; "" stays."""
     if not text:

@@ -1,6 +1,7 @@
-"""FelixConfiguration: typed fields to the texts that the same parameters have in a configuration file.
+"""FelixConfiguration: typed fields to the texts that the parameters have in a configuration file.
 
-Section 6.1 of Calico's rules; what a text means, and whether it is allowed, is decided where all sources meet.
+What a text means, and whether it is allowed, is decided where all sources meet. Source:
+projectcalico/calico libcalico-go/lib/backend/syncersv1/updateprocessors/felixconfigprocessor.go.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _TIMEOUT_NAMES = {
 
 
 def convert_felix_configuration(subject: Subject) -> Changes:
-    """An annotation wins over the field of the same parameter, and may set one that has no field."""
+    """An annotation wins over the field of its parameter, and may set one that has no field."""
     spec = subject.spec
     values: dict[str, str] = {}
     for info in fields(type(spec)):
@@ -83,7 +84,7 @@ def render_field(name: str, content: Any) -> str:
     return _render_item(content)
 
 
-def _render_item(item: Any) -> str:
+def _render_item(item: object) -> str:
     match item:
         case v3.ProtoPort():
             return _render_proto_port(item)
@@ -124,7 +125,7 @@ def _render_duration(text: str, unit: int) -> str:
     return str(whole) if not rest else repr(nanoseconds / unit)
 
 
-def _timestamp(value: Any) -> str:
+def _timestamp(value: object) -> str:
     """RFC 3339 in UTC, so that texts sort as times do; "" where there is none."""
     if isinstance(value, str):
         try:
@@ -137,4 +138,7 @@ def _timestamp(value: Any) -> str:
         return ""
     if value.tzinfo is None:
         value = value.replace(tzinfo=UTC)
-    return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    try:
+        return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    except OverflowError:  # the first or last day that there is, somewhere else
+        return ""

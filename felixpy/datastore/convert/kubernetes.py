@@ -1,4 +1,4 @@
-"""Kubernetes network policies, as StagedKubernetesNetworkPolicy holds them: first to Calico's own, then as those.
+"""Kubernetes network policies, as StagedKubernetesNetworkPolicy holds them: first to Calico's own.
 
 Each peer becomes a rule of its own, once for each protocol.
 Source: projectcalico/calico libcalico-go/lib/backend/k8s/conversion/conversion.go.

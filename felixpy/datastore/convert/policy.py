@@ -27,7 +27,7 @@ NEEDED_EVERYWHERE = "AssumeNeededOnEveryNode"
 
 
 def convert_policy(subject: Subject) -> Changes:
-    """A staged deletion is the absence of a policy; the other staged actions make no difference here."""
+    """A staged deletion is the absence of a policy; other staged actions make no difference."""
     spec: NetworkPolicySpec = subject.spec
     if getattr(spec, "staged_action", "") == "Delete":
         return ()

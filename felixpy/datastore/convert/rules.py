@@ -1,6 +1,9 @@
-"""Rules of policies and profiles: section 1.5 of Calico's rules, with the checks of section 2.6.
+"""Rules of policies and profiles.
 
-Namespaces and service accounts are folded into plain selectors here, as labels that every endpoint carries.
+Namespaces and service accounts are folded into plain selectors here, as labels that every
+endpoint carries.  A rule with `http` keeps its other matches: only an application-layer proxy
+looks at that one.
+Source: projectcalico/calico libcalico-go/lib/backend/syncersv1/updateprocessors/rules.go.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ _NO_ENTITY = v3.EntityRule()
 
 
 def convert_rules(rules: list[v3.Rule], namespace: str, direction: str) -> tuple[Rule, ...]:
-    """`namespace` is the policy's, "" for global policies and profiles; `direction` names the list for errors."""
+    """`namespace` is the policy's, "" for a global one or a profile; `direction` names the list."""
     converted = []
     for index, rule in enumerate(rules):
         try:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -28,11 +27,22 @@ class Subject(Struct, frozen=True):
         return getattr(self.body, "spec", None)
 
 
-@contextmanager
-def at(*outer: str | int) -> Iterator[None]:
+class at:  # noqa: N801 - reads as a word: with at("spec", "ports", 3)
     """Errors that rise through this block happened at `outer`."""
-    try:
-        yield
-    except InvalidResourceError as error:
-        error.inside(*outer)
-        raise
+
+    __slots__ = ("_outer",)
+
+    def __init__(self, *outer: str | int) -> None:
+        self._outer = outer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        _kind: type[BaseException] | None,
+        error: BaseException | None,
+        _traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, InvalidResourceError):
+            error.inside(*self._outer)

@@ -1,12 +1,12 @@
-"""The resources that users write, as typed values: every kind of projectcalico.org/v3, and Kubernetes' Secret.
+"""The resources that users write: every kind of projectcalico.org/v3, and Kubernetes' Secret.
 
-    meta, fields, marks      what all of them share: metadata, value types, checks on fields
-    addresses, names, numbers, wireguard   texts that stand for something: how they are read
-    policy, kubernetes, endpoints, ipam, bgp, cluster, felix_configuration, kube_controllers   the kinds
+    meta, fields, marks                     what all share: metadata, value types, checks on fields
+    addresses, names, numbers, wireguard    texts that stand for something: how they are read
+    policy, kubernetes, endpoints, ipam, bgp, cluster, felix_configuration, kube_controllers
 
-The types say what a JSON or YAML document may hold; the marks on their fields say which values make sense.  Rules
-between fields are in `felixpy.datastore.validation`.
-Field lists: projectcalico/calico api/pkg/apis/projectcalico/v3 and libcalico-go/lib/apis/internalapi.
+The types say what a JSON or YAML document may hold; the marks on their fields say which values make
+sense.  Rules between fields are in `felixpy.datastore.validation`.
+Field lists: projectcalico/calico api/pkg/apis/projectcalico/v3, libcalico-go/lib/apis/internalapi.
 """
 
 from __future__ import annotations

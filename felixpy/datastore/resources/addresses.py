@@ -1,6 +1,7 @@
 """Addresses and nets as Calico reads them: text in, canonical text out.
 
-An address has neither leading zeros nor a zone; an IPv4 address written in IPv6's mapped form counts as IPv4.
+An address has neither leading zeros nor a zone; one in IPv6's form of an IPv4 address counts as
+IPv4.
 """
 
 from __future__ import annotations
@@ -142,6 +143,7 @@ def is_masked_ipv6(text: str) -> bool:
     return is_masked(text) and is_ipv6_cidr_or_address(text)
 
 
+@lru_cache(maxsize=1024)
 def is_mac(text: str) -> bool:
     """6, 8 or 20 bytes, with colons, dashes or dots."""
     return bool(_MAC.fullmatch(text)) and len(re.sub(r"[:.-]", "", text)) // 2 in _MAC_BYTES

@@ -1,6 +1,6 @@
-"""FelixConfiguration: which fields it has, what each accepts, and which parameter of the agent each sets.
+"""FelixConfiguration: which fields it has, what each accepts, and which parameter each sets.
 
-A field set to nothing (null, "") is unset.  Texts of parameters are checked again, more strictly, where the
+A field set to nothing (null, "") is unset.  Texts are checked again, more strictly, where the
 configuration is resolved; here stands only what a client would refuse to write.
 """
 
@@ -289,7 +289,7 @@ def _types() -> dict[str, Any]:
 
 
 def parameter_name(field: str) -> str:
-    """ "ipipEnabled" -> "IpInIpEnabled"; names of parameters are compared without regard to case."""
+    """ "ipipEnabled" -> "IpInIpEnabled"; case does not matter in names of parameters."""
     return _ALIASES.get(field, field[:1].upper() + field[1:])
 
 

@@ -1,4 +1,4 @@
-"""The types that fields of many resources share; section 2.2 of Calico's rules says what each accepts."""
+"""The types that fields of many resources share."""
 
 from __future__ import annotations
 

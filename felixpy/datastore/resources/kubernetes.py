@@ -69,7 +69,7 @@ class StagedKubernetesNetworkPolicy(Document, frozen=True):
 
 
 class Secret(Struct, frozen=True, forbid_unknown_fields=True, rename="camel"):
-    """A password that a BGP resource refers to.  Neither its text nor its representation ever shows the data."""
+    """A password that a BGP resource refers to.  Its representation never shows the data."""
 
     api_version: str
     kind: str

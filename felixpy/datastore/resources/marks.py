@@ -1,7 +1,8 @@
 """Marks on the fields of resources: what a value must look like.
 
-A mark stands in the `Annotated` of a field's type, or of a list's elements.  msgspec does not know it; the walk in
-`felixpy.datastore.validation` does.  A value equal to the field's default is unset, and not looked at.
+A mark stands in the `Annotated` of a field's type, or of a list's elements.  msgspec does not
+know it; the walk in `felixpy.datastore.validation` does.  A value equal to the field's default is
+unset, and not looked at.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from felixpy.datastore.errors import suggestion
 class Check(Struct, frozen=True):
     """`expected` completes "must be …".
 
-    A check with `schema` belongs to the schema that the writing client applies; the others hold wherever a resource is
-    read as a whole.
+    A check with `schema` belongs to the schema that the writing client applies; the others hold
+    wherever a resource is read as a whole.
     """
 
     accepts: Callable[[Any], bool]

@@ -1,7 +1,5 @@
 """What every resource has around its spec."""
 
-
-
 from __future__ import annotations
 
 from typing import Any
@@ -16,7 +14,7 @@ class Block(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, renam
 
 
 class Metadata(Block, frozen=True):
-    """The fields without a meaning here are those that servers and clients add when they print a resource."""
+    """Fields without a meaning here are what servers and clients add when they print a resource."""
 
     name: str = ""
     namespace: str = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Mapping
+from functools import lru_cache
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(?:\.{_LABEL})*"
@@ -27,11 +28,15 @@ _PROFILE = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
 _KEY_VALUE = re.compile(r"\s*\w+=.*", re.DOTALL)
 _PEER = re.compile(r"([0-9.]+|\[[0-9a-fA-F:.]+\]):([0-9]+)")
 
+# Names of nodes, labels, profiles and ports come back in resource after resource.
+_remembered = lru_cache(maxsize=8192)
+
 MAX_NAME = 253
 MAX_LABEL = 63
 MAX_ANNOTATIONS_BYTES = 256 * 1024
 
 
+@_remembered
 def is_name(text: str) -> bool:
     return len(text) <= MAX_NAME and _NAME.fullmatch(text) is not None
 
@@ -48,6 +53,7 @@ def is_global_network_policy_name(text: str) -> bool:
     return len(text) <= MAX_NAME and _GLOBAL_NETWORK_POLICY.fullmatch(text) is not None
 
 
+@_remembered
 def is_qualified_name(text: str) -> bool:
     """A label's key: a name, or a DNS name, a slash and a name."""
     prefix, slash, name = text.rpartition("/")
@@ -56,6 +62,7 @@ def is_qualified_name(text: str) -> bool:
     return len(name) <= MAX_LABEL and _QUALIFIED_NAME.fullmatch(name) is not None
 
 
+@_remembered
 def is_label_value(text: str) -> bool:
     return len(text) <= MAX_LABEL and _LABEL_VALUE.fullmatch(text) is not None
 
@@ -84,6 +91,7 @@ def is_interface_filter(text: str) -> bool:
     return _INTERFACE_FILTER.fullmatch(text) is not None
 
 
+@_remembered
 def is_port_name(text: str) -> bool:
     """As Kubernetes has it: at least one letter, no dash at an end, no two dashes together."""
     return (
@@ -117,7 +125,7 @@ def is_regexp(text: str) -> bool:
 
 
 def split_peer(text: str) -> tuple[str, int] | None:
-    """ "10.0.0.1", "10.0.0.1:179" or "[fd00::1]:179" -> address text and port, 0 where none is given."""
+    """ "10.0.0.1:179" or "[fd00::1]:179" -> address and port; port 0 where none is given."""
     match = _PEER.fullmatch(text)
     if not match:
         return text, 0

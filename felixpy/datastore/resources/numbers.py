@@ -28,7 +28,7 @@ def _number(text: str) -> int | None:
 
 
 def parse_protocol(value: NumberOrText) -> Protocol | None:
-    """A number 1 to 255, also as text, or a protocol's name in any case; the name comes out lower-case."""
+    """A number 1 to 255, also as text, or a name in any case, which comes out lower-case."""
     number = value if isinstance(value, int) else _number(value)
     if number is not None:
         return number if 1 <= number <= 255 else None

@@ -42,6 +42,8 @@ def check_nat(nat: IpNat) -> None:
 
 
 def check_workload_endpoint(spec: WorkloadEndpointSpec) -> None:
+    if not spec.interface_name:
+        refuse("must be given", "interfaceName")
     nets = [parse_net(text) for text in spec.ip_networks]
     for index, net in enumerate(nets):
         if net is None or not net.single:

@@ -50,7 +50,7 @@ def check_ports(rule: Rule) -> None:
                 parsed = parse_port(port)
                 if parsed is None:
                     refuse(
-                        f"must be a port 1 to 65535, a range such as '80:90', or a port's name, not {port!r}",
+                        f"must be a port, a range such as '80:90', or a port's name, not {port!r}",
                         side,
                         name,
                         index,
@@ -209,7 +209,7 @@ def check_global_policy(spec: GlobalNetworkPolicySpec) -> None:
 
 
 def check_hooks(spec: GlobalNetworkPolicySpec) -> None:
-    """Where in the packet's way a host policy stands: untracked, before DNAT, or in the ordinary place."""
+    """Where a host policy stands: untracked, before DNAT, or in the ordinary place."""
     if spec.pre_dnat and spec.do_not_track:
         refuse("preDNAT and doNotTrack exclude each other", "preDNAT")
     if spec.pre_dnat and spec.egress:

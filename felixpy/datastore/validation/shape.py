@@ -1,7 +1,7 @@
-"""Documents against types: what to leave out of one so that it fits, and what to say where it does not.
+"""Documents against types: what to leave out so that one fits, and what to say where it does not.
 
 in   a parsed document and the type that it should become
-out  a tidied copy; or msgspec's complaint, as an InvalidResourceError with a path and the closest known name
+out  a tidied copy; or msgspec's complaint as an InvalidResourceError, with the closest name
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PLAIN = {
 
 
 def tidy(document: Any, kind: Any, *, drop_unknown: bool = False) -> Any:
-    """A copy in which no field is null, as null means unset; unknown fields stay unless `drop_unknown`.
+    """A copy without null fields, as null means unset; unknown fields stay unless `drop_unknown`.
 
     Nulls within lists and maps have a meaning of their own there, and stay.
     """
