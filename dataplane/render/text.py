@@ -33,7 +33,7 @@ _UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]")  # not printable, or quote or b
 
 def body(*parts: str) -> str:
     """A rule body: the non-empty parts, in order."""
-    return " ".join([part for part in parts if part])  # a list: half the time of a generator
+    return " ".join([part for part in parts if part])
 
 
 def comment(text: str) -> str:

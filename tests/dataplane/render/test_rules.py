@@ -59,7 +59,7 @@ def test_untracked_policies_have_no_flow_logs_anyway(case: Case) -> None:
     assert written(render(case)) == case["iptables"]
 
 
-def render(case: Case) -> Chain:
+def render(case: Case, table: Table = "filter") -> Chain:
     options = case["options"]
     rule = active_rule(case["rule"])
     family = options.get("ip_version", 4)
@@ -72,10 +72,10 @@ def render(case: Case) -> Chain:
     )
     if options.get("owner") == "profile":
         profile = ActiveProfile(ingress=(rule,), egress=(rule,))
-        ingress, egress = profile_chains("prof", profile, family, settings)
+        ingress, egress = profile_chains("prof", profile, family, settings, table)
     else:
         policy = ActivePolicy("default", "all()", ingress=(rule,), egress=(rule,))
-        ingress, egress = policy_chains(KEY, policy, family, settings)
+        ingress, egress = policy_chains(KEY, policy, family, settings, table)
     return egress if options.get("direction") == "egress" else ingress
 
 
