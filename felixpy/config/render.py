@@ -96,7 +96,9 @@ def render_table(shown: Sequence[Row], width: int, color: bool) -> str:
     width = max(width, _NARROWEST)
     name_width = max((len(row.name) for row in shown), default=0) + 2
     source_width = max((len(row.source) for row in shown), default=0)
-    value_width = max(16, width - name_width - min(source_width, width // 3) - 4)
+    longest = max((len(row.value) for row in shown), default=0)
+    room = max(16, width - name_width - min(source_width, width // 3) - 4)
+    value_width = min(longest, room)
     blocks = []
     for group, members in groupby(shown, key=lambda row: row.group):
         lines = [paint(_BOLD, group)]

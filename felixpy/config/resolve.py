@@ -193,9 +193,10 @@ class _Resolution:
             self._keep("DatastoreType")
 
     def _check_hostname(self) -> None:
-        if not self.values.get("felix_hostname") and self._previous is None:
+        if "FelixHostname" not in self.given:
             reason = "is not set, and the machine has no host name"
             self.problems.append(error("configuration", "FelixHostname", reason))
+            self._keep("FelixHostname")
 
     def _check_marks(self) -> None:
         wireguard = bool(self._value("WireguardEnabled") or self._value("WireguardEnabledV6"))
