@@ -118,11 +118,14 @@ def closest(name: str) -> list[str]:
 def openstack_mode(config: Config) -> bool:
     """Whether workloads get what OpenStack's need: DHCP, DNS and the metadata service of the host.
 
-    Source: section 1.5 of the rules reference.
+    Old plugins of OpenStack do not say that they are there, so a metadata service of one's own, or
+    the names of its interfaces, count too.  To have none of it is no sign.
+    Source: projectcalico/calico felix/config/config_params.go, OpenstackActive.
     """
     return (
-        "openstack" in config.cluster_type
-        or (config.metadata_addr, config.metadata_port) != ("127.0.0.1", 8775)
+        "openstack" in config.cluster_type.lower()
+        or config.metadata_addr not in ("", "127.0.0.1")
+        or config.metadata_port not in (0, 8775)
         or "tap" in config.interface_prefix
     )
 

@@ -57,12 +57,12 @@ def rows(resolved: Resolved, *, only_changed: bool = False, everything: bool = F
 
     Args:
         resolved: the configuration
-        only_changed: leave out what is as it would be if nobody had said anything
+        only_changed: leave out what is the default and what nobody has set
         everything: have those not built yet too that nobody set
     """
     found = [_row(parameter, resolved) for parameter in PARAMETERS.values()]
     if only_changed:
-        return [row for row in found if row.changed]
+        return [row for row in found if row.changed or row.name in resolved.given]
     return [row for row in found if everything or row.built or row.name in resolved.given]
 
 
@@ -173,7 +173,7 @@ def _explain(parameter: Parameter[Any], resolved: Resolved) -> str:
     if parameter.local:
         facts.append(("datastore", "no: only the file and the environment may set it"))
     else:
-        facts.append(("datastore", f"FelixConfiguration, field {_field(row.name)}"))
+        facts.append(("datastore", f"FelixConfiguration, field {resource_field(row.name)}"))
     if parameter.effect != "honoured":
         facts.append(("effect", _NOT_BUILT if parameter.effect == "later" else "none in felixpy"))
     lines = [
@@ -189,8 +189,8 @@ def _also(parameter: Parameter[Any], setting: Setting) -> str:
     return f"{text} at {setting.where}, which is overruled"
 
 
-def _field(name: str) -> str:
-    """How the resource spells it: its first word in small letters."""
+def resource_field(name: str) -> str:
+    """How FelixConfiguration spells a parameter: with its first word in small letters."""
     for alias, parameter in FIELD_ALIASES.items():
         if parameter == name:
             return alias

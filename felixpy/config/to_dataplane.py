@@ -82,7 +82,7 @@ def _render_settings(config: Config, resolver: Callable[[str], str]) -> RenderSe
         allow_ipip_from_workloads=config.allow_ipip_packets_from_workloads,
         vxlan_port=config.vxlan_port,
         openstack=openstack,
-        metadata_addr=_metadata_address(config.metadata_addr, resolver) if openstack else "",
+        metadata_addr=_metadata_address(config, resolver) if openstack else "",
         metadata_port=config.metadata_port,
         nat_port_range=config.nat_port_range,
         nat_outgoing_address=config.nat_outgoing_address,
@@ -92,9 +92,10 @@ def _render_settings(config: Config, resolver: Callable[[str], str]) -> RenderSe
     )
 
 
-def _metadata_address(name: str, resolver: Callable[[str], str]) -> str:
+def _metadata_address(config: Config, resolver: Callable[[str], str]) -> str:
     """An IPv4 address; "" when there is no service or its name has none: nothing is opened."""
-    if not name:
+    name = config.metadata_addr
+    if not name or not config.metadata_port:
         return ""
     with suppress(ValueError):
         return str(ipaddress.IPv4Address(name))

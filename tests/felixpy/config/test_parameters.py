@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import fields
 
 from felixpy.config.parameters import (
     FIELD_ALIASES,
@@ -19,6 +20,8 @@ from felixpy.config.parameters import (
     diff,
     openstack_mode,
 )
+from felixpy.config.render import resource_field
+from felixpy.datastore.resources.felix_configuration import FelixConfigurationSpec
 
 FELIX = json.loads((Path(__file__).parent / "felix_parameters.json").read_text())
 OWN = {"DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"}
@@ -84,6 +87,16 @@ def test_aliases_lead_to_known_names(alias: str) -> None:
     assert canonical(name) == name
 
 
+@pytest.mark.parametrize("field", [field.name for field in fields(FelixConfigurationSpec)])
+def test_each_field_of_the_resource_is_a_parameter_of_the_datastore(field: str) -> None:
+    if field == "nodeSelector":  # says whom the resource is for
+        return
+    name = canonical(canonical_field(field))
+    assert name is not None
+    assert name in WITHOUT_EFFECT or not PARAMETERS[name].local
+    assert name in WITHOUT_EFFECT or resource_field(name) == field
+
+
 def test_names_of_fields_and_unknown_ones() -> None:
     assert canonical_field("bpfEnabled") == "BPFEnabled"
     assert canonical_field("wireguardEnabledV6") == "WireguardEnabledV6"
@@ -97,7 +110,9 @@ OPENSTACK: list[tuple[dict[str, Any], bool]] = [
     ({"cluster_type": "k8s,bgp"}, False),
     ({"cluster_type": "openstack,bgp"}, True),
     ({"metadata_addr": "10.0.0.1"}, True),
-    ({"metadata_addr": ""}, True),
+    ({"cluster_type": "OpenStack"}, True),
+    ({"metadata_addr": ""}, False),
+    ({"metadata_port": 0}, False),
     ({"metadata_port": 80}, True),
     ({"interface_prefix": ("cali", "tap")}, True),
     ({"interface_prefix": ("tapx",)}, False),

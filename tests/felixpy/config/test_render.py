@@ -39,7 +39,11 @@ def test_rows_say_value_source_default() -> None:
 
 def test_only_what_changed() -> None:
     shown = rows(resolved("HealthPort = 1\nHealthHost = localhost"), only_changed=True)
-    assert [row.name for row in shown] == ["FelixHostname", "HealthPort"]
+    assert [(row.name, row.changed) for row in shown] == [
+        ("FelixHostname", True),
+        ("HealthHost", False),
+        ("HealthPort", True),
+    ]
 
 
 def test_what_is_not_built_is_shown_where_it_was_set_or_asked_for() -> None:

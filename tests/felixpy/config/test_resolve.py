@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataplane.settings import FailsafePort
 from felixpy.config.parameters import PARAMETERS, WITHOUT_EFFECT, Config
 from felixpy.config.problems import ConfigError
 from felixpy.config.resolve import Resolved, examine, resolve
@@ -146,6 +147,47 @@ SAID = [
     ("ReportingIntervalSecs = 30\nEndpointStatusPathPrefix = none", ""),
     ("ClusterGUID = g\nCalicoVersion = v3\nVariant = Calico", ""),
 ]
+
+
+def test_the_file_of_a_felix_without_a_word() -> None:
+    file = """[global]
+FelixHostname = n1
+LogSeverityScreen = info
+LogFilePath = none
+LogSeverityFile = none
+LogSeveritySys = none
+UsageReportingEnabled = false
+InterfacePrefix = cali
+IptablesBackend = NFT
+HealthEnabled = false
+BPFEnabled = false
+DatastoreType = file
+DatastorePath = /tmp/manifests
+IptablesFilterDenyAction = Drop
+DefaultEndpointToHostAction = Return
+ChainInsertMode = Append
+IptablesMarkMask = 0x00ff0000
+IptablesRefreshInterval = 2
+FailsafeInboundHostPorts = tcp:22,udp:8055,tcp:172.30.0.200/32:8056
+"""
+    resolved = resolve(from_texts(file))
+    assert resolved.problems == ()
+    assert resolved.config == Config(
+        felix_hostname="n1",
+        log_severity_file="",
+        log_severity_sys="",
+        iptables_backend="nft",
+        datastore_path="/tmp/manifests",
+        default_endpoint_to_host_action="RETURN",
+        chain_insert_mode="append",
+        iptables_mark_mask=0xFF0000,
+        iptables_refresh_interval=2.0,
+        failsafe_inbound_host_ports=(
+            FailsafePort("tcp", 22),
+            FailsafePort("udp", 8055),
+            FailsafePort("tcp", 8056, "172.30.0.200/32"),
+        ),
+    )
 
 
 @pytest.mark.parametrize(("file", "said"), SAID)

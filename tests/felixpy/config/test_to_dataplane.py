@@ -95,22 +95,23 @@ def test_each_parameter(values: dict[str, Any], differs: dict[str, Any]) -> None
 
 
 METADATA = [
-    # MetadataAddr, ClusterType, address in the rules
-    ("10.0.0.1", "", "10.0.0.1"),
-    ("metadata.example", "", "192.0.2.1"),
-    ("unknown.example", "", ""),
-    ("", "", ""),
-    ("127.0.0.1", "openstack", "127.0.0.1"),
-    ("127.0.0.1", "k8s", ""),
+    # MetadataAddr, MetadataPort, ClusterType, address in the rules
+    ("10.0.0.1", 8775, "", "10.0.0.1"),
+    ("10.0.0.1", 0, "", ""),
+    ("metadata.example", 8775, "", "192.0.2.1"),
+    ("unknown.example", 8775, "", ""),
+    ("", 8775, "openstack", ""),
+    ("127.0.0.1", 8775, "openstack", "127.0.0.1"),
+    ("127.0.0.1", 8775, "k8s", ""),
 ]
 
 
-@pytest.mark.parametrize(("name", "cluster_type", "address"), METADATA)
-def test_metadata_address(name: str, cluster_type: str, address: str) -> None:
+@pytest.mark.parametrize(("name", "port", "cluster_type", "address"), METADATA)
+def test_metadata_address(name: str, port: int, cluster_type: str, address: str) -> None:
     def resolver(asked: str) -> str:
         return {"metadata.example": "192.0.2.1"}.get(asked) or nobody(asked)
 
-    config = Config(metadata_addr=name, cluster_type=cluster_type)
+    config = Config(metadata_addr=name, metadata_port=port, cluster_type=cluster_type)
     render = to_settings(config, resolver).render
     assert render.metadata_addr == address
     assert render.openstack is (cluster_type != "k8s")
