@@ -43,7 +43,7 @@ def convert_felix_configuration(subject: Subject) -> Changes:
     values: dict[str, str] = {}
     for info in fields(type(spec)):
         content = getattr(spec, info.name)
-        if info.name != "nodeSelector" and content is not None:
+        if info.name != v3.NODE_SELECTOR and content is not None:
             try:
                 text = render_field(info.name, content)
             except InvalidResourceError as error:

@@ -35,6 +35,7 @@ from felixpy.datastore.resources.marks import (
 from felixpy.datastore.resources.meta import Block, Document
 from felixpy.datastore.resources.numbers import NumberOrText, is_numeric_port_or_range
 
+NODE_SELECTOR = "nodeSelector"
 _MAX_INT = 2**63 - 1
 MAX_REGION = names.MAX_LABEL - len(
     "openstack-region-"
@@ -278,7 +279,7 @@ _SPECIAL: dict[str, Any] = {
 
 
 def _types() -> dict[str, Any]:
-    types: dict[str, Any] = {"nodeSelector": Annotated[Selector, max_length(1024)]}
+    types: dict[str, Any] = {NODE_SELECTOR: Annotated[Selector, max_length(1024)]}
     types |= dict.fromkeys(_FLAGS.split(), bool)
     types |= dict.fromkeys(_SECONDS.split(), Duration)
     types |= dict.fromkeys(_NUMBERS.split(), int)
@@ -286,6 +287,13 @@ def _types() -> dict[str, Any]:
     types |= dict.fromkeys(_REGEXPS.split(), Regexp)
     types |= {name: Annotated[str, choice] for name, choice in _CHOICES.items()}
     return types | _BOUNDED | _SPECIAL
+
+
+def _member(name: str, kind: Any) -> tuple[str, Any, Any]:
+    """An empty text is as good as none, but there is no empty duration."""
+    if getattr(kind, "__origin__", kind) is str and kind is not Duration and name != NODE_SELECTOR:
+        return name, kind, ""
+    return name, kind | None, None
 
 
 def parameter_name(field: str) -> str:
@@ -299,7 +307,7 @@ DURATIONS_IN_MILLISECONDS = frozenset({"iptablesLockProbeInterval"})
 # Attributes are named as the fields are: they are only ever met as data.
 FelixConfigurationSpec = defstruct(
     "FelixConfigurationSpec",
-    [(name, kind | None, None) for name, kind in _types().items()],
+    [_member(name, kind) for name, kind in _types().items()],
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
