@@ -1,7 +1,7 @@
 """The bits of a packet's mark, dealt out of the mask that the host leaves to us.
 
 The lowest bit first, in a fixed order, so that Felix and felixpy read each other's marks.
-Source: section 2 of the rules reference; projectcalico/calico felix/dataplane/driver.go.
+Source: projectcalico/calico felix/dataplane/driver.go.
 """
 
 from __future__ import annotations

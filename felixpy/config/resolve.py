@@ -6,7 +6,7 @@ At the start a mistake in a parameter that security rests on is an error and end
 a warning, and the built-in default holds.  While the agent runs, the last good value is kept in
 both cases.  A value that loses to a higher source is read too: its mistakes are mentioned, and
 at the start an error among them counts.
-Source: section 6.2 of the data model reference.
+Source: projectcalico/calico felix/config/config_params.go, whose panics these answers replace.
 """
 
 from __future__ import annotations
