@@ -2,7 +2,7 @@
 
 Each reader makes `Source`s: names and raw texts, each with the place to name in a message.  What
 the texts mean is `felixpy.config.resolve`'s business.  The order of precedence is that of `Rank`.
-Source: projectcalico/calico felix/config/{env_var_loader,file_loader}.go; the INI dialect is go-ini's.
+Source: projectcalico/calico felix/config/env_var_loader.go, file_loader.go; the INI is go-ini's.
 """
 
 from __future__ import annotations
