@@ -23,6 +23,7 @@ from dataplane.drivers.iptables.detect import Backend, Kind
 from dataplane.drivers.iptables.drift import Drift
 from dataplane.drivers.iptables.monitor import NftMonitor
 from dataplane.drivers.iptables.pacing import Quarrels
+from dataplane.drivers.iptables.probe import find_refused
 from dataplane.drivers.iptables.reader import Reader
 from dataplane.drivers.iptables.save import Contents, is_owned
 from dataplane.drivers.iptables.sweep import sweep
@@ -203,7 +204,10 @@ class IptablesDriver:
             await self._read([table])
             return
         deletion = any(line.startswith("--delete") for e in block.edits for line in e.lines)
-        for chain in [error.chain] if error.chain else {edit.chain for edit in block.edits}:
+        chains = [error.chain] if error.chain else []
+        if not chains and not deletion:
+            chains = await find_refused(table.name, table.chains_of(block), self._writer)
+        for chain in chains or {edit.chain for edit in block.edits}:
             if deletion:
                 table.undeleted(chain, error.reason)
             else:

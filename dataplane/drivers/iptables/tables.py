@@ -158,6 +158,11 @@ class Table:
         if chain not in self._hooks:
             self._graph.dirty.add(chain)
 
+    def chains_of(self, block: Block) -> list[Chain]:
+        """The desired chains that a block was to write."""
+        names = {edit.chain for edit in block.edits}
+        return [self._graph.desired[name] for name in sorted(names & self._graph.desired.keys())]
+
     def retry_refused(self) -> None:
         self.refused.clear()
 
