@@ -146,6 +146,7 @@ def applies(rule: ActiveRule, packet: Packet, family: int) -> bool:
         rule.ip_version in (None, family)
         and (rule.protocol is None or number(rule.protocol) == packet.protocol)
         and (rule.not_protocol is None or number(rule.not_protocol) != packet.protocol)
+        and speaks_of(rule, family)
         and (rule.icmp is None or same_icmp(rule.icmp, packet))
         and (rule.not_icmp is None or not same_icmp(rule.not_icmp, packet))
         and side_applies(rule.source, packet.source, packet.source_port, "src", packet, family)
@@ -153,6 +154,12 @@ def applies(rule: ActiveRule, packet: Packet, family: int) -> bool:
             rule.destination, packet.destination, packet.destination_port, "dst", packet, family
         )
     )
+
+
+def speaks_of(rule: ActiveRule, family: int) -> bool:
+    """A rule about ICMP types speaks of ICMP packets, which are of one family only."""
+    about_types = rule.icmp is not None or rule.not_icmp is not None
+    return not about_types or rule.protocol in (("icmp", 1) if family == 4 else ("icmpv6", 58))
 
 
 def same_icmp(icmp: Icmp, packet: Packet) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from calc_graph.model import PolicyKey
 from dataplane.render import names
 from dataplane.render.groups import PolicyGroup
+from dataplane.render.names import Direction
 from tests.dataplane.render.vectors import Case, cases, params
 
 _ALL = cases("chain-names")
@@ -58,7 +61,7 @@ def test_interface(case: Case) -> None:
 @pytest.mark.parametrize("case", params(_GROUPS, "selector", "direction", "id"))
 def test_group(case: Case) -> None:
     keys = tuple(PolicyKey(p["kind"], p["namespace"], p["name"]) for p in case["policies"])
-    direction = {"inbound": "ingress", "outbound": "egress"}[case["direction"]]
+    direction: Direction = "ingress" if case["direction"] == "inbound" else "egress"
     group = PolicyGroup(case["selector"], direction, keys)
     assert names.group_id(*group) == case["id"]
     assert names.group_chain(*group) == case["chain"]
@@ -99,8 +102,7 @@ def test_hostile_names_are_hashed(name: str) -> None:
 def test_any_name_makes_a_word_of_at_most_28_characters(kind: str, space: str, name: str) -> None:
     chain = names.policy_chain(PolicyKey(kind, space, name), "egress")
     assert len(chain) <= 28
-    assert chain.isascii()
-    assert not set(chain) - set(names.__dict__["_UNSAFE"].sub("", chain))
+    assert re.fullmatch(r"cali-po-[A-Za-z0-9._/-]+", chain)
 
 
 def test_a_slash_of_its_own_makes_no_other_policy_s_name() -> None:

@@ -246,7 +246,7 @@ def source(**fields: Any) -> dict[str, PeerMatch]:
     return {"source": PeerMatch(**fields)}
 
 
-UNRENDERABLE = {
+UNRENDERABLE: dict[str, dict[str, Any]] = {
     "action": {"action": "accept"},
     "empty action": {"action": ""},
     "protocol name": {"protocol": "tcp --jump ACCEPT"},
@@ -280,7 +280,7 @@ UNRENDERABLE = {
 
 @pytest.mark.parametrize("what", UNRENDERABLE)
 def test_never_wider_than_asked(what: str) -> None:
-    rule = ActiveRule(**{"action": "allow", **UNRENDERABLE[what]})
+    rule = ActiveRule(**({"action": "allow"} | UNRENDERABLE[what]))
     policy = ActivePolicy("default", "all()", egress=(deny(), rule))
     with pytest.raises(RenderError, match="egress rule 1") as caught:
         policy_chains(KEY, policy, 4, RenderSettings())
