@@ -173,6 +173,11 @@ class CalcGraph:
             self._sequence_endpoint(resolved)
         return self._out.flush(self._ipsets.flush())
 
+    def replay(self) -> list[Update]:
+        """Everything that a flush would have told by now, for a dataplane that begins anew."""
+        self.flush()
+        return self._out.told(self._ipsets.told())
+
     def _scan(self, activity: Activity) -> None:
         key = activity.key
         needed: dict[str, IpsetSpec] = {}

@@ -161,6 +161,13 @@ class IpsetMembers:
         self._unused, self._fresh, self._dirty = {}, {}, {}
         return changes
 
+    def told(self) -> list[IpsetUpdate]:
+        """Every set in use, whole; right after a flush."""
+        return [
+            IpsetUpdate(ipset.spec.id, ipset.spec.type, ipset.content.content())
+            for ipset in self._ipsets.values()
+        ]
+
     def _drop(self, ipset: _Ipset) -> list[IpsetChange]:
         del self._ipsets[ipset.spec.id]
         if self._fresh.pop(ipset.spec.id, None) is not None:

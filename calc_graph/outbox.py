@@ -47,3 +47,7 @@ class Outbox(Generic[K, V]):
                 gone.append(key)
         self._dirty.clear()
         return changed, gone
+
+    def told(self) -> list[tuple[K, V]]:
+        """All that has been told and still holds, sorted by key."""
+        return [(key, self._told[key]) for key in sorted(self._told)]

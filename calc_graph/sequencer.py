@@ -69,6 +69,19 @@ class Sequencer:
             *self._cluster(),
         ]
 
+    def told(self, ipsets: Iterable[IpsetUpdate]) -> list[Update]:
+        """All that holds, for a dataplane that has been told nothing; right after a flush."""
+        return [
+            *sorted(ipsets, key=lambda update: update.id),
+            *(PolicyUpdate(key, policy) for key, policy in self.policies.told()),
+            *(ProfileUpdate(name, profile) for name, profile in self.profiles.told()),
+            *(update for _, update in self.workloads.told()),
+            *(update for _, update in self.host_endpoints.told()),
+            *(update for _, update in self.hosts.told()),
+            *(PoolUpdate(pool) for _, pool in self.pools.told()),
+            ServiceCidrsUpdate(self._told_service_cidrs),
+        ]
+
     def _cluster(self) -> list[Update]:
         """What nothing else refers to."""
         hosts, hosts_gone = self.hosts.take()

@@ -54,6 +54,9 @@ class DeltaTracker(Generic[K, V]):
         """What has to go."""
         return list(self._deletions)
 
+    def differs(self, key: K) -> bool:
+        return key in self._updates or key in self._deletions
+
     @property
     def in_sync(self) -> bool:
         return not self._updates and not self._deletions

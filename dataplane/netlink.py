@@ -18,7 +18,7 @@ import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from dataplane.errors import DataplaneError
 
@@ -67,8 +67,15 @@ class Request(NamedTuple):
 
 
 class Message(NamedTuple):
+    """`port` is that of the socket whose request caused it; 0: the kernel itself."""
+
     type: int
     body: bytes
+    port: int = 0
+
+
+_Answer: TypeAlias = tuple[int, int, int, int, int, int]
+# type, flags, sequence number, port, start and end of the body in the buffer
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -128,6 +135,11 @@ class Socket:
                     return messages
         raise NetlinkError(doing, errno.EINTR, "changed again and again while it was read")
 
+    @property
+    def port(self) -> int:
+        """What notifications of our own doing carry; 0 while nothing was asked."""
+        return int(self._socket.getsockname()[0]) if self._socket is not None else 0
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
@@ -145,7 +157,7 @@ class Socket:
         self._send(b"".join(packed))
         results = [0] * len(requests)
         while True:
-            for kind, _, sequence, start, _ in self._receive():
+            for kind, _, sequence, _, start, _ in self._receive():
                 if kind != _ERROR or sequence < first:
                     continue  # left over from a request that was given up
                 results[sequence - first] = -_ERRNO.unpack_from(self._buffer, start)[0]
@@ -161,7 +173,7 @@ class Socket:
         found: list[Message] = []
         interrupted = False
         while True:
-            for kind, flags, sequence, start, end in self._receive():
+            for kind, flags, sequence, _, start, end in self._receive():
                 if sequence != self._sequence:
                     continue
                 interrupted |= bool(flags & _INTERRUPTED)
@@ -181,8 +193,7 @@ class Socket:
         except OSError as error:
             raise NetlinkError("sending to the kernel", error.errno or 0) from error
 
-    def _receive(self) -> Iterator[tuple[int, int, int, int, int]]:
-        """Type, flags, sequence number, start, end of each message of one datagram."""
+    def _receive(self) -> Iterator[_Answer]:
         assert self._socket is not None
         try:
             length = self._socket.recv_into(self._buffer)
@@ -229,8 +240,8 @@ class Listener:
     def _taken(self, length: int) -> list[Message]:
         view = memoryview(self._buffer)
         return [
-            Message(kind, bytes(view[start:end]))
-            for kind, _, _, start, end in _messages(self._buffer, length)
+            Message(kind, bytes(view[start:end]), port)
+            for kind, _, _, port, start, end in _messages(self._buffer, length)
         ]
 
 
@@ -259,13 +270,14 @@ def _header(kind: int, flags: int, sequence: int, length: int) -> bytes:
     return _HEADER.pack(_HEADER.size + length, kind, flags, sequence, 0)
 
 
-def _messages(buffer: bytearray, length: int) -> Iterator[tuple[int, int, int, int, int]]:
+def _messages(buffer: bytearray, length: int) -> Iterator[_Answer]:
+    """The messages of one datagram."""
     start = 0
     while start + _HEADER.size <= length:
-        size, kind, flags, sequence, _ = _HEADER.unpack_from(buffer, start)
+        size, kind, flags, sequence, port = _HEADER.unpack_from(buffer, start)
         if size < _HEADER.size:
             return
-        yield kind, flags, sequence, start + _HEADER.size, start + size
+        yield kind, flags, sequence, port, start + _HEADER.size, start + size
         start += size + (-size % 4)
 
 

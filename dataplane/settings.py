@@ -82,6 +82,7 @@ class Settings(Struct, frozen=True):
     max_ipset_size: int = 1_048_576
     ip_forwarding: bool = True
     floating_ips: bool = False
+    source_spoofing: bool = False  # honour the sources that an endpoint may forge
     interface_exclude: tuple[str, ...] = ("kube-ipvs0",)  # names, or /regular expression/
     device_route_protocol: int = 3
     device_route_source_v4: str = ""

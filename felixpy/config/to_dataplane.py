@@ -38,6 +38,7 @@ def to_settings(config: Config, resolver: Callable[[str], str] = look_up) -> Set
         max_ipset_size=config.max_ipset_size,
         ip_forwarding=config.ip_forwarding == "Enabled",
         floating_ips=config.floating_ips == "Enabled",
+        source_spoofing=config.workload_source_spoofing == "Any",
         interface_exclude=config.interface_exclude,
         device_route_protocol=config.device_route_protocol,
         device_route_source_v4=config.device_route_source_address,

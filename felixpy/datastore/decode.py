@@ -139,15 +139,21 @@ def _kind_of(document: dict[Any, Any]) -> Kind:
 
 def _to_body(document: dict[Any, Any], kind: Kind) -> Body:
     try:
-        return msgspec.convert(document, kind.type)
-    except msgspec.ValidationError as error:
+        return _convert(document, kind)
+    except InvalidResourceError:
         tidied = tidy(document, kind.type)
         if tidied == document:
-            raise explain(error, kind.type) from None
+            raise
+    return _convert(tidied, kind)
+
+
+def _convert(document: Any, kind: Kind) -> Body:
     try:
-        return msgspec.convert(tidied, kind.type)
+        return msgspec.convert(document, kind.type)
     except msgspec.ValidationError as error:
         raise explain(error, kind.type) from None
+    except UnicodeEncodeError:
+        raise InvalidResourceError("a text in it holds half a surrogate pair") from None
 
 
 def _unchanged_builtin(changes: Changes) -> Changes:
@@ -181,15 +187,15 @@ def _is_read_whole(kind: str, name: str) -> bool:
 
 def _stored_body(json_bytes: bytes, kind: Kind) -> Body:
     try:
-        return _decoder(kind.type).decode(json_bytes)
-    except msgspec.ValidationError:
-        document = msgspec.json.decode(json_bytes)
+        try:
+            return _decoder(kind.type).decode(json_bytes)
+        except msgspec.ValidationError:  # a field that we do not know, or null: the slow way round
+            document = msgspec.json.decode(json_bytes)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidResourceError(f"not JSON: {error}") from None
-    try:
-        return msgspec.convert(tidy(document, kind.type, drop_unknown=True), kind.type)
-    except msgspec.ValidationError as error:
-        raise explain(error, kind.type) from None
+    except RecursionError:
+        raise InvalidResourceError("nested too deeply") from None
+    return _convert(tidy(document, kind.type, drop_unknown=True), kind)
 
 
 @cache

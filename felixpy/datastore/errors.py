@@ -28,8 +28,11 @@ class InvalidResourceError(ValueError):
 
 def render_path(path: tuple[str | int, ...]) -> str:
     """("spec", "ingress", 0, "action") -> "spec.ingress[0].action"."""
-    parts = [f"[{step}]" if isinstance(step, int) else f".{step}" for step in path]
-    return "".join(parts).removeprefix(".")
+    return "".join(_render_step(step) for step in path).removeprefix(".")
+
+
+def _render_step(step: str | int) -> str:
+    return f".{step}" if isinstance(step, str) and step.isprintable() else f"[{step!r}]"
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:

@@ -11,41 +11,20 @@ is away.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import structlog
-from msgspec import Struct
 
 from calc_graph.model import Key, Profile, ProfileKey, Rule, Tier, TierKey, Value
-from felixpy.datastore.catalogue import Catalogue, Conflict
 from felixpy.datastore.decode import decode_documents
+from felixpy.datastore.holdings import Holdings
 from felixpy.datastore.inotify import Inotify
-from felixpy.datastore.manifest_files import (
-    Signature,
-    Tree,
-    UnreadableError,
-    hops_to,
-    read,
-    walk,
-)
-from felixpy.datastore.manifest_text import (
-    EMPTY,
-    Decode,
-    FileContent,
-    ManifestTextError,
-    read_text,
-)
-from felixpy.datastore.settling import (
-    EMPTY_SECONDS,
-    GONE_SECONDS,
-    RETURN_SECONDS,
-    Due,
-    Settling,
-)
-from felixpy.datastore.source import BadInput, DatastoreStartError, Problems, Sink
+from felixpy.datastore.manifest_files import Signature, Tree, hops_to, walk
+from felixpy.datastore.manifest_text import Decode
+from felixpy.datastore.settling import GONE_SECONDS, RETURN_SECONDS, Due, Settling
+from felixpy.datastore.source import BadInput, Changed, DatastoreStartError, Problems, Sink
 from felixpy.datastore.watch import TreeWatch
 
 log = structlog.get_logger(__name__)
@@ -65,17 +44,6 @@ BUILTIN: Final[MappingProxyType[Key, Value]] = MappingProxyType(
 )
 
 
-class _File(Struct, frozen=True):
-    """`content` is the last good version; `errors` says why the present one is not in force."""
-
-    content: FileContent
-    signature: Signature | None = None  # None: look again with every walk
-    errors: tuple[BadInput, ...] = ()
-
-
-_NEW: Final = _File(EMPTY)
-
-
 class ManifestSource:
     """`root` should be absolute: it is how errors name the files."""
 
@@ -88,12 +56,9 @@ class ManifestSource:
     ) -> None:
         self.problems = Problems()
         self._root = root
-        self._decode = decode
         self._rescan_seconds = rescan_seconds
-        self._catalogue = Catalogue(BUILTIN)
+        self._holdings = Holdings(BUILTIN, decode)
         self._settling = Settling()
-        self._files: dict[str, _File] = {}
-        self._bad: dict[str, tuple[BadInput, ...]] = {}
         self._tree_troubles: dict[str, str] = {}
         self._tree_root = (0, 0)
         self._away = ""  # what is wrong with the directory itself
@@ -106,10 +71,9 @@ class ManifestSource:
         inotify = Inotify()
         try:
             watch = TreeWatch(inotify, self._settling)
-            await self._start(watch)
-            await self._put(sink)
+            await self._put(sink, await self._start(watch))
             sink.mark_in_sync()
-            log.info("manifests.read", directory=str(self._root), files=len(self._files))
+            log.info("manifests.read", directory=str(self._root), files=len(self._holdings.paths))
             while True:
                 await self._step(watch, sink)
         finally:
@@ -117,7 +81,7 @@ class ManifestSource:
 
     # ------------------------------------------------------------ start
 
-    async def _start(self, watch: TreeWatch) -> None:
+    async def _start(self, watch: TreeWatch) -> list[Changed]:
         try:
             tree = await self._walk(watch)
         except OSError as err:
@@ -125,12 +89,12 @@ class ManifestSource:
             raise DatastoreStartError([BadInput(str(self._root), 0, 0, "", message)]) from None
         errors = [BadInput(path, 0, 0, "", text) for path, text in tree.troubles.items()]
         self._tree_root = tree.root
-        await self._load([Due(path, settled=True) for path in tree.files])
-        for found in self._bad.values():
+        changes = await self._load([Due(path, settled=True) for path in tree.files])
+        for found in self._holdings.errors().values():
             errors += found
-        errors += [self._conflict_error(conflict) for conflict in self._conflicts()]
         if errors:
             raise DatastoreStartError(errors)
+        return changes
 
     # ------------------------------------------------------------ one round
 
@@ -145,8 +109,7 @@ class ManifestSource:
             self._settling.clear()
             self._next_walk = loop.time()  # the walk finds again whatever was due
         elif due:
-            await self._load(due)
-            await self._put(sink)
+            await self._put(sink, await self._load(due))
         self._review(watch)
 
     def _root_is_there(self) -> bool:
@@ -174,7 +137,7 @@ class ManifestSource:
             self._lose_root(f"the directory cannot be read: {err.strerror or err}")
             return
         replaced = tree.root != self._tree_root
-        if not tree.files and self._files and (replaced or self._away):
+        if not tree.files and self._holdings.paths and (replaced or self._away):
             # an empty mount point, or the first moment of a copy: surely not the wish to have no
             # policy at all
             self._lose_root("the directory was replaced by an empty one")
@@ -183,10 +146,9 @@ class ManifestSource:
         self._away, self._tree_root, self._tree_troubles = "", tree.root, tree.troubles
         now = asyncio.get_running_loop().time()
         for path, signature in tree.files.items():
-            known = self._files.get(path, _NEW)
-            if signature is None or known.signature != signature:
+            if signature is None or self._holdings.signature(path) != signature:
                 self._note_difference(path, signature, now, delay)
-        for path in self._files.keys() - tree.files.keys():
+        for path in set(self._holdings.paths) - tree.files.keys():
             if not any(path.startswith(f"{trouble}/") for trouble in tree.troubles):
                 self._settling.gone(path, now, gone_delay)
 
@@ -195,7 +157,7 @@ class ManifestSource:
     ) -> None:
         if signature is not None:
             self._settling.found(path, now, delay)
-        elif self._files.get(path, _NEW).signature or path not in self._files:
+        elif self._holdings.signature(path) or path not in self._holdings.paths:
             # a link that leads nowhere may be on its way to a new end
             self._settling.gone(path, now, max(delay, GONE_SECONDS))
 
@@ -204,105 +166,26 @@ class ManifestSource:
         self._settling.clear()
         self._next_walk = asyncio.get_running_loop().time() + AWAY_RESCAN_SECONDS
 
-    # ------------------------------------------------------------ reading
-
-    async def _load(self, due: list[Due]) -> None:
-        loaded = await asyncio.to_thread(self._read_all, sorted(due), self._predecessors(due))
+    async def _load(self, due: list[Due]) -> list[Changed]:
+        # always in a thread: a file may have any size, and the loop has a watchdog to feed
+        changes, again = await asyncio.to_thread(self._holdings.load, due)
         now = asyncio.get_running_loop().time()
-        changed: dict[str, _File | None] = {}
-        for entry, file in loaded:
-            if isinstance(file, float):
-                self._settling.gone(entry.path, now, file)
-            else:
-                changed[entry.path] = file
-        for path, new in changed.items():
-            if new is None:
-                self._files.pop(path, None)
-            else:
-                self._files[path] = new
-            if new and new.errors:
-                self._bad[path] = new.errors
-            else:
-                self._bad.pop(path, None)
-        self._catalogue.replace(
-            {path: new.content.resources if new else {} for path, new in changed.items()}
-        )
+        for path, delay in again.items():
+            self._settling.gone(path, now, delay)
+        return changes
 
-    def _predecessors(self, due: Iterable[Due]) -> dict[tuple[int, int], _File]:
-        """The files that may have gone, by inode: one of them that is moved takes its good version
-        along.
-        """
-        return {
-            known.signature.same_file: known
-            for entry in due
-            if entry.settled and (known := self._files.get(entry.path)) and known.signature
-        }
-
-    def _read_all(
-        self, due: list[Due], predecessors: dict[tuple[int, int], _File]
-    ) -> list[tuple[Due, _File | float | None]]:
-        """In a thread: it only reads `self`, and nothing writes while it runs."""
-        return [(entry, self._read_one(entry, predecessors)) for entry in due]
-
-    def _read_one(
-        self, due: Due, predecessors: dict[tuple[int, int], _File]
-    ) -> _File | float | None:
-        """None: the file is gone.  A number: look again after so many seconds."""
-        known = self._files.get(due.path, _NEW)
-        try:
-            reading = read(due.path)
-        except FileNotFoundError:
-            return None if due.settled else GONE_SECONDS
-        except UnreadableError as err:
-            if not due.settled:
-                return GONE_SECONDS
-            return _File(known.content, errors=(BadInput(due.path, 0, 0, "", str(err)),))
-        if not due.settled and (
-            not reading.steady or (not reading.text and known.content.resources)
-        ):
-            return EMPTY_SECONDS
-        if known is _NEW:
-            known = predecessors.get(reading.signature.same_file, _NEW)
-        signature = reading.signature if reading.steady else None
-        try:
-            content = read_text(due.path, reading.text, known.content, self._decode)
-        except ManifestTextError as err:
-            return _File(known.content, signature, tuple(err.errors))
-        return _File(content, signature)
-
-    async def _put(self, sink: Sink) -> None:
-        for key, value in self._catalogue.flush():
+    async def _put(self, sink: Sink, changes: list[Changed]) -> None:
+        for key, value in changes:
             await sink.put(key, value)
 
     # ------------------------------------------------------------ problems
 
-    def _conflicts(self) -> list[Conflict]:
-        return [conflict for conflict in self._catalogue.conflicts() if self._is_real(conflict)]
-
-    def _is_real(self, conflict: Conflict) -> bool:
-        """Not where one of the files is about to go, nor where both are one file with two names."""
-        files = (conflict.first.file, conflict.second.file)
-        if any(file in self._settling for file in files):
-            return False
-        first, second = (self._files[file].signature for file in files)
-        return first is None or second is None or first.same_file != second.same_file
-
-    def _conflict_error(self, conflict: Conflict) -> BadInput:
-        first = self._catalogue.placed(conflict.first)
-        second = self._catalogue.placed(conflict.second)
-        message = (
-            f"{conflict.of} is also in {conflict.first.file}:{first.line}; one of the two must go"
-        )
-        return BadInput(conflict.second.file, second.line, 0, "", message)
-
     def _review(self, watch: TreeWatch) -> None:
         """Make `problems` say what is wrong now; log what is new."""
-        found: dict[str, list[str]] = {}
-        for path, errors in self._bad.items():
-            found[path] = [str(error) for error in errors]
-        for conflict in self._conflicts():
-            error = self._conflict_error(conflict)
-            found.setdefault(error.where, []).append(str(error))
+        found = {
+            path: [str(error) for error in errors]
+            for path, errors in self._holdings.errors(self._settling.paths()).items()
+        }
         for path, text in self._tree_troubles.items():
             found[path] = [f"{path}: {text}"]
         root = str(self._root)

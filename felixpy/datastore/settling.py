@@ -12,6 +12,7 @@ Pure: the time, in seconds on any steady clock, is an argument.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -34,6 +35,7 @@ class _Waiting:
     due: float
     going: float | None = None  # where the path has gone: the delay; any event starts it again
     until: float = 0.0  # where it has gone: when the delay ends whatever happens
+    found: bool = False  # by a walk: it may be where something that has gone has gone to
 
 
 class Settling:
@@ -50,7 +52,7 @@ class Settling:
         """It looks different, and no event has said why; one that has said so knows better."""
         known = self._waiting.get(path)
         if known is None or known.going is not None:
-            self._waiting[path] = _Waiting(now + delay)
+            self._waiting[path] = _Waiting(now + delay, found=True)
 
     def gone(self, path: str, now: float, delay: float) -> None:
         known = self._waiting.get(path)
@@ -68,8 +70,17 @@ class Settling:
                 waiting.due = max(waiting.due, min(now + waiting.going, waiting.until))
 
     def take(self, now: float) -> list[Due]:
+        self._hold_back()
         ready = [path for path, wait in self._waiting.items() if wait.due <= now + _TOGETHER]
         return [Due(path, self._waiting.pop(path).going is not None) for path in ready]
+
+    def _hold_back(self) -> None:
+        """What has gone goes with, or after, what a walk has found: a move is both."""
+        found = max((wait.due for wait in self._waiting.values() if wait.found), default=None)
+        if found is not None:
+            for waiting in self._waiting.values():
+                if waiting.going is not None:
+                    waiting.due = max(waiting.due, found)
 
     def next_due(self) -> float | None:
         return min((waiting.due for waiting in self._waiting.values()), default=None)
@@ -77,5 +88,5 @@ class Settling:
     def clear(self) -> None:
         self._waiting.clear()
 
-    def __contains__(self, path: str) -> bool:
-        return path in self._waiting
+    def paths(self) -> Collection[str]:
+        return self._waiting.keys()

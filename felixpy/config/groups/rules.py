@@ -221,7 +221,6 @@ class Rules:
         one_of("Disabled", "Any", none="Disabled"),
         "Disabled",
         "Whether workloads may be allowed to send from addresses that are not theirs.",
-        effect="later",
     )
     allow_vxlan_packets_from_workloads: bool = param(
         "AllowVXLANPacketsFromWorkloads",

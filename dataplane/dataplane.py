@@ -1,0 +1,354 @@
+"""The dataplane of one node: updates in, a kernel that agrees with them out.
+
+    desire(updates) -- desired/ --> drivers: what should be there
+    apply()                         drivers: what is there; the difference is written in this order
+
+      1  interfaces known                      nothing is written before the monitor has listed them
+      2  IP sets made and grown                rules may ask them from now on
+      3  tables, the families side by side     chains and the hooks to them, one transaction a table
+      4  settings of interfaces and the host   forwarding only once the tables guard it
+      5  routes and neighbours                 what leads to workloads comes after what judges them
+      6  IP sets shrunk and destroyed          nothing asks them any more
+
+A step that fails stays pending, is said to be a problem, and is tried again with growing delays.
+Without its sets a family's tables stay as they were, and before a first success of the tables
+nothing after them is done: what is closed stays closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, NamedTuple, NoReturn, Protocol, assert_never
+
+import structlog
+
+from calc_graph.updates import (
+    HostEndpointRemove,
+    HostEndpointUpdate,
+    HostRemove,
+    HostUpdate,
+    IpsetDelta,
+    IpsetRemove,
+    IpsetUpdate,
+    PolicyRemove,
+    PolicyUpdate,
+    PoolRemove,
+    PoolUpdate,
+    ProfileRemove,
+    ProfileUpdate,
+    ServiceCidrsUpdate,
+    Update,
+    WorkloadEndpointRemove,
+    WorkloadEndpointUpdate,
+)
+from dataplane.desired.addresses import Addresses
+from dataplane.desired.fixed import desire_fixed
+from dataplane.desired.hosts import Hosts
+from dataplane.desired.policies import Policies
+from dataplane.desired.sets import RuleSets
+from dataplane.desired.shared import SharedChains
+from dataplane.desired.sinks import Family, Sinks
+from dataplane.desired.workloads import Workloads
+from dataplane.drivers.ipsets import IpsetDriver
+from dataplane.drivers.iptables.driver import IptablesDriver
+from dataplane.drivers.neighbours import NeighbourDriver
+from dataplane.drivers.routes import RouteDriver
+from dataplane.drivers.sysctls import SysctlDriver
+from dataplane.errors import DataplaneError
+from dataplane.interfaces import Changes, InterfaceMonitor
+from dataplane.settings import Intervals, Settings
+
+log = structlog.get_logger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 0.1, 10.0  # seconds
+
+
+class Applied(NamedTuple):
+    """One apply: how long it took, and what is wrong after it, by step or by what was asked."""
+
+    seconds: float
+    problems: dict[str, str]
+
+
+class Summary(NamedTuple):
+    """What is in force, in figures."""
+
+    workload_endpoints: int
+    host_endpoints: int
+    policies: int
+    ipsets: int
+
+
+class Checked(Protocol):
+    """A driver that looks, from time to time, at what others may have changed."""
+
+    def next_check(self) -> float: ...
+    async def check(self) -> bool: ...
+
+
+class Dataplane:
+    """`wake` is called whenever there may be work: an interface has changed, or somebody's hand was
+    in our tables.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        tables: dict[Family, IptablesDriver],
+        monitor: InterfaceMonitor,
+        wake: Callable[[], None],
+    ) -> None:
+        self._wake = wake
+        self._tables = tables
+        self._monitor = monitor
+        self._ipsets: dict[Family, IpsetDriver] = {
+            family: IpsetDriver(family, settings.max_ipset_size) for family in tables
+        }
+        self._routes: dict[Family, RouteDriver] = {f: RouteDriver(f, settings) for f in tables}
+        self._neighbours = NeighbourDriver()
+        self._sysctls = SysctlDriver()
+        sinks = Sinks(tables, self._ipsets, self._routes, self._neighbours, self._sysctls)
+        shared = SharedChains(sinks)
+        render = settings.render
+        self._sets = RuleSets(sinks)
+        self._policies = Policies(sinks, render)
+        selector_of = self._policies.selectors.__getitem__
+        self._workloads = Workloads(sinks, settings, selector_of, shared, self._index_of)
+        self._hosts = Hosts(sinks, settings, selector_of, shared)
+        self._addresses = Addresses(sinks, settings)
+        self._used_ipsets: set[str] = set()
+        desire_fixed(sinks, settings)
+        self._guarded = False  # the tables have been written at least once
+        self._retry = FIRST_RETRY
+        self._retry_at: float | None = None
+        self._pending = True  # there is something to write
+        self._told = False  # and some of it is new since the last apply
+        self._problems: dict[str, str] = {}  # step -> what is wrong with it
+        self._checks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Task[NoReturn] | None = None
+        self.set_intervals(settings.intervals)
+
+    async def start(self) -> None:
+        """List the interfaces.  Raises DataplaneError."""
+        for routes in self._routes.values():
+            self._monitor.watch_routes(routes)
+        self._note_interfaces(Changes(await self._monitor.start()))
+        self._listening = asyncio.create_task(
+            self._monitor.run(self._note_interfaces), name="interfaces"
+        )
+        self._listening.add_done_callback(lambda _: self._wake())
+
+    async def close(self) -> None:
+        """End processes and sockets; the kernel stays as it is."""
+        tasks = [*self._checks, *([self._listening] if self._listening else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._monitor.close()
+        for tables in self._tables.values():
+            await tables.close()
+        for sets in self._ipsets.values():
+            sets.close()
+        for routes in self._routes.values():
+            routes.close()
+        self._neighbours.close()
+
+    @property
+    def backend(self) -> str:
+        kind = self._tables[4].backend
+        families = "IPv4 and IPv6" if 6 in self._tables else "IPv4 only"
+        return f"iptables {kind.kind} {'.'.join(map(str, kind.version))}, {families}"
+
+    def set_intervals(self, intervals: Intervals) -> None:
+        """Exchange the refresh intervals; the only settings that can be exchanged in place."""
+        for tables in self._tables.values():
+            tables.set_intervals(intervals)
+        for ipsets in self._ipsets.values():
+            ipsets.refresh_seconds = intervals.ipsets
+        for routes in self._routes.values():
+            routes.refresh_seconds = intervals.routes
+        self._neighbours.refresh_seconds = intervals.routes
+        self._sysctls.refresh_seconds = intervals.interfaces
+        self._monitor.refresh_seconds = intervals.interfaces
+
+    # ---------------------------------------------------------------- desired
+
+    def desire(self, updates: Iterable[Update]) -> None:
+        """Note what should be; nothing is written before `apply`."""
+        self._pending = self._told = True
+        for update in updates:
+            match update:
+                case IpsetUpdate() | IpsetDelta() | IpsetRemove():
+                    self._sets.update(update)
+                    self._count_ipset(update)
+                case PolicyUpdate() | PolicyRemove() | ProfileUpdate() | ProfileRemove():
+                    if self._policies.update(update) and isinstance(update, PolicyUpdate):
+                        self._workloads.policy_regrouped(update.key)
+                        self._hosts.policy_regrouped(update.key)
+                case WorkloadEndpointUpdate() | WorkloadEndpointRemove():
+                    self._workloads.update(update)
+                case HostEndpointUpdate() | HostEndpointRemove():
+                    self._hosts.update(update)
+                case PoolUpdate() | PoolRemove() | HostUpdate() | HostRemove():
+                    self._addresses.update(update)
+                case ServiceCidrsUpdate():
+                    self._addresses.update(update)
+                case _:
+                    assert_never(update)
+
+    def _count_ipset(self, update: IpsetUpdate | IpsetDelta | IpsetRemove) -> None:
+        if isinstance(update, IpsetRemove):
+            self._used_ipsets.discard(update.id)
+        else:
+            self._used_ipsets.add(update.id)
+
+    def summary(self) -> Summary:
+        return Summary(
+            len(self._workloads.endpoints()),
+            len(self._hosts.governed),
+            sum(not key.staged for key in self._policies.selectors),
+            len(self._used_ipsets),
+        )
+
+    # ---------------------------------------------------------------- interfaces
+
+    def _index_of(self, name: str) -> int | None:
+        interface = self._monitor.interfaces.get(name)
+        return None if interface is None else interface.index
+
+    def _note_interfaces(self, changes: Changes) -> None:
+        """What the monitor has to say, as it happens."""
+        names = [*changes.changed, *changes.gone]
+        for name in names:
+            interface = changes.changed.get(name)
+            for routes in self._routes.values():
+                routes.interface_changed(name, interface)
+            self._neighbours.interface_changed(name, interface)
+            self._sysctls.interface_changed(name, interface)
+            self._workloads.interface_changed(name)
+        if names:
+            everything = list(self._monitor.interfaces.values())
+            self._hosts.interfaces_changed(everything)
+            self._addresses.interfaces_changed(everything)
+            log.debug("interfaces.changed", names=sorted(names))
+        self._pending = True
+        self._wake()
+
+    # ---------------------------------------------------------------- writing
+
+    def seconds_to_next(self) -> float:
+        """How long nothing needs to be done unless something happens; perhaps infinite."""
+        now = asyncio.get_running_loop().time()
+        if self._pending:
+            return 0.0 if self._retry_at is None else max(0.0, self._retry_at - now)
+        moments = [driver.next_check() - now for driver in self._checked()]
+        moments += [due for t in self._tables.values() if (due := t.next_check()) is not None]
+        return max(0.0, min(moments))
+
+    async def apply(self) -> Applied | None:
+        """Write what is pending, and look at what is due to be looked at.  None: nothing was.
+
+        Never raises DataplaneError: what went wrong is in the result, stays pending, and is tried
+        again when `seconds_to_next` says so.
+        """
+        if self._listening is not None and self._listening.done():
+            self._listening.result()  # it listens for ever; its end is a failure, and is raised
+        now = asyncio.get_running_loop().time()
+        self._begin_checks(now)
+        dirty = self._pending or any(t.dirty() for t in self._tables.values())
+        if not dirty or (self._retry_at is not None and now < self._retry_at and not self._told):
+            return None
+        self._pending = self._told = False
+        self._problems = {}
+        self._resolve()
+        await self._write()
+        seconds = asyncio.get_running_loop().time() - now
+        if self._problems:
+            self._pending = True
+            self._retry_at = asyncio.get_running_loop().time() + self._retry
+            self._retry = min(self._retry * 2, LAST_RETRY)
+        else:
+            self._retry, self._retry_at = FIRST_RETRY, None
+        return Applied(seconds, {**self._problems, **self._refused()})
+
+    def _resolve(self) -> None:
+        for part in (self._workloads, self._hosts, self._addresses):
+            part.resolve()
+
+    def _refused(self) -> dict[str, str]:
+        """What was asked for and cannot be had, whatever the kernel does."""
+        found = {f"policy {key.name}": text for key, text in self._policies.problems.items()}
+        for key, text in self._workloads.problems.items():
+            found[f"workload endpoint {key.workload}"] = text
+        for endpoint in self._hosts.unmatched():
+            found[f"host endpoint {endpoint.name}"] = "governs no interface of this host"
+        return found
+
+    async def _write(self) -> None:
+        """In the order of the module's drawing."""
+        written = await asyncio.gather(*(self._write_family(f) for f in self._tables))
+        self._guarded |= all(written)
+        if not self._guarded:
+            return
+        if await self._step("settings", self._sysctls.apply()):
+            for family, routes in self._routes.items():
+                await self._step(f"IPv{family} routes", routes.apply())
+            await self._step("neighbours", self._neighbours.apply())
+        for family, done in zip(self._tables, written, strict=True):
+            if done:
+                await self._step(f"IPv{family} sets", self._ipsets[family].apply_removals())
+
+    async def _write_family(self, family: Family) -> bool:
+        """IP sets, then tables; whether the tables are as they should be."""
+        grown = await self._step(f"IPv{family} sets", self._ipsets[family].apply_additions())
+        return grown and await self._step(f"IPv{family} tables", self._tables[family].apply())
+
+    async def _step(self, name: str, work: Coroutine[Any, Any, None]) -> bool:
+        try:
+            await work
+        except DataplaneError as error:
+            self._problems[name] = str(error)
+            log.error("dataplane.step_failed", step=name, reason=str(error))
+            return False
+        return True
+
+    # ---------------------------------------------------------------- looking
+
+    def _checked(self) -> tuple[Checked, ...]:
+        return (
+            *self._ipsets.values(),
+            *self._routes.values(),
+            self._neighbours,
+            self._sysctls,
+        )
+
+    def _begin_checks(self, now: float) -> None:
+        """Look beside the writing, each driver at most once at a time."""
+        for tables in self._tables.values():
+            due = tables.next_check()
+            if due is not None and due <= 0:
+                self._look(f"IPv{tables.family} tables", self._look_at_tables(tables))
+        for driver in self._checked():
+            if driver.next_check() <= now:
+                self._look(f"{type(driver).__name__} {id(driver)}", self._look_at(driver))
+
+    def _look(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        if any(task.get_name() == name for task in self._checks):
+            work.close()
+            return
+        task = asyncio.create_task(work, name=name)
+        self._checks.add(task)
+        task.add_done_callback(self._looked)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._checks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.warning("dataplane.check_failed", what=task.get_name(), reason=str(error))
+        self._wake()
+
+    async def _look_at_tables(self, tables: IptablesDriver) -> None:
+        await tables.check()
+
+    async def _look_at(self, driver: Checked) -> None:
+        self._pending |= await driver.check()

@@ -1,0 +1,24 @@
+"""The chains, hooks and settings that every node has, whatever the datastore says."""
+
+from __future__ import annotations
+
+from dataplane.desired.sinks import Sinks
+from dataplane.render.names import Table
+from dataplane.render.static import hooks, static_chains
+from dataplane.settings import Settings
+
+TABLES: tuple[Table, ...] = ("raw", "mangle", "nat", "filter")
+
+
+def desire_fixed(sinks: Sinks, settings: Settings) -> None:
+    for family, tables in sinks.tables.items():
+        for table in TABLES:
+            for chain in static_chains(table, family, settings.render):
+                tables.desire_chain(table, chain)
+            for hook in hooks(table, family, settings.render):
+                tables.desire_hook(table, hook.kernel_chain, hook.inserts, hook.appends)
+    if settings.ip_forwarding:
+        sinks.sysctls.desire_global("net/ipv4/ip_forward", "1")
+        if 6 in sinks.families:
+            sinks.sysctls.desire_global("net/ipv6/conf/all/forwarding", "1")
+    sinks.sysctls.desire_global("net/netfilter/nf_conntrack_acct", "1", required=False)

@@ -1,0 +1,174 @@
+"""Host endpoints: which interface is whose, their chains in filter, mangle and raw, and the
+dispatch to them.
+
+    in   HostEndpointUpdate, HostEndpointRemove; the host's interfaces
+    out  cali-th-…, cali-fh-…, cali-thfw-…, cali-fhfw-…, group chains, cali-{from,to}-host-endpoint,
+         cali-{from,to}-hep-forward
+
+An endpoint governs the interface that it names, or, naming none, every interface that has one of
+its addresses; of several, the one with the lowest name.  "*" governs every interface that no other
+endpoint does. Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.4 of
+the rules reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import structlog
+
+from calc_graph.model import HostEndpointKey, PolicyKey
+from calc_graph.updates import HostEndpointRemove, HostEndpointUpdate
+from dataplane.chains import Chain
+from dataplane.desired.shared import SharedChains
+from dataplane.desired.sinks import Sinks
+from dataplane.interfaces import Interface
+from dataplane.render.dispatch import (
+    host_filter_dispatch,
+    host_mangle_dispatch,
+    host_raw_dispatch,
+)
+from dataplane.render.endpoints import (
+    EndpointChains,
+    host_filter_chains,
+    host_mangle_chains,
+    host_raw_chains,
+)
+from dataplane.render.groups import SelectorOf
+from dataplane.render.names import ANY_INTERFACE
+from dataplane.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+ChainsByTable = dict[str, dict[str, Chain]]  # table -> name -> chain
+
+
+class Hosts:
+    """There are few host endpoints and few host interfaces on one node: everything is made anew
+    when one of them changes.
+    """
+
+    def __init__(
+        self,
+        sinks: Sinks,
+        settings: Settings,
+        selector_of: SelectorOf,
+        shared: SharedChains,
+    ) -> None:
+        self._sinks = sinks
+        self._settings = settings
+        self._selector_of = selector_of
+        self._shared = shared
+        self._all: dict[HostEndpointKey, HostEndpointUpdate] = {}
+        self._interfaces: dict[str, frozenset[str]] = {}  # host interface -> its addresses
+        self._offered: ChainsByTable = {}
+        self._dirty = True
+        self.governed: dict[str, HostEndpointUpdate] = {}  # interface, or ANY_INTERFACE -> endpoint
+
+    def update(self, event: HostEndpointUpdate | HostEndpointRemove) -> None:
+        if isinstance(event, HostEndpointUpdate):
+            self._all[event.key] = event
+        else:
+            del self._all[event.key]
+        self._dirty = True
+
+    def policy_regrouped(self, key: PolicyKey) -> None:
+        self._dirty |= any(key in _policies_of(event) for event in self._all.values())
+
+    def interfaces_changed(self, interfaces: Iterable[Interface]) -> None:
+        """`interfaces` are all there are."""
+        prefixes = self._settings.render.interface_prefixes
+        now = {i.name: i.addresses for i in interfaces if not i.name.startswith(prefixes)}
+        self._dirty |= now != self._interfaces
+        self._interfaces = now
+
+    def unmatched(self) -> list[HostEndpointKey]:
+        """The endpoints that govern no interface."""
+        at_work = {event.key for event in self.governed.values()}
+        return sorted(self._all.keys() - at_work)
+
+    def resolve(self) -> None:
+        if not self._dirty:
+            return
+        self._dirty = False
+        self.governed = self._assign()
+        rendered = self._render()
+        wanted = {table: chains for table, (chains, _) in rendered.items()}
+        for table, (_, groups) in rendered.items():
+            self._shared.place(table, "host endpoints", groups)
+        for table, chains in self._offered.items():
+            for name in chains.keys() - wanted.get(table, {}).keys():
+                for tables in self._sinks.tables.values():
+                    tables.drop_chain(table, name)
+        for table, chains in wanted.items():
+            known = self._offered.get(table, {})
+            for name, chain in chains.items():
+                if known.get(name) != chain:
+                    for tables in self._sinks.tables.values():
+                        tables.desire_chain(table, chain)
+        self._offered = wanted
+
+    def _assign(self) -> dict[str, HostEndpointUpdate]:
+        governed: dict[str, HostEndpointUpdate] = {}
+        by_name = [self._all[key] for key in sorted(self._all, key=lambda key: key.name)]
+        for interface, addresses in self._interfaces.items():
+            for event in by_name:
+                endpoint = event.endpoint
+                named = endpoint.interface == interface
+                found = not endpoint.interface and not addresses.isdisjoint(endpoint.expected_ips)
+                if named or found:
+                    governed[interface] = event
+                    break
+        for event in by_name:
+            if event.endpoint.interface == "*":
+                governed[ANY_INTERFACE] = event
+                break
+        return governed
+
+    def _render(self) -> dict[str, tuple[dict[str, Chain], list[Chain]]]:
+        """By table: chains of our own by name, and group chains."""
+        rendered: dict[str, tuple[dict[str, Chain], list[Chain]]] = {}
+        for table, chains in self._dispatch().items():
+            rendered[table] = ({chain.name: chain for chain in chains}, [])
+        for interface, event in sorted(self.governed.items()):
+            for table, endpoint_chains in self._chains(interface, event).items():
+                own, groups = rendered[table]
+                own |= {chain.name: chain for chain in endpoint_chains.chains}
+                groups += endpoint_chains.groups
+        return rendered
+
+    def _chains(self, interface: str, event: HostEndpointUpdate) -> dict[str, EndpointChains]:
+        render, selector_of = self._settings.render, self._selector_of
+        rendered = {
+            "filter": host_filter_chains(
+                interface, event.endpoint, event.tiers, event.forward, selector_of, render
+            ),
+            "mangle": host_mangle_chains(
+                interface, event.endpoint, event.tiers, event.pre_dnat, selector_of, render
+            ),
+        }
+        if interface != ANY_INTERFACE:
+            rendered["raw"] = host_raw_chains(interface, event.untracked, selector_of, render)
+        elif event.untracked:
+            log.warning("host_endpoint.untracked_ignored", endpoint=event.key.name, interface="*")
+        return rendered
+
+    def _dispatch(self) -> dict[str, tuple[Chain, ...]]:
+        names = [name for name in self.governed if name != ANY_INTERFACE]
+        wildcard = self.governed.get(ANY_INTERFACE)
+        return {
+            "filter": host_filter_dispatch(names, wildcard=wildcard is not None),
+            "mangle": host_mangle_dispatch(
+                [name for name in names if self.governed[name].pre_dnat],
+                names,
+                self._settings.render,
+                pre_dnat_wildcard=bool(wildcard and wildcard.pre_dnat),
+                egress_wildcard=wildcard is not None,
+            ),
+            "raw": host_raw_dispatch(name for name in names if self.governed[name].untracked),
+        }
+
+
+def _policies_of(event: HostEndpointUpdate) -> set[PolicyKey]:
+    lists = (event.tiers, event.forward, event.pre_dnat, event.untracked)
+    return {key for tiers in lists for t in tiers for key in (*t.ingress, *t.egress)}

@@ -1,0 +1,43 @@
+"""The IP sets that rules ask, taken apart by address family.
+
+in   IpsetUpdate, IpsetDelta, IpsetRemove
+out  one set for each family, "cali40…" and "cali60…", with the members of that family
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from calc_graph.updates import IpsetDelta, IpsetRemove, IpsetUpdate
+from dataplane.desired.sinks import Family, Sinks
+from dataplane.render.names import ipset_name
+
+
+def family_of(member: str) -> Family:
+    """The family of a net, an address or an "address,protocol:port"."""
+    return 6 if ":" in member.partition(",")[0] else 4
+
+
+def of_family(members: Iterable[str], family: Family) -> frozenset[str]:
+    return frozenset(member for member in members if family_of(member) == family)
+
+
+class RuleSets:
+    def __init__(self, sinks: Sinks) -> None:
+        self._sinks = sinks
+
+    def update(self, event: IpsetUpdate | IpsetDelta | IpsetRemove) -> None:
+        for family, driver in self._sinks.ipsets.items():
+            name = ipset_name(event.id, family)
+            match event:
+                case IpsetUpdate():
+                    driver.desire(name, event.type, of_family(event.members, family))
+                case IpsetDelta():
+                    driver.change(
+                        name, of_family(event.added, family), of_family(event.removed, family)
+                    )
+                case IpsetRemove():
+                    driver.drop(name)
+                case _:
+                    assert_never(event)

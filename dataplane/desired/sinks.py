@@ -1,0 +1,73 @@
+"""What the desired state is written to: the faces that drivers show to this package, so that tests
+can stand in for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, Protocol, TypeAlias
+
+from calc_graph.updates import IpsetType
+from dataplane.chains import Chain
+from dataplane.drivers.routes import Route
+
+Family: TypeAlias = Literal[4, 6]
+
+
+class Tables(Protocol):
+    """The iptables tables of one family."""
+
+    def desire_chain(self, table: str, chain: Chain, *, forced: bool = False) -> None: ...
+    def drop_chain(self, table: str, name: str) -> None: ...
+    def desire_hook(
+        self, table: str, kernel_chain: str, inserts: tuple[str, ...], appends: tuple[str, ...]
+    ) -> None: ...
+
+
+class Ipsets(Protocol):
+    """The IP sets of one family."""
+
+    def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None: ...  # noqa: A002
+    def change(self, name: str, added: Iterable[str], removed: Iterable[str]) -> None: ...
+    def drop(self, name: str) -> None: ...
+
+
+class Routes(Protocol):
+    """The routes of one family."""
+
+    def desire(self, dst: str, route: Route | None) -> None: ...
+
+
+class Neighbours(Protocol):
+    """Static neighbour entries, both families."""
+
+    def desire(self, interface: str, address: str, mac: str | None) -> None: ...
+
+
+class Sysctls(Protocol):
+    """Settings of the machine and of interfaces, in the order of writing."""
+
+    def desire_global(self, path: str, value: str, *, required: bool = True) -> None: ...
+    def desire_interface(self, interface: str, values: Mapping[str, str] | None) -> None: ...
+
+
+class Sinks:
+    """Everything of one node, by family where families differ."""
+
+    def __init__(
+        self,
+        tables: Mapping[Family, Tables],
+        ipsets: Mapping[Family, Ipsets],
+        routes: Mapping[Family, Routes],
+        neighbours: Neighbours,
+        sysctls: Sysctls,
+    ) -> None:
+        self.tables = tables
+        self.ipsets = ipsets
+        self.routes = routes
+        self.neighbours = neighbours
+        self.sysctls = sysctls
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        return tuple(self.tables)

@@ -1,0 +1,316 @@
+"""Workload endpoints: their chains, the dispatch to them, their routes, neighbours and interface
+settings.
+
+    in   WorkloadEndpointUpdate, WorkloadEndpointRemove; interfaces as they come, go and change
+    out  filter  cali-tw-…, cali-fw-…, group chains, cali-to-wl-dispatch, cali-from-wl-dispatch
+         raw     cali-rpf-skip
+         nat     cali-fip-dnat, cali-fip-snat
+         routes, static neighbours, interface settings
+
+Two endpoints on one interface: the lower key wins, the other waits for it to go.  Two interfaces
+with one address: the one with the higher index, which is the newer one, has the route.
+Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.3 of the rules
+reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import structlog
+
+from calc_graph.model import NatMapping, PolicyKey, WorkloadEndpointKey
+from calc_graph.multimap import Multimap
+from calc_graph.updates import WorkloadEndpointRemove, WorkloadEndpointUpdate
+from dataplane.chains import Chain
+from dataplane.desired.sets import family_of
+from dataplane.desired.shared import SharedChains
+from dataplane.desired.sinks import Sinks
+from dataplane.drivers.routes import Route
+from dataplane.render.dispatch import workload_dispatch
+from dataplane.render.endpoints import workload_chains
+from dataplane.render.groups import SelectorOf
+from dataplane.render.names import from_workload, safe_interface, to_workload
+from dataplane.render.nat import floating_ip_chains, rpf_skip_chain
+from dataplane.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+class Workloads:
+    """`index_of` tells the number of an interface that is there, or None."""
+
+    def __init__(
+        self,
+        sinks: Sinks,
+        settings: Settings,
+        selector_of: SelectorOf,
+        shared: SharedChains,
+        index_of: Callable[[str], int | None],
+    ) -> None:
+        self._sinks = sinks
+        self._settings = settings
+        self._selector_of = selector_of
+        self._shared = shared
+        self._index_of = index_of
+        self._all: dict[WorkloadEndpointKey, WorkloadEndpointUpdate] = {}
+        self._claimants: Multimap[str, WorkloadEndpointKey] = Multimap()  # by interface
+        self._on: dict[str, WorkloadEndpointUpdate] = {}  # interface -> whose it is
+        self._interfaces_of: Multimap[PolicyKey, str] = Multimap()
+        self._dispatch_chains: set[str] = set()
+        self._routes: dict[str, frozenset[str]] = {}  # interface -> destinations
+        self._claims: Multimap[str, str] = Multimap()  # destination -> interfaces
+        self._neighbours: dict[str, frozenset[tuple[str, str]]] = {}  # interface -> (address, MAC)
+        self._dirty: set[str] = set()
+        self._dispatch_dirty = True
+        self._spoof_dirty = True
+        self._nat_dirty = True
+        self.problems: dict[WorkloadEndpointKey, str] = {}
+
+    def update(self, event: WorkloadEndpointUpdate | WorkloadEndpointRemove) -> None:
+        old = self._all.pop(event.key, None)
+        if old is not None:
+            self._claimants.discard(old.endpoint.interface, event.key)
+            self._dirty.add(old.endpoint.interface)
+        self.problems.pop(event.key, None)
+        if isinstance(event, WorkloadEndpointRemove):
+            return
+        interface = event.endpoint.interface
+        reason = self._refusal(event)
+        if reason:
+            self.problems[event.key] = f"{reason}; its interface is closed"
+            log.error("workload.refused", workload=event.key.workload, reason=reason)
+            return
+        self._all[event.key] = event
+        self._claimants.add(interface, event.key)
+        self._dirty.add(interface)
+
+    def _refusal(self, event: WorkloadEndpointUpdate) -> str:
+        """Why an endpoint must not be served, or ""."""
+        if not safe_interface(event.endpoint.interface):
+            return f"{event.endpoint.interface!r} is no name of an interface"
+        if event.endpoint.spoofable_sources and not self._settings.source_spoofing:
+            return "allowSpoofedSourcePrefixes is set, and WorkloadSourceSpoofing is Disabled"
+        return ""
+
+    def policy_regrouped(self, key: PolicyKey) -> None:
+        self._dirty |= self._interfaces_of.get(key)
+
+    def interface_changed(self, name: str) -> None:
+        """It came, went, or is another one by the same name: who has an address may be decided
+        anew.
+        """
+        for dst in self._routes.get(name, ()):
+            self._settle(dst)
+
+    def has(self, interface: str) -> bool:
+        return interface in self._on
+
+    def endpoints(self) -> Mapping[str, WorkloadEndpointUpdate]:
+        """The endpoints in force, by interface."""
+        return self._on
+
+    def resolve(self) -> None:
+        """Hand what has changed to the drivers."""
+        for interface in sorted(self._dirty):
+            self._place(interface)
+        self._dirty.clear()
+        if self._dispatch_dirty:
+            self._place_dispatch()
+            self._dispatch_dirty = False
+        if self._spoof_dirty:
+            self._place_rpf_skip()
+            self._spoof_dirty = False
+        if self._nat_dirty:
+            self._place_floating_ips()
+            self._nat_dirty = False
+
+    # ---------------------------------------------------------------- one interface
+
+    def _place(self, interface: str) -> None:
+        claimants = self._claimants.get(interface)
+        old = self._on.get(interface)
+        new = self._all[min(claimants)] if claimants else None
+        if len(claimants) > 1:
+            log.warning(
+                "workload.shadowed",
+                interface=interface,
+                winner=min(claimants).workload,
+                others=sorted(key.workload for key in claimants)[1:],
+            )
+        if new is None:
+            if old is not None:
+                self._remove(interface, old)
+            return
+        self._on[interface] = new
+        self._dispatch_dirty |= old is None
+        self._spoof_dirty |= bool(new.endpoint.spoofable_sources) or bool(
+            old and old.endpoint.spoofable_sources
+        )
+        self._nat_dirty |= bool(new.endpoint.nats) or bool(old and old.endpoint.nats)
+        self._note_policies(interface, old, new)
+        self._place_chains(interface, new)
+        self._place_routes(interface, new)
+        self._place_neighbours(interface, new)
+        self._sinks.sysctls.desire_interface(interface, self._interface_settings(new))
+
+    def _remove(self, interface: str, old: WorkloadEndpointUpdate) -> None:
+        del self._on[interface]
+        self._dispatch_dirty = True
+        self._spoof_dirty |= bool(old.endpoint.spoofable_sources)
+        self._nat_dirty |= bool(old.endpoint.nats)
+        self._note_policies(interface, old, None)
+        self._shared.place("filter", f"workload on {interface}", ())
+        for tables in self._sinks.tables.values():
+            tables.drop_chain("filter", to_workload(interface))
+            tables.drop_chain("filter", from_workload(interface))
+        self._place_routes(interface, None)
+        self._place_neighbours(interface, None)
+        self._sinks.sysctls.desire_interface(interface, None)
+
+    def _note_policies(
+        self,
+        interface: str,
+        old: WorkloadEndpointUpdate | None,
+        new: WorkloadEndpointUpdate | None,
+    ) -> None:
+        before, after = _policies_of(old), _policies_of(new)
+        for key in before - after:
+            self._interfaces_of.discard(key, interface)
+        for key in after - before:
+            self._interfaces_of.add(key, interface)
+
+    # ---------------------------------------------------------------- chains
+
+    def _place_chains(self, interface: str, event: WorkloadEndpointUpdate) -> None:
+        rendered = workload_chains(
+            interface, event.endpoint, event.tiers, self._selector_of, self._settings.render
+        )
+        self._shared.place("filter", f"workload on {interface}", rendered.groups)
+        for chain in rendered.chains:
+            self._offer("filter", chain)
+
+    def _offer(self, table: str, chain: Chain) -> None:
+        for tables in self._sinks.tables.values():
+            tables.desire_chain(table, chain)
+
+    def _place_dispatch(self) -> None:
+        chains = workload_dispatch(self._on, self._settings.render)
+        for tables in self._sinks.tables.values():
+            for name in self._dispatch_chains - {chain.name for chain in chains}:
+                tables.drop_chain("filter", name)
+        for chain in chains:
+            self._offer("filter", chain)
+        self._dispatch_chains = {chain.name for chain in chains}
+
+    def _place_rpf_skip(self) -> None:
+        sources = [
+            (interface, net)
+            for interface, event in self._on.items()
+            for net in event.endpoint.spoofable_sources
+        ]
+        for family, tables in self._sinks.tables.items():
+            tables.desire_chain("raw", rpf_skip_chain(sources, family))
+
+    # ---------------------------------------------------------------- addresses
+
+    def _nats(self, event: WorkloadEndpointUpdate) -> tuple[NatMapping, ...]:
+        """OpenStack's floating IPs are always in force, others if the parameter says so."""
+        if self._settings.floating_ips or event.key.orchestrator == "openstack":
+            return event.endpoint.nats
+        return ()
+
+    def _place_floating_ips(self) -> None:
+        mappings = [nat for event in self._on.values() for nat in self._nats(event)]
+        for family, tables in self._sinks.tables.items():
+            for chain in floating_ip_chains(mappings, family, self._settings.render):
+                tables.desire_chain("nat", chain)
+
+    def _destinations(self, event: WorkloadEndpointUpdate) -> frozenset[str]:
+        """Every address of an endpoint as a net of its own."""
+        if not event.endpoint.admin_up:
+            return frozenset()
+        addresses = [net.partition("/")[0] for net in event.endpoint.nets]
+        addresses += [nat.external for nat in self._nats(event)]
+        return frozenset(f"{a}/{128 if family_of(a) == 6 else 32}" for a in addresses)
+
+    def _place_routes(self, interface: str, event: WorkloadEndpointUpdate | None) -> None:
+        before = self._routes.pop(interface, frozenset())
+        after = self._destinations(event) if event else frozenset()
+        if after:
+            self._routes[interface] = after
+        for dst in after - before:
+            self._claims.add(dst, interface)
+            self._settle(dst)
+        for dst in before - after:
+            self._claims.discard(dst, interface)
+            self._settle(dst)
+
+    def _settle(self, dst: str) -> None:
+        """Give an address to the newest interface that claims it."""
+        driver = self._sinks.routes.get(family_of(dst))
+        if driver is None:
+            return
+        claims = self._claims.get(dst)
+        if not claims:
+            driver.desire(dst, None)
+            return
+        winner = max(claims, key=lambda name: (self._index_of(name) or 0, name))
+        if len(claims) > 1:
+            log.warning("route.contested", destination=dst, interfaces=sorted(claims), by=winner)
+        driver.desire(dst, self._route(dst, winner))
+
+    def _route(self, dst: str, interface: str) -> Route:
+        settings = self._settings
+        if family_of(dst) == 6:
+            source, metric = settings.device_route_source_v6, settings.route_priority_v6
+        else:
+            source, metric = settings.device_route_source_v4, settings.route_priority_v4
+        return Route(
+            dst=dst,
+            interface=interface,
+            source=source,
+            metric=metric,
+            protocol=settings.device_route_protocol,
+        )
+
+    def _place_neighbours(self, interface: str, event: WorkloadEndpointUpdate | None) -> None:
+        """Only IPv4: an IPv6 workload finds and is found by neighbour discovery, which policy lets
+        through.
+        """
+        before = self._neighbours.pop(interface, frozenset())
+        after: frozenset[tuple[str, str]] = frozenset()
+        if event is not None and event.endpoint.mac and event.endpoint.admin_up:
+            addresses = (net.partition("/")[0] for net in event.endpoint.nets)
+            after = frozenset((a, event.endpoint.mac) for a in addresses if family_of(a) == 4)
+        if after:
+            self._neighbours[interface] = after
+        for address, _ in before - after:
+            self._sinks.neighbours.desire(interface, address, None)
+        for address, mac in after - before:
+            self._sinks.neighbours.desire(interface, address, mac)
+
+    def _interface_settings(self, event: WorkloadEndpointUpdate) -> dict[str, str]:
+        """Section 6.2 of the rules reference, with the reverse-path filter first, and strict
+        whatever the host's default.
+        """
+        name = event.endpoint.interface
+        spoofs = bool(event.endpoint.spoofable_sources)
+        values = {
+            f"net/ipv4/conf/{name}/rp_filter": "0" if spoofs else "1",
+            f"net/ipv6/conf/{name}/accept_ra": "0",
+            f"net/ipv4/conf/{name}/route_localnet": "1",
+            f"net/ipv4/neigh/{name}/proxy_delay": "0",
+            f"net/ipv4/conf/{name}/proxy_arp": "1",
+            f"net/ipv4/conf/{name}/forwarding": "1",
+        }
+        if 6 in self._sinks.families:
+            values[f"net/ipv6/conf/{name}/proxy_ndp"] = "1"
+            values[f"net/ipv6/conf/{name}/forwarding"] = "1"
+        return values
+
+
+def _policies_of(event: WorkloadEndpointUpdate | None) -> set[PolicyKey]:
+    if event is None:
+        return set()
+    return {key for tier in event.tiers for key in (*tier.ingress, *tier.egress)}

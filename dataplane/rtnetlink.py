@@ -1,0 +1,219 @@
+"""Links, routes and neighbours as rtnetlink messages: pure bytes, no socket.
+
+    in   KernelRoute, Neighbour    -> Request
+         body of a message         -> LinkState, KernelRoute, Neighbour
+Addresses are bytes of 4 or 16; a device is the index of an interface.
+Source: linux include/uapi/linux/rtnetlink.h, if_link.h, neighbour.h; section 5.2 of the routes
+reference.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import struct
+from typing import Literal, NamedTuple, TypeAlias
+
+from dataplane.netlink import CREATE, DUMP, REPLACE, Request, attribute, attributes
+
+Family: TypeAlias = Literal[4, 6]
+
+NEWLINK, DELLINK, GETLINK = 16, 17, 18
+NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
+NEWNEIGH, DELNEIGH, GETNEIGH = 28, 29, 30
+GROUP_LINK, GROUP_ROUTE_V4, GROUP_ROUTE_V6 = 1, 7, 11
+
+FAMILIES: tuple[Family, ...] = (4, 6)
+SOCKET_FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
+FAMILY: dict[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}
+BITS = {4: 32, 6: 128}
+
+MAIN, LOCAL = 254, 255  # tables
+UNICAST, LOCAL_TYPE = 1, 2  # types of a route
+LINK_SCOPE, ANY_SCOPE = 253, 255
+BY_KERNEL, BY_BOOT, BY_CALICO = 2, 3, 80  # protocols: who made a route
+
+_UP, _RUNNING = 0x1, 0x40
+_IFNAME, _EXT_MASK, _SKIP_STATISTICS = 3, 29, 1 << 3
+_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _TABLE = 1, 4, 5, 6, 7, 15
+_VIA, _MULTIPATH, _NEXTHOP = 18, 9, 30
+_NEIGH_DST, _NEIGH_MAC = 1, 2
+_PERMANENT = 0x80
+_CLONED = 0x200
+
+_LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, changed flags
+_ROUTE = struct.Struct("=BBBBBBBBI")
+_NEIGH = struct.Struct("=B3xiHBB")  # family, index, state, flags, type
+_U32 = struct.Struct("=I")
+
+
+class LinkState(NamedTuple):
+    device: int
+    name: str
+    admin_up: bool
+    running: bool
+
+
+class RouteKey(NamedTuple):
+    """What the kernel tells routes of one table apart by."""
+
+    destination: bytes
+    length: int
+    metric: int
+    tos: int = 0
+
+
+class KernelRoute(NamedTuple):
+    """`simple` is false for routes over a gateway or several next hops, which ours are not."""
+
+    key: RouteKey
+    device: int
+    protocol: int
+    scope: int
+    source: bytes = b""
+    type: int = UNICAST
+    simple: bool = True
+
+
+class RouteMessage(NamedTuple):
+    family: Family
+    table: int
+    route: KernelRoute
+
+
+class Neighbour(NamedTuple):
+    device: int
+    address: bytes
+    mac: bytes
+
+
+def list_links() -> Request:
+    body = _LINK.pack(0, 0, 0, 0, 0) + attribute(_EXT_MASK, _U32.pack(_SKIP_STATISTICS))
+    return Request(GETLINK, DUMP, body)
+
+
+def parse_link(body: bytes) -> LinkState | None:
+    """None for what bridges and IPv6 say of a link: their farewell does not mean its end."""
+    family, _, device, flags, _ = _LINK.unpack_from(body)
+    if family != 0:
+        return None
+    for kind, value in attributes(body, _LINK.size):
+        if kind == _IFNAME:
+            name = value.rstrip(b"\0").decode(errors="surrogateescape")
+            return LinkState(device, name, bool(flags & _UP), bool(flags & _RUNNING))
+    return None
+
+
+def list_routes(family: Family, table: int, device: int = 0) -> Request:
+    """All routes of a table, or those of one device."""
+    head = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, 0, 0, 0, 0)
+    return Request(GETROUTE, DUMP, head + (attribute(_OIF, _U32.pack(device)) if device else b""))
+
+
+def parse_route(body: bytes) -> RouteMessage | None:
+    """None for families and clones that do not concern us."""
+    family_number, length, _, tos, table, protocol, scope, kind, flags = _ROUTE.unpack_from(body)
+    family = FAMILY.get(family_number)
+    if family is None or flags & _CLONED:
+        return None
+    destination, source = bytes(BITS[family] // 8), b""
+    device = metric = 0
+    simple = True
+    for name, value in attributes(body, _ROUTE.size):
+        if name == _DST:
+            destination = value
+        elif name == _OIF:
+            device = _U32.unpack(value)[0]
+        elif name == _PRIORITY:
+            metric = _U32.unpack(value)[0]
+        elif name == _PREFSRC:
+            source = value
+        elif name == _TABLE:
+            table = _U32.unpack(value)[0]
+        elif name in (_GATEWAY, _VIA, _MULTIPATH, _NEXTHOP):
+            simple = False
+    key = RouteKey(destination, length, metric, tos)
+    route = KernelRoute(key, device, protocol, scope, source, kind, simple)
+    return RouteMessage(family, table, route)
+
+
+def table_of(body: bytes) -> int:
+    """The table of a route message, without the work of taking it apart; 0 if above 255."""
+    return body[4]
+
+
+def replace_route(family: Family, table: int, route: KernelRoute) -> Request:
+    """In place of any route of the same key."""
+    scope = route.scope if family == 4 else 0
+    body = _route_head(family, table, route.key, route.protocol, scope, route.type)
+    body += attribute(_OIF, _U32.pack(route.device))
+    if route.source:
+        body += attribute(_PREFSRC, route.source)
+    return Request(NEWROUTE, CREATE | REPLACE, body)
+
+
+def delete_route(family: Family, table: int, key: RouteKey, device: int) -> Request:
+    """Whatever its protocol and scope: in IPv4 a scope would have to be exact."""
+    body = _route_head(family, table, key, 0, ANY_SCOPE, 0)
+    return Request(DELROUTE, 0, body + (attribute(_OIF, _U32.pack(device)) if device else b""))
+
+
+def list_neighbours(family: Family) -> Request:
+    return Request(GETNEIGH, DUMP, _NEIGH.pack(SOCKET_FAMILY[family], 0, 0, 0, 0))
+
+
+def parse_neighbour(body: bytes) -> Neighbour | None:
+    """None for an entry that is not permanent."""
+    _, device, state, _, _ = _NEIGH.unpack_from(body)
+    found = dict(attributes(body, _NEIGH.size))
+    if not state & _PERMANENT or _NEIGH_DST not in found:
+        return None
+    return Neighbour(device, found[_NEIGH_DST], found.get(_NEIGH_MAC, b""))
+
+
+def replace_neighbour(entry: Neighbour) -> Request:
+    family = socket.AF_INET if len(entry.address) == 4 else socket.AF_INET6
+    body = _NEIGH.pack(family, entry.device, _PERMANENT, 0, 0)
+    body += attribute(_NEIGH_DST, entry.address) + attribute(_NEIGH_MAC, entry.mac)
+    return Request(NEWNEIGH, CREATE | REPLACE, body)
+
+
+def delete_neighbour(device: int, address: bytes) -> Request:
+    family = socket.AF_INET if len(address) == 4 else socket.AF_INET6
+    body = _NEIGH.pack(family, device, 0, 0, 0)
+    return Request(DELNEIGH, 0, body + attribute(_NEIGH_DST, address))
+
+
+def parse_net(text: str) -> tuple[Family, bytes, int]:
+    """Family, address and length of a CIDR.  Raises ValueError."""
+    address, _, length = text.partition("/")
+    family, packed = parse_address(address)
+    if not length.isdecimal() or int(length) > BITS[family]:
+        raise ValueError(f"{text!r} is not a net")
+    return family, packed, int(length)
+
+
+def parse_address(text: str) -> tuple[Family, bytes]:
+    """Raises ValueError."""
+    family: Family = 6 if ":" in text else 4
+    try:
+        return family, socket.inet_pton(SOCKET_FAMILY[family], text)
+    except OSError:
+        raise ValueError(f"{text!r} is not an address") from None
+
+
+def render_address(address: bytes) -> str:
+    """The canonical text; the C library's own differs for addresses that embed IPv4 ones."""
+    if len(address) == 4:
+        return socket.inet_ntop(socket.AF_INET, address)
+    return str(ipaddress.IPv6Address(address))
+
+
+def _route_head(
+    family: Family, table: int, key: RouteKey, protocol: int, scope: int, kind: int
+) -> bytes:
+    head = _ROUTE.pack(
+        SOCKET_FAMILY[family], key.length, 0, key.tos, table, protocol, scope, kind, 0
+    )
+    body = head + attribute(_DST, key.destination)
+    return body + attribute(_PRIORITY, _U32.pack(key.metric)) if key.metric else body

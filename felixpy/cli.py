@@ -1,0 +1,131 @@
+"""The command line: what there is to say, and which module carries it out.
+
+Commands are verbs as `wg`, `ip` and `systemctl` have them.  Each lives in a module of
+felixpy.commands with two functions: `add(commands)` describes it, `run(arguments)` does it and
+returns an exit status.  Modules are imported only when their command runs, so that `felixpy status`
+need not load the agent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from felixpy import exits
+
+CONFIG = Path("/etc/felixpy.cfg")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="felixpy",
+        description="The per-node agent of a Calico network.",
+        epilog=exits.HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"felixpy {version('felixpy')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    add = _Adder(commands)
+    add("run", "run the agent, in the foreground").add_config()
+
+    status = add("status", "tell whether the agent runs, is in sync and content")
+    status.add_config()
+    status.add_json()
+
+    config = add("config", "print effective parameters, where they come from and what they mean")
+    config.add_config()
+    config.add_json()
+    config.parser.add_argument("name", nargs="*", metavar="NAME", help="only these, in full")
+    config.parser.add_argument("--set", action="store_true", help="only those that something sets")
+
+    check = add("check", "read configuration and manifests as the agent would; touch nothing")
+    check.add_config()
+    check.add_json()
+    check.parser.add_argument(
+        "directory", nargs="?", type=Path, metavar="DIRECTORY", help="instead of DatastorePath"
+    )
+
+    cleanup = add("cleanup", "take everything of felixpy's out of the kernel, and only that")
+    cleanup.add_config()
+    cleanup.add_json()
+    cleanup.parser.add_argument(
+        "--dry-run", action="store_true", help="say what is there, and leave it"
+    )
+
+    demo = add("demo", "show a policy at work, in network namespaces of its own")
+    demo.parser.add_argument(
+        "--pause",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait before each change (default: wait for nothing)",
+    )
+
+    install = add("install", "put unit, configuration and command where Debian expects them")
+    uninstall = add("uninstall", "take away what install put there, except configuration")
+    for command in (install, uninstall):
+        command.parser.add_argument(
+            "--root", type=Path, default=Path("/"), metavar="DIR", help="treat DIR as /"
+        )
+        command.parser.add_argument(
+            "--dry-run", action="store_true", help="say what would be done, and do nothing"
+        )
+    install.parser.add_argument("--now", action="store_true", help="enable and start it as well")
+
+    completion = add("completion", "print a completion script for a shell")
+    completion.parser.add_argument("shell", choices=("bash", "zsh", "fish"))
+    return parser
+
+
+class _Adder:
+    """Adds commands that name the module of felixpy.commands which runs them."""
+
+    def __init__(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+        self._commands = commands
+
+    def __call__(self, name: str, summary: str) -> _Command:
+        parser = self._commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=exits.HELP,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.set_defaults(command=name)
+        return _Command(parser)
+
+
+class _Command:
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self.parser = parser
+
+    def add_config(self) -> None:
+        self.parser.add_argument(
+            "-c",
+            "--config",
+            type=Path,
+            default=CONFIG,
+            metavar="FILE",
+            help=f"the configuration file (default: {CONFIG})",
+        )
+
+    def add_json(self) -> None:
+        self.parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    module = importlib.import_module(f"felixpy.commands.{arguments.command}")
+    run: Callable[[argparse.Namespace], int] = module.run
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        return exits.FAILED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        return exits.OK

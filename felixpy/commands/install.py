@@ -1,0 +1,11 @@
+"""`felixpy install`: unit, configuration and command where Debian expects them."""
+
+from __future__ import annotations
+
+import argparse
+
+from felixpy import install
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return install.install(root=arguments.root, dry_run=arguments.dry_run, now=arguments.now)

@@ -1,0 +1,66 @@
+"""`felixpy run`: the agent, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import sys
+from pathlib import Path
+
+import structlog
+
+from felixpy import exits
+from felixpy.agent import Agent
+from felixpy.config import ConfigError
+from felixpy.datastore.source import DatastoreStartError
+from felixpy.live_config import LiveConfig
+from felixpy.rundir import AlreadyRunningError, Lock, run_directory
+from felixpy.services import set_up_logs
+from felixpy.tasks import TaskEndedError
+
+log = structlog.get_logger(__name__)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    os.umask(0o027)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what is in memory may be secret
+    try:
+        live = LiveConfig(arguments.config, os.environ)
+    except ConfigError as error:
+        return refuse(error)
+    set_up_logs(live.config)
+    live.say_problems()
+    try:
+        with Lock(run_directory(Path(live.config.run_dir))) as lock:
+            return _serve(live, lock.directory)
+    except AlreadyRunningError as error:
+        print(f"felixpy: {error}", file=sys.stderr)  # noqa: T201
+        return exits.FAILED
+    except PermissionError as error:
+        print(f"felixpy: {error}; run it as root", file=sys.stderr)  # noqa: T201
+        return exits.FAILED
+
+
+def _serve(live: LiveConfig, directory: Path) -> int:
+    try:
+        asyncio.run(_agent(live, directory))
+    except (ConfigError, DatastoreStartError) as error:
+        return refuse(error)
+    except TaskEndedError as error:
+        log.critical("agent.ended", reason=str(error))
+        return exits.FAILED
+    return exits.OK
+
+
+async def _agent(live: LiveConfig, directory: Path) -> None:
+    await Agent(live, directory).run()
+
+
+def refuse(error: ConfigError | DatastoreStartError) -> int:
+    """Say everything that is wrong, a line each, for a person to mend."""
+    for line in str(error).splitlines():
+        print(f"felixpy: {line}", file=sys.stderr)  # noqa: T201
+    print("felixpy: not started; the kernel is as it was", file=sys.stderr)  # noqa: T201
+    return exits.REFUSED

@@ -1,0 +1,89 @@
+"""`felixpy status`: is the agent of this node running, in sync, content?"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from felixpy import exits
+from felixpy.config import ConfigError, examine, read_local
+from felixpy.console import Palette, say
+from felixpy.rundir import owner, run_directory
+from felixpy.status import Status, StatusError, read
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        config = examine(read_local(arguments.config, os.environ)).config
+    except ConfigError as error:
+        say(f"felixpy: {error}", sys.stderr)
+        return exits.REFUSED
+    directory = run_directory(Path(config.run_dir))
+    pid = owner(directory)
+    try:
+        status = read(directory)
+    except StatusError as error:
+        say(f"felixpy: {error}", sys.stderr)
+        return exits.FAILED
+    if status is not None and status.pid != pid:
+        status = None  # left by an agent that has ended, or not written yet by one that has begun
+    if arguments.json:
+        say(_json(pid, status))
+    else:
+        _show(pid, status)
+    if pid is None:
+        return exits.NOT_RUNNING
+    return exits.OK if status is not None and status.well else exits.NOT_WELL
+
+
+def _json(pid: int | None, status: Status | None) -> str:
+    found: dict[str, object] = {"running": pid is not None, "well": bool(status and status.well)}
+    if status is not None:
+        found |= msgspec.to_builtins(status)
+    elif pid is not None:
+        found["pid"] = pid
+    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+
+
+def _show(pid: int | None, status: Status | None) -> None:
+    paint = Palette.of(sys.stdout)
+    if pid is None:
+        say(f"{paint.bad('not running')}: rules of an earlier run, if any, stay in force")
+        return
+    if status is None:
+        say(f"{paint.warn('starting')}: process {pid} has not said anything yet")
+        return
+    plane = status.dataplane
+    word = paint.good("well") if status.well else paint.bad("not well")
+    who = f"felixpy {status.version} on {status.node}, process {pid}"
+    say(f"{word}: {who}, {_since(status.started)}")
+    store = status.datastore
+    say(f"  datastore   {store.state}: {store.type} {store.location}")
+    say(f"  dataplane   {plane.state}: {plane.backend}")
+    if plane.last_apply:
+        ago = _since(plane.last_apply, "ago")
+        say(f"  last write  {ago}, took {plane.seconds * 1000:.1f} ms; {plane.applies} so far")
+    say(
+        f"  in force    {plane.workload_endpoints} workload endpoints, {plane.host_endpoints} host"
+        f" endpoints, {plane.policies} policies, {plane.ipsets} IP sets"
+    )
+    for problem in status.problems:
+        say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
+        say(f"              for {_since(problem.since, '')}")
+
+
+def _since(moment: str, word: str = "up") -> str:
+    then = datetime.datetime.fromisoformat(moment)
+    seconds = max(0, int((datetime.datetime.now(datetime.UTC) - then).total_seconds()))
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            text = f"{seconds // size} {unit}s"
+            break
+    else:
+        text = f"{seconds} s"
+    return f"up {text}" if word == "up" else f"{text} {word}".rstrip()

@@ -1,0 +1,11 @@
+"""`felixpy uninstall`: take away what install put there, except configuration."""
+
+from __future__ import annotations
+
+import argparse
+
+from felixpy import install
+
+
+def run(arguments: argparse.Namespace) -> int:
+    return install.uninstall(root=arguments.root, dry_run=arguments.dry_run)

@@ -1,0 +1,8 @@
+"""`felixpy demo`: a node and a few workloads in network namespaces, the real agent, real traffic.
+
+network   namespaces and the veth pairs between them; gone when the demo ends, however it ends
+probe     runs inside a workload: answers on a port, tries to reach one
+story     the acts: what is written into the policy file, and why
+verdicts  who decided, from the packet counters of the rules
+show      runs the acts and prints the tables
+"""

@@ -1,0 +1,18 @@
+"""Exit statuses, the same for every command; the README and `felixpy --help` list them."""
+
+from __future__ import annotations
+
+OK = 0
+FAILED = 1
+REFUSED = 2  # command line, configuration or manifests are wrong; nothing was touched
+NOT_RUNNING = 3
+NOT_WELL = 4
+
+HELP = """\
+exit status:
+  0  done
+  1  it failed; the last line on standard error says why
+  2  the command line, the configuration or a manifest is wrong; nothing was touched
+  3  status: no agent is running on this node
+  4  status: an agent is running, but not in sync, or something is wrong
+"""

@@ -1,0 +1,108 @@
+"""What an agent says of itself: kept in a file that `felixpy status` and other programs read.
+
+The file is replaced whole, at most once in INTERVAL seconds, and holds no secrets.  Whether its
+writer still lives is told by the lock beside it, never by the file.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from felixpy.rundir import write_atomically
+
+INTERVAL = 0.5  # seconds
+NAME = "status.json"
+
+
+class Problem(Struct, frozen=True, order=True):
+    """Something that is wrong now: in which area, and about what: a file, a resource, a step."""
+
+    area: str  # "configuration", "datastore" or "dataplane"
+    about: str
+    text: str
+    since: str  # RFC 3339
+
+
+class DatastoreStatus(Struct, frozen=True):
+    type: str
+    location: str
+    state: str  # "connecting", "listing", "in sync"
+
+
+class DataplaneStatus(Struct, frozen=True):
+    """`applies` counts those that wrote or checked; `seconds` is how long the last one took."""
+
+    state: str = "waiting"  # "waiting" for the datastore, "in sync", "failing"
+    backend: str = ""
+    applies: int = 0
+    last_apply: str = ""
+    seconds: float = 0.0
+    workload_endpoints: int = 0
+    host_endpoints: int = 0
+    policies: int = 0
+    ipsets: int = 0
+
+
+class Status(Struct, frozen=True):
+    node: str
+    pid: int
+    version: str
+    started: str
+    datastore: DatastoreStatus
+    dataplane: DataplaneStatus = DataplaneStatus()
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def well(self) -> bool:
+        return (
+            not self.problems
+            and self.datastore.state == "in sync"
+            and self.dataplane.state == "in sync"
+        )
+
+
+class StatusError(Exception):
+    """A status file that cannot be read."""
+
+
+def now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+def write(directory: Path, status: Status) -> None:
+    """Raises OSError."""
+    text = msgspec.json.format(msgspec.json.encode(status), indent=2).decode()
+    write_atomically(directory / NAME, text + "\n")
+
+
+def read(directory: Path) -> Status | None:
+    """The last one written, or None if there is none.  Raises StatusError."""
+    try:
+        return msgspec.json.decode((directory / NAME).read_bytes(), type=Status)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        raise StatusError(f"{directory / NAME}: {error}") from error
+
+
+class Problems:
+    """What is wrong now, by area."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, Problem]] = {}
+
+    def replace(self, area: str, texts: Mapping[str, str]) -> None:
+        """Make `texts`, by what they are about, all that is wrong in an area."""
+        known = self._known.get(area, {})
+        self._known[area] = {
+            about: Problem(area, about, text, known[about].since if about in known else now())
+            for about, text in texts.items()
+        }
+
+    def all(self) -> tuple[Problem, ...]:
+        return tuple(sorted(p for problems in self._known.values() for p in problems.values()))
