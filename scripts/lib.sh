@@ -61,10 +61,11 @@ debian_packages() {
     fi
     say "installing Debian packages: $missing"
     log=$(mktemp)
+    # a third party's list that cannot be had is no reason to stop: what is wanted is Debian's own
+    apt-get -qq -o DPkg::Lock::Timeout=120 update >"$log" 2>&1 </dev/null || say "apt-get update failed; going on"
     # shellcheck disable=SC2086  # a list of words
-    if apt-get -qq -o DPkg::Lock::Timeout=120 update >"$log" 2>&1 </dev/null &&
-        DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 \
-            -o Dpkg::Use-Pty=0 install $missing >>"$log" 2>&1 </dev/null; then
+    if DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 \
+        -o Dpkg::Use-Pty=0 install $missing >>"$log" 2>&1 </dev/null; then
         rm -f "$log"
         return 0
     fi

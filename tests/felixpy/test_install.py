@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("installed")
     assert install(root=root) == exits.OK
     return root
+
+
+@pytest.fixture(autouse=True)
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling all packages takes most of an installation's time; `installed` does it once."""
+    monkeypatch.setattr(compileall, "compile_dir", lambda *_, **__: True)
 
 
 def text_of(root: Path) -> dict[str, str]:
