@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -234,8 +235,6 @@ def test_a_secret_means_nothing_to_the_graph() -> None:
 
 
 def test_a_decoded_secret_does_not_show_itself() -> None:
-    import msgspec
-
     secret = msgspec.convert(SECRET, KINDS["Secret"].type)
     assert HIDDEN not in repr(secret)
     assert HIDDEN not in f"{secret}"
@@ -466,7 +465,7 @@ def test_a_document_is_decoded_or_refused(changed: Any) -> None:
         resources = decode_documents(changed)
     except InvalidResourceError as error:
         assert error.message
-        assert str(error)
+        assert str(error).encode()
         return
     assert all(isinstance(resource, Resource) for resource in resources)
 
@@ -479,7 +478,7 @@ def test_a_stored_value_is_decoded_or_refused(changed: Any, name: str) -> None:
     try:
         decode_stored(kind if isinstance(kind, str) else "Tier", "prod", name, raw)
     except InvalidResourceError as error:
-        assert str(error)
+        assert str(error).encode()
 
 
 @settings(max_examples=200, deadline=None)
