@@ -4,7 +4,8 @@
     out  the keys that have changed, and the files to look at once more a little later
          errors: what is wrong now, file by file
 
-The last good version of a file stays in force while the present one is bad.  Blocking, and not for two threads at once.
+The last good version of a file stays in force while the present one is bad.  Blocking, and not for
+two threads at once.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Holdings:
         return Loaded(self._catalogue.flush(), again)
 
     def errors(self, unsettled: Collection[str] = ()) -> dict[str, list[BadInput]]:
-        """By file; `unsettled` are files that are about to be looked at, so not worth a conflict."""
+        """By file; `unsettled` files are about to be looked at: no conflict yet."""
         errors = {path: list(found) for path, found in self._bad.items()}
         for conflict in self._catalogue.conflicts():
             if self._is_real(conflict, unsettled):

@@ -31,7 +31,7 @@ def read_documents(text: str) -> list[Document]:
         except json.JSONDecodeError as err:
             raise YamlError(f"not JSON: {err.msg}", err.lineno, err.colno) from None
         except _RefusedError as err:
-            raise YamlError(str(err), *_place_of_refused(text, line)) from None
+            raise YamlError(str(err), *_place_of_refused(text[position:], line)) from None
         except RecursionError:
             raise YamlError("nested too deeply", line) from None
         if tree is not None:
@@ -62,7 +62,7 @@ def _place_of_refused(text: str, line: int) -> tuple[int, int]:
     try:
         yaml_documents.read_documents(text)
     except YamlError as err:
-        return err.line, err.column
+        return line - 1 + err.line, err.column
     return line, 0
 
 

@@ -1,4 +1,4 @@
-"""A running source over a real directory: whatever happens there, the state follows, and never has a hole."""
+"""A running source over a real directory: the state follows, and never has a hole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from calc_graph.model import NetworkSetKey, Profile, ProfileKey, Tier, TierKey
-from felixpy.datastore import manifests, settling, watch
+from felixpy.datastore import holdings, settling, watch
 from felixpy.datastore.manifests import BUILTIN
 from felixpy.datastore.source import DatastoreStartError
 from tests.felixpy.datastore.manifest_store import (
@@ -241,7 +241,7 @@ async def test_a_file_that_is_being_written_keeps_its_last_version_until_it_is_c
 
 
 async def test_truncating_and_writing_anew_leaves_no_hole(root, monkeypatch):
-    monkeypatch.setattr(manifests, "EMPTY_SECONDS", 0.5)
+    monkeypatch.setattr(holdings, "EMPTY_SECONDS", 0.5)
     path = root / "a.yaml"
     path.write_text(network_set("a", A1))
     async with running(root) as store:
@@ -286,7 +286,7 @@ async def test_a_burst_of_files_is_one_batch(root):
 
         async def counted(due):
             loads.append(len(due))
-            await load(due)
+            return await load(due)
 
         store.source._load = counted
         for name in names:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from felixpy.datastore import manifests
-from felixpy.datastore.inotify import Inotify, RawEvent
 from felixpy.datastore.inotify import Event as InotifyEvent
+from felixpy.datastore.inotify import Inotify, RawEvent
 from tests.felixpy.datastore.manifest_store import network_set, running
 from tests.felixpy.datastore.test_manifests import A1, A2, B1, replace
 
@@ -36,6 +36,19 @@ async def test_directories_are_added_renamed_and_removed(root):
         shutil.rmtree(root / "uno")
         await store.until_nets({})
         await store.until_no_problem()
+
+
+async def test_a_move_into_a_directory_just_made_leaves_no_hole(root):
+    (root / "a.yaml").write_text(network_set("a", A1))
+    path = root / "a.yaml"
+    async with running(root) as store:
+        for number in range(10):
+            directory = root / f"d{number}"
+            directory.mkdir()
+            path = path.rename(directory / "a.yaml")
+            replace(root / "b.yaml", network_set("b", f"10.3.0.{number}/32"))
+            await store.until_nets({"a": [A1], "b": [f"10.3.0.{number}/32"]})
+        assert store.sink.gone() == []
 
 
 async def test_a_directory_that_is_moved_in_and_out_is_read_and_forgotten(root):
@@ -133,7 +146,7 @@ class ConfigMap:
         payload.mkdir()
         for name, text in files.items():
             (payload / name).write_text(text)
-        old = os.readlink(self.directory / "..data") if self.version > 1 else ""
+        old = (self.directory / "..data").readlink() if self.version > 1 else ""
         (self.directory / "..data_tmp").symlink_to(payload.name)
         (self.directory / "..data_tmp").rename(self.directory / "..data")
         for name in files:

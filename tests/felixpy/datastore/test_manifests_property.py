@@ -1,4 +1,4 @@
-"""Whatever is done to the files: when it is quiet, the state is what a fresh start reads, and never had a hole."""
+"""Whatever is done to the files, the state ends as a fresh start reads it, and had no hole."""
 
 from __future__ import annotations
 
@@ -95,10 +95,11 @@ def test_resources_that_only_move_are_never_put_again(moves):
     async def move_about(root: Path) -> None:
         async with running(root) as store:
             before = len(store.sink.puts)
+            places = {name: root / f"{name}.yaml" for name in NAMES}
             for name, directory in moves:
                 (root / directory).mkdir(parents=True, exist_ok=True)
-                (path,) = root.rglob(f"{name}.yaml")
-                path.rename(root / directory / f"{name}.yaml")
+                target = root / directory / f"{name}.yaml"
+                places[name] = places[name].rename(target)
                 await asyncio.sleep(0)
             marker = root / "marker.yaml"
             marker.write_text(network_set("marker", "10.9.9.9/32"))

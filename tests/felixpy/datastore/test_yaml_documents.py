@@ -42,7 +42,8 @@ READ = [
     ("tag null", "a: !!null ~", [{"a": None}]),
     ("tag map, seq", "a: !!map {b: !!seq [1]}", [{"a": {"b": [1]}}]),
     ("alias", "a: &x [1]\nb: *x", [{"a": [1], "b": [1]}]),
-    ("merge", "a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}", [{"a": {"p": 1, "q": 2}, "b": {"q": 3, "p": 1}}]),
+    ("merge", "a: &x {p: 1}\nb: {<<: *x, q: 3}", [{"a": {"p": 1}, "b": {"q": 3, "p": 1}}]),
+    ("merge yields", "{<<: {p: 1}, p: 2}", [{"p": 2}]),
     ("merge of two", "{<<: [{a: 1}, {a: 2, b: 3}]}", [{"a": 1, "b": 3}]),
     ("json", '{"a": [1, true, null, "x\\u00e9"]}', [{"a": [1, True, None, "xé"]}]),
 ]  # fmt: skip
@@ -88,7 +89,7 @@ REFUSED = [
     ("text", "line", "column", "words"), [c[1:] for c in REFUSED], ids=[c[0] for c in REFUSED]
 )
 def test_refused(text, line, column, words):
-    with pytest.raises(YamlError, match=".") as caught:
+    with pytest.raises(YamlError) as caught:
         read_documents(text)
     assert words in caught.value.message
     assert line in (None, caught.value.line)
