@@ -204,10 +204,6 @@ class InterfaceMonitor:
             return
         if old is not None and old.name != link.name:
             self._leave(old)
-        if old is not None and old.admin_up and not link.admin_up:
-            # The kernel drops the IPv4 routes of such an interface without a word.
-            addresses = self._addresses.get(link.device, set())
-            self._addresses[link.device] = {address for address in addresses if len(address) != 4}
         came_up = not (old is not None and old.name == link.name and _up(old)) and _up(link)
         if came_up or self._indexes.get(link.name) != link.device:
             self._generations[link.name] = next(self._counter)
