@@ -17,6 +17,13 @@ from felixpy.datastore.convert.subject import Changes, Subject
 from felixpy.datastore.errors import InvalidResourceError
 from felixpy.datastore.resources import felix_configuration as v3
 from felixpy.datastore.resources.addresses import parse_net
+from felixpy.datastore.resources.felix_parts import (
+    BpfConntrackTimeouts,
+    HealthTimeoutOverride,
+    ProtoPort,
+    RouteTableIdRange,
+    RouteTableRange,
+)
 from felixpy.datastore.resources.numbers import parse_duration
 
 ANNOTATION_PREFIX = "config.projectcalico.org/"
@@ -86,18 +93,18 @@ def render_field(name: str, content: Any) -> str:
 
 def _render_item(item: object) -> str:
     match item:
-        case v3.ProtoPort():
+        case ProtoPort():
             return _render_proto_port(item)
-        case v3.RouteTableRange() | v3.RouteTableIdRange():
+        case RouteTableRange() | RouteTableIdRange():
             return f"{item.min}-{item.max}"
-        case v3.HealthTimeoutOverride():
+        case HealthTimeoutOverride():
             return f"{item.name}={item.timeout}"
-        case v3.BpfConntrackTimeouts():
+        case BpfConntrackTimeouts():
             return _render_timeouts(item)
     return str(item)
 
 
-def _render_proto_port(port: v3.ProtoPort) -> str:
+def _render_proto_port(port: ProtoPort) -> str:
     protocol = port.protocol.lower()
     if not port.net:
         return f"{protocol}:{port.port}"

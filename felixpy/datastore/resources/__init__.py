@@ -2,7 +2,8 @@
 
     meta, fields, marks                     what all share: metadata, value types, checks on fields
     addresses, names, numbers, wireguard    texts that stand for something: how they are read
-    policy, kubernetes, endpoints, ipam, bgp, cluster, felix_configuration, kube_controllers
+    policy, kubernetes, endpoints, ipam, bgp, cluster, felix_configuration (and felix_parts),
+    kube_controllers
 
 The types say what a JSON or YAML document may hold; the marks on their fields say which values make
 sense.  Rules between fields are in `felixpy.datastore.validation`.

@@ -12,6 +12,13 @@ from msgspec import defstruct
 
 from felixpy.datastore.resources import names
 from felixpy.datastore.resources.addresses import is_ipv4, is_ipv6
+from felixpy.datastore.resources.felix_parts import (
+    BpfConntrackTimeouts,
+    HealthTimeoutOverride,
+    ProtoPort,
+    RouteTableIdRange,
+    RouteTableRange,
+)
 from felixpy.datastore.resources.fields import (
     AnyCidr,
     Dscp,
@@ -32,58 +39,14 @@ from felixpy.datastore.resources.marks import (
     pattern_always,
     within,
 )
-from felixpy.datastore.resources.meta import Block, Document
+from felixpy.datastore.resources.meta import Document
 from felixpy.datastore.resources.numbers import NumberOrText, is_numeric_port_or_range
 
 NODE_SELECTOR = "nodeSelector"
 _MAX_INT = 2**63 - 1
-MAX_REGION = names.MAX_LABEL - len(
-    "openstack-region-"
-)  # a region becomes part of a namespace's name
-MAX_ROUTE_TABLE = 2**32 - 1
+# A region becomes part of a namespace's name.
+MAX_REGION = names.MAX_LABEL - len("openstack-region-")
 MAX_NODE_PORT_RANGES = 7  # a multiport match holds 15 ports, and a range counts as two
-
-
-class ProtoPort(Block, frozen=True):
-    """A failsafe port; the protocol is looked at where the parameter is resolved."""
-
-    port: Annotated[int, within(0, 65535, schema=False)]
-    protocol: str = ""
-    net: AnyCidr = ""
-
-
-class HealthTimeoutOverride(Block, frozen=True):
-    name: Annotated[
-        str,
-        pattern_always(r"[a-zA-Z0-9_ -]+", "a component's name: letters, digits, '_', '-', spaces"),
-    ]
-    timeout: Duration
-
-
-class RouteTableRange(Block, frozen=True):
-    min: int
-    max: int
-
-
-class RouteTableIdRange(Block, frozen=True):
-    min: Annotated[int, within(1, MAX_ROUTE_TABLE, schema=False)]
-    max: Annotated[int, within(1, MAX_ROUTE_TABLE, schema=False)]
-
-
-_Timeout = Annotated[
-    str, pattern(r"(([0-9]*(\.[0-9]*)?(ms|s|h|m|us)+)+|Auto)", "a duration or Auto")
-]
-
-
-class BpfConntrackTimeouts(Block, frozen=True):
-    creation_grace_period: _Timeout | None = None
-    tcp_syn_sent: _Timeout | None = None
-    tcp_established: _Timeout | None = None
-    tcp_fins_seen: _Timeout | None = None
-    tcp_reset_seen: _Timeout | None = None
-    udp_timeout: _Timeout | None = None
-    generic_timeout: _Timeout | None = None
-    icmp_timeout: _Timeout | None = None
 
 
 def _number(low: int, high: int) -> Any:

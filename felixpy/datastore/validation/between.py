@@ -12,6 +12,7 @@ from felixpy.datastore.resources import (
     cluster,
     endpoints,
     felix_configuration,
+    felix_parts,
     ipam,
     kubernetes,
     policy,
@@ -82,8 +83,8 @@ BETWEEN_FIELDS: dict[type, tuple[Between, ...]] = {
     cluster.CalicoNodeStatusSpec: _always(cluster_rules.check_node_status),
     cluster.LiveMigrationSource: _schema(cluster_rules.check_migration_source),
     cluster.LiveMigrationTarget: _schema(cluster_rules.check_migration_target),
-    felix_configuration.RouteTableRange: _always(cluster_rules.check_table_range),
-    felix_configuration.RouteTableIdRange: _always(cluster_rules.check_table_id_range),
+    felix_parts.RouteTableRange: _always(cluster_rules.check_table_range),
+    felix_parts.RouteTableIdRange: _always(cluster_rules.check_table_id_range),
     felix_configuration.FelixConfiguration: (
         *_always(cluster_rules.check_table_count),
         *_schema(cluster_rules.check_felix_configuration),

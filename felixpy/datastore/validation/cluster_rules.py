@@ -9,11 +9,8 @@ from felixpy.datastore.resources.cluster import (
     NodeBgp,
     NodeSpec,
 )
-from felixpy.datastore.resources.felix_configuration import (
-    FelixConfiguration,
-    RouteTableIdRange,
-    RouteTableRange,
-)
+from felixpy.datastore.resources.felix_configuration import FelixConfiguration
+from felixpy.datastore.resources.felix_parts import RouteTableIdRange, RouteTableRange
 from felixpy.datastore.validation.fault import refuse
 
 MAX_TABLE = 250

@@ -399,6 +399,30 @@ def test_stored_rubbish_is_absent(raw: bytes) -> None:
         decode_stored("Tier", "", "ok", raw)
 
 
+def test_the_built_in_profile_cannot_be_stored() -> None:
+    profile = document("Profile", {"ingress": [{"action": "Deny"}]})
+    assert stored("Profile", profile, name="projectcalico-default-allow") == ()
+
+
+CONFIGURATIONS = [
+    # a parameter that is out of range spoils the others only where the resource is read as a whole
+    ("default", True),
+    ("node.n1", True),
+    ("selected", False),
+]
+
+
+@pytest.mark.parametrize(("name", "taken"), CONFIGURATIONS)
+def test_stored_configurations_with_a_bad_parameter(name: str, taken: bool) -> None:
+    configuration = document("FelixConfiguration", {"wireguardListeningPort": 0, "vxlanPort": 1})
+    if not taken:
+        with pytest.raises(InvalidResourceError):
+            stored("FelixConfiguration", configuration, name=name)
+        return
+    ((_, value),) = stored("FelixConfiguration", configuration, name=name)
+    assert value.values == {"WireguardListeningPort": "0", "VxlanPort": "1"}
+
+
 def test_unknown_kind_in_store() -> None:
     with pytest.raises(InvalidResourceError):
         decode_stored("Teir", "", "ok", b"{}")
