@@ -26,6 +26,8 @@ LEGACY_AREAS = ("policy", "tiers")
 PREFIXES = ("lab", "labB")
 # The longest area takes some minutes; a laboratory that hangs must not take the whole run with it.
 AREA_SECONDS = 30 * 60
+# More failures in an area than this are no accident, and to run them all again takes too long.
+MOST_FLAKY = 5
 
 OUTCOME = re.compile(r"^(ok|FAIL) +(\S+) \(")
 SKIPPED = re.compile(r"passed, \d+ failed, (\d+) skipped")
@@ -70,7 +72,8 @@ class Laboratory:
         outcomes, output = self._scenarios(job)
         skipped = SKIPPED.search(output)
         failures = [name for name, good in outcomes.items() if not good]
-        flaky = [name for name in failures if self._scenarios(job, name)[0].get(name)]
+        again = failures if len(failures) <= MOST_FLAKY else []
+        flaky = [name for name in again if self._scenarios(job, name)[0].get(name)]
         lost = [name for name in failures if name not in flaky]
         if skipped is None:  # its closing line is missing: it did not come to its end
             self._tally.say(output)
