@@ -141,7 +141,7 @@ def _to_body(document: dict[Any, Any], kind: Kind) -> Body:
     try:
         return _convert(document, kind)
     except InvalidResourceError:
-        tidied = tidy(document, kind.type)
+        tidied = tidy(document, kind.type, stored=False)
         if tidied == document:
             raise
     return _convert(tidied, kind)
@@ -197,7 +197,7 @@ def _stored_body(json_bytes: bytes, kind: Kind) -> Body:
         raise InvalidResourceError(f"not JSON: {error}") from None
     except RecursionError:
         raise InvalidResourceError("nested too deeply") from None
-    return _convert(tidy(document, kind.type, drop_unknown=True), kind)
+    return _convert(tidy(document, kind.type, stored=True), kind)
 
 
 @cache

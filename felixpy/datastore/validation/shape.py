@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from math import isfinite
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -17,7 +18,7 @@ from msgspec.structs import fields
 from felixpy.datastore.errors import InvalidResourceError, suggestion
 
 _WHERE = re.compile(r" - at `(?:key` in `)?\$?(.*)`$")
-_STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]")
+_STEP = re.compile(r"\.([^.\[\]]+)|\[([0-9]+)\]")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")
 _EXPECTED = re.compile(r"Expected `(.*?)`, got `(.*?)`")
@@ -32,23 +33,44 @@ _PLAIN = {
 }
 
 
-def tidy(document: Any, kind: Any, *, drop_unknown: bool = False) -> Any:
-    """A copy without null fields, as null means unset; unknown fields stay unless `drop_unknown`.
+def tidy(document: Any, kind: Any, *, stored: bool) -> Any:
+    """A copy that fits `kind` where what is in the way means nothing.
 
-    Nulls within lists and maps have a meaning of their own there, and stay.
+    Null means unset: such fields are left out.  In a manifest a number, true or false stands for
+    its text where a text belongs, as it does for calicoctl; in what is stored, unknown fields are
+    left out.
     """
     inner = _inner(kind)
-    if isinstance(document, list) and get_origin(inner) is list:
-        element = get_args(inner)[0]
-        return [tidy(item, element, drop_unknown=drop_unknown) for item in document]
-    if not (isinstance(document, dict) and isinstance(inner, type) and issubclass(inner, Struct)):
+    if inner is str:
+        return document if stored else _as_text(document)
+    origin, parts = get_origin(inner), get_args(inner)
+    if isinstance(document, list) and origin is list:
+        return [tidy(item, parts[0], stored=stored) for item in document]
+    if not isinstance(document, dict):
         return document
-    known = _known(inner)
+    if origin is dict and parts[1] is str:
+        return {
+            name: "" if value is None else tidy(value, str, stored=stored)
+            for name, value in document.items()
+        }
+    known = _known_of(inner)
+    if not known:
+        return document
     return {
-        name: tidy(value, known.get(name), drop_unknown=drop_unknown)
+        name: tidy(value, known.get(name), stored=stored)
         for name, value in document.items()
-        if value is not None and (name in known or not drop_unknown)
+        if value is not None and (name in known or not stored)
     }
+
+
+def _as_text(value: Any) -> Any:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, int) or (isinstance(value, float) and isfinite(value)):
+        return str(value)
+    return value
 
 
 def explain(error: ValidationError, kind: type[Struct]) -> InvalidResourceError:

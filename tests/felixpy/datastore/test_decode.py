@@ -21,6 +21,7 @@ from felixpy.datastore.decode import (
     decode_stored,
 )
 from felixpy.datastore.resources import KINDS
+from felixpy.datastore.validation.shape import tidy
 
 V3 = "projectcalico.org/v3"
 VECTORS = Path(__file__).parents[2] / "vectors" / "validation.json"
@@ -133,6 +134,23 @@ def test_endpoint_labels_are_what_a_client_would_store() -> None:
     )
     key = WorkloadEndpointKey("n1", "openstack", "prod/vm1", "eth0")
     assert decode_manifest(endpoint).changes == ((key, expected),)
+
+
+def test_scalars_are_texts_where_texts_belong() -> None:
+    labels = {"yes": True, "no": False, "whole": 2.0, "half": 0.5, "many": 10**20, "none": None}
+    node = only_value(decode_manifest(document("Node", labels=labels)))
+    assert node.labels == {
+        "yes": "true",
+        "no": "false",
+        "whole": "2",
+        "half": "0.5",
+        "many": "100000000000000000000",
+        "none": "",
+    }
+    with pytest.raises(InvalidResourceError):
+        stored("Node", document("Node", labels={"yes": True}))
+    with pytest.raises(InvalidResourceError):
+        decode_manifest(document("Node", labels={"a": float("nan")}))
 
 
 LISTS = [
@@ -513,5 +531,6 @@ def test_what_a_client_would_write_can_be_read_back(changed: Any) -> None:
         resource = decode_manifest(changed)
     except InvalidResourceError:
         return
-    raw = json.dumps(changed, skipkeys=True).encode()
+    written = tidy(changed, KINDS[resource.kind].type, stored=False)
+    raw = json.dumps(written, skipkeys=True).encode()
     decode_stored(resource.kind, resource.namespace, resource.name, raw)

@@ -121,8 +121,13 @@ REFUSED = [
     ),
     (
         "wrong type in a list",
-        document("GlobalNetworkSet", {"nets": ["10.0.0.0/8", 7]}),
-        "spec.nets[1]: must be text, not a whole number",
+        document("GlobalNetworkSet", {"nets": ["10.0.0.0/8", []]}),
+        "spec.nets[1]: must be text, not a list",
+    ),
+    (
+        "wrong type in a map",
+        document("Tier", labels={"a": {}}),
+        "metadata.labels: must be text, not a map",
     ),
     (
         "a list for a map",
@@ -222,6 +227,10 @@ def test_what_is_said(bad: dict[str, Any], said: str) -> None:
 ACCEPTED = [
     ("null is unset", document("NetworkPolicy", {"order": None, "ingress": None, "egress": []})),
     ("no spec", {"apiVersion": "projectcalico.org/v3", "kind": "Tier", "metadata": {"name": "a"}}),
+    (
+        "numbers and truth as texts",
+        document("Tier", labels={"a": True, "b": 1, "c": 1.5, "d": None}),
+    ),
     (
         "as printed",
         {
