@@ -129,7 +129,11 @@ def test_locate(index, path, line, column):
     assert locate(PLACED, index, path) == (line, column)
 
 
-WORDS = st.text(max_size=6)
+# without those that YAML 1.1 takes for line ends and JSON does not
+CHARACTERS = st.characters(
+    exclude_categories=("Cc", "Cs", "Cn"), exclude_characters="\u2028\u2029\ufeff"
+)
+WORDS = st.text(CHARACTERS, max_size=6)
 LEAVES = st.none() | st.booleans() | st.integers(-(10**12), 10**12) | WORDS
 TREES = st.dictionaries(
     WORDS,
@@ -151,8 +155,4 @@ def test_what_a_yaml_writer_writes_reads_back(tree):
 @given(tree=TREES)
 def test_json_is_yaml(tree):
     text = json.dumps(tree, ensure_ascii=False)
-    try:
-        yaml.load(text, Loader=yaml.CSafeLoader)
-    except (yaml.YAMLError, ValueError):
-        return  # all but a few control characters
     assert [document.tree for document in read_documents(text)] == [tree]
