@@ -11,7 +11,7 @@ Interfaces of workloads and excluded ones are followed, but have no addresses he
 What comes is told at once, what goes or goes down a tenth of a second later, so that a bounce is
 one change.  But it always is one: `generation` is another whenever an interface of that name was
 made anew or came up again, for then its routes, neighbours and settings are gone.
-Source: projectcalico/calico felix/ifacemonitor/iface_monitor.go; section 6.1 of the rules reference.
+Source: projectcalico/calico felix/ifacemonitor; section 6.1 of the rules reference.
 """
 
 from __future__ import annotations

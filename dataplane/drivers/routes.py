@@ -307,14 +307,17 @@ class RouteDriver:
         gone = {route.key.destination for route in strays} | self._left
         self._left.clear()
         leaving = {a for a in gone if a in self._owners and self._text(a) not in self._desired}
-        leaving |= {route.key.destination for route in moving}
-        await self._conntrack.forget(sorted(leaving))
-        for address in leaving:
-            self._owners.pop(address, None)
+        await self._forget_flows({route.key.destination for route in moving})
         failures += await self._replace(moving)
+        await self._forget_flows(leaving)
         if failures:
             more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
             raise RouteError(f"routes: {', '.join(failures[:5])}{more}")
+
+    async def _forget_flows(self, addresses: set[bytes]) -> None:
+        await self._conntrack.forget(sorted(addresses))
+        for address in addresses:
+            self._owners.pop(address, None)
 
     def _moves(self, route: KernelRoute) -> bool:
         """Whether flows of an address are remembered that belong to another interface."""
