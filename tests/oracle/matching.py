@@ -72,7 +72,7 @@ class _Side(NamedTuple):
             return None
         if entity.get("notSelector"):
             parts.append(no(selector(entity["notSelector"])))
-        result = everything
+        result: Selector = everything
         for part in parts:
             result = both(result, part)
         return result
