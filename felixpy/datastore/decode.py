@@ -26,6 +26,7 @@ from felixpy.datastore.convert.subject import Changes, Subject, at
 from felixpy.datastore.defaults import identity, original_name, with_defaults
 from felixpy.datastore.errors import InvalidResourceError, suggestion
 from felixpy.datastore.resources import KINDS, Body, Kind
+from felixpy.datastore.resources.names import is_stored_name
 from felixpy.datastore.validation import check, check_metadata
 from felixpy.datastore.validation.shape import explain, tidy
 
@@ -173,6 +174,9 @@ def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Ch
         raise InvalidResourceError(f"unknown kind {kind!r}", ("kind",))
     if kind == "Profile" and name == builtin.DEFAULT_ALLOW:
         return ()  # it is built in, whatever is stored under its name
+    for part, path in ((namespace, "namespace"), (name, "name")):
+        if part and not is_stored_name(part):
+            raise InvalidResourceError(f"{part!r} is no name", ("metadata", path))
     body = _stored_body(json_bytes, known)
     original_name(kind, body.metadata)  # unreadable there, unreadable everywhere
     if _is_read_whole(kind, name):

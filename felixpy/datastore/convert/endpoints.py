@@ -46,8 +46,10 @@ def convert_workload_endpoint(subject: Subject) -> Changes:
     if not spec.ip_networks:
         return ()
     with at("spec"):
-        if not spec.interface_name:
-            raise InvalidResourceError("must be given", ("interfaceName",))
+        # Calico looks at neither here; but a name that the kernel refuses blocks a whole table.
+        if not is_interface(spec.interface_name) or spec.interface_name == "*":
+            raise InvalidResourceError("must be an interface's name", ("interfaceName",))
+        _check_profiles(spec.profiles)
         value = WorkloadEndpoint(
             interface=spec.interface_name,
             nets=to_nets(spec.ip_networks, "ipNetworks"),
@@ -63,6 +65,12 @@ def convert_workload_endpoint(subject: Subject) -> Changes:
         )
     workload = f"{subject.namespace}/{name.third}"
     return ((WorkloadEndpointKey(name.node, name.orchestrator, workload, name.endpoint), value),)
+
+
+def _check_profiles(profiles: list[str]) -> None:
+    for index, profile in enumerate(profiles):
+        if not is_profile_name(profile):
+            raise InvalidResourceError(f"{profile!r} is no profile's name", ("profiles", index))
 
 
 def _workload_labels(labels: Labels, service_account: str) -> Labels:
@@ -152,9 +160,7 @@ def convert_host_endpoint(subject: Subject) -> Changes:
             raise InvalidResourceError(
                 "interfaceName or expectedIPs must be given", ("interfaceName",)
             )
-        for index, profile in enumerate(spec.profiles):
-            if not is_profile_name(profile):
-                raise InvalidResourceError(f"{profile!r} is no profile's name", ("profiles", index))
+        _check_profiles(spec.profiles)
         value = HostEndpoint(
             interface=spec.interface_name,
             expected_ips=tuple(

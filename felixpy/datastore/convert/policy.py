@@ -15,6 +15,7 @@ from felixpy.datastore.convert.rules import (
 from felixpy.datastore.convert.subject import Changes, Subject
 from felixpy.datastore.convert.values import prefixed, to_selector
 from felixpy.datastore.errors import InvalidResourceError
+from felixpy.datastore.resources.names import is_stored_name
 from felixpy.datastore.resources.policy import (
     GlobalNetworkPolicySpec,
     NetworkPolicySpec,
@@ -46,8 +47,11 @@ def policy_value(spec: NetworkPolicySpec, namespace: str) -> Policy:
         raise InvalidResourceError(
             f"must be {NEEDED_EVERYWHERE}, once", ("spec", "performanceHints")
         )
+    tier = spec.tier or DEFAULT_TIER
+    if not is_stored_name(tier):
+        raise InvalidResourceError(f"{tier!r} is no tier's name", ("spec", "tier"))
     return Policy(
-        tier=spec.tier or DEFAULT_TIER,
+        tier=tier,
         selector=_policy_selector(spec, namespace),
         order=checked_order(spec.order),
         ingress=convert_rules(spec.ingress, namespace, "ingress"),

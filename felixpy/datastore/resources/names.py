@@ -25,6 +25,7 @@ _INTERFACE_PATTERN = re.compile(r"[a-zA-Z0-9_.*-]{1,15}")
 _INTERFACE_FILTER = re.compile(r"[a-zA-Z0-9:._+-]{1,15}")
 _PORT_NAME = re.compile(r"[a-z0-9-]{1,15}")
 _PROFILE = re.compile(r"[a-zA-Z0-9_.-]{1,128}")
+_STORED = re.compile(r"[a-zA-Z0-9_.-]{1,253}")
 _KEY_VALUE = re.compile(r"\s*\w+=.*", re.DOTALL)
 _PEER = re.compile(r"([0-9.]+|\[[0-9a-fA-F:.]+\]):([0-9]+)")
 
@@ -106,6 +107,11 @@ def is_port_name(text: str) -> bool:
 def is_profile_name(text: str) -> bool:
     """What the internal model accepts of a profile; wider than `is_name`."""
     return _PROFILE.fullmatch(text) is not None
+
+
+def is_stored_name(text: str) -> bool:
+    """Wider than any client writes, but nothing that could break out of a name or a comment."""
+    return _STORED.fullmatch(text) is not None
 
 
 def is_key_value_list(text: str) -> bool:

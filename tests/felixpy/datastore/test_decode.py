@@ -398,7 +398,8 @@ NOT_EVEN_STORED = [
             "ports": [{"name": "a", "protocol": "TCP", "port": 0}],
         },
     ),
-    ("node's key", "Node", {"ipv4VXLANTunnelAddr": "bad"}),
+    ("tier", "GlobalNetworkPolicy", {"tier": "a b"}),
+    ("node's address", "Node", {"ipv4VXLANTunnelAddr": "bad"}),
     ("wrong type", "Tier", {"order": "first"}),
 ]  # fmt: skip
 
@@ -415,6 +416,41 @@ def test_no_stored_value_is_widened(kind: str, spec: dict[str, Any]) -> None:
 def test_stored_rubbish_is_absent(raw: bytes) -> None:
     with pytest.raises(InvalidResourceError):
         decode_stored("Tier", "", "ok", raw)
+
+
+ENDPOINT = {"interfaceName": "cali1", "ipNetworks": ["10.0.0.1/32"]}
+BAD_ENDPOINTS = [
+    {**ENDPOINT, "interfaceName": ""},
+    {**ENDPOINT, "interfaceName": "*"},
+    {**ENDPOINT, "interfaceName": "sixteen-letters-"},
+    {**ENDPOINT, "interfaceName": "cali1 -j ACCEPT"},
+    {**ENDPOINT, "interfaceName": "cali1\n"},
+    {**ENDPOINT, "profiles": ["a", "b c"]},
+    {**ENDPOINT, "mac": "bad"},
+    {**ENDPOINT, "ipNetworks": ["10.0.0.1/32", "bad"]},
+    {**ENDPOINT, "allowSpoofedSourcePrefixes": ["bad"]},
+    {**ENDPOINT, "ipNATs": [{"internalIP": "10.0.0.1", "externalIP": "fd00::1"}]},
+    {**ENDPOINT, "ipNATs": [{"internalIP": "10.0.0.1"}]},
+    {**ENDPOINT, "ports": [{"name": "a", "protocol": 6, "port": 80}]},
+    {**ENDPOINT, "ports": [{"name": "a b", "protocol": "TCP", "port": 80}]},
+    {**ENDPOINT, "qosControls": {"egressPacketBurst": 10001}},
+]
+
+
+@pytest.mark.parametrize("spec", BAD_ENDPOINTS)
+def test_stored_endpoints_that_are_absent(spec: dict[str, Any]) -> None:
+    name = "n1-openstack-vm1-eth0"
+    assert stored("WorkloadEndpoint", document("WorkloadEndpoint", ENDPOINT), "prod", name)
+    with pytest.raises(InvalidResourceError):
+        stored("WorkloadEndpoint", document("WorkloadEndpoint", spec), "prod", name)
+
+
+@pytest.mark.parametrize("name", ["a b", "a\nb", "a/b", "é", "a" * 254])
+def test_keys_that_are_no_names(name: str) -> None:
+    with pytest.raises(InvalidResourceError):
+        stored("NetworkPolicy", document("NetworkPolicy"), "prod", name)
+    with pytest.raises(InvalidResourceError):
+        stored("NetworkPolicy", document("NetworkPolicy"), name, "ok")
 
 
 def test_the_built_in_profile_cannot_be_stored() -> None:
