@@ -60,9 +60,9 @@ class ActivePolicies:
         self._index: LabelIndex[PolicyKey, EndpointKey] = LabelIndex(
             self._match_started, self._match_stopped
         )
-        # Dicts for their order: policies and profiles to look at again.
-        self._dirty_policies: dict[PolicyKey, None] = {}
-        self._dirty_profiles: dict[str, None] = {}
+        self._active: set[PolicyKey | ProfileKey] = set()  # as last flushed
+        # To look at again: True if it may say something else, False if only its use may differ.
+        self._dirty: dict[PolicyKey | ProfileKey, bool] = {}
 
     # ------------------------------------------------------------ endpoints
 
@@ -83,10 +83,10 @@ class ActivePolicies:
             return
         for name in old:
             self._endpoints_of.discard(name, key)
-            self._dirty_profiles[name] = None
+            self._dirty.setdefault(ProfileKey(name), False)
         for name in new:
             self._endpoints_of.add(name, key)
-            self._dirty_profiles[name] = None
+            self._dirty.setdefault(ProfileKey(name), False)
 
     # ------------------------------------------------------------ policies and profiles
 
@@ -94,7 +94,7 @@ class ActivePolicies:
         """Its selector must parse."""
         old = self._policies.get(key)
         self._policies[key] = policy
-        self._dirty_policies[key] = None
+        self._dirty[key] = True
         if old is not None:
             if old.selector == policy.selector:
                 return
@@ -104,7 +104,7 @@ class ActivePolicies:
 
     def discard_policy(self, key: PolicyKey) -> None:
         if self._policies.pop(key, None) is not None:
-            self._dirty_policies[key] = None
+            self._dirty[key] = True
             self._remove_selector(key)
 
     def _remove_selector(self, key: PolicyKey) -> None:
@@ -113,37 +113,45 @@ class ActivePolicies:
 
     def put_profile(self, name: str, profile: Profile) -> None:
         self._profiles[name] = profile
-        self._dirty_profiles[name] = None
+        self._dirty[ProfileKey(name)] = True
         self._index.put_profile(name, profile.labels)
 
     def discard_profile(self, name: str) -> None:
         if self._profiles.pop(name, None) is not None:
-            self._dirty_profiles[name] = None
+            self._dirty[ProfileKey(name)] = True
             self._index.put_profile(name, {})
 
     # ------------------------------------------------------------ out
 
     def flush(self) -> list[Activity]:
-        found = [self._policy_activity(key) for key in self._dirty_policies]
-        found += [self._profile_activity(name) for name in self._dirty_profiles]
-        self._dirty_policies, self._dirty_profiles = {}, {}
+        found: list[Activity] = []
+        for key, changed in self._dirty.items():
+            rules = self._rules(key)
+            if not changed and (rules is not None) == (key in self._active):
+                continue
+            if rules is None:
+                self._active.discard(key)
+                found.append(Deactivated(key))
+            else:
+                self._active.add(key)
+                found.append(Activated(key, rules))
+        self._dirty = {}
         return found
 
-    def _policy_activity(self, key: PolicyKey) -> Activity:
+    def _rules(self, key: PolicyKey | ProfileKey) -> Policy | Profile | None:
+        """None for what does not matter on this node."""
+        if isinstance(key, ProfileKey):
+            in_use = key.name in self._endpoints_of
+            return self._profiles.get(key.name, DENY_ALL) if in_use else None
         policy = self._policies.get(key)
         if policy is not None and (policy.needed_everywhere or self._index.any_item(key)):
-            return Activated(key, policy)
-        return Deactivated(key)
-
-    def _profile_activity(self, name: str) -> Activity:
-        if name in self._endpoints_of:
-            return Activated(ProfileKey(name), self._profiles.get(name, DENY_ALL))
-        return Deactivated(ProfileKey(name))
+            return policy
+        return None
 
     def _match_started(self, key: PolicyKey, endpoint: EndpointKey) -> None:
-        self._dirty_policies[key] = None
+        self._dirty.setdefault(key, False)
         self._started(key, endpoint)
 
     def _match_stopped(self, key: PolicyKey, endpoint: EndpointKey) -> None:
-        self._dirty_policies[key] = None
+        self._dirty.setdefault(key, False)
         self._stopped(key, endpoint)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import chain
 from typing import TypeAlias
 
 from calc_graph.ipset_content import IpsetContent, NetIpsetContent
@@ -182,7 +183,7 @@ class IpsetMembers:
         members: Iterator[str] = iter(())
         if spec.selector is not None:
             items = self._index.add_selector(ipset, spec.selector)
-            members = (member for item in items for member in ipset.members(item))
+            members = chain.from_iterable(map(ipset.members, items))
         ipset.content = (NetIpsetContent if spec.type is IpsetType.NET else IpsetContent)(members)
         return IpsetUpdate(spec.id, spec.type, ipset.content.content())
 
