@@ -36,7 +36,7 @@ def _render_step(step: str | int) -> str:
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
-    """ ", did you mean 'ingress'?", or "" when nothing known looks like `wrong`."""
+    """For example ", did you mean 'ingress'?"; "" when nothing known looks like `wrong`."""
     by_folded = {name.lower(): name for name in known}
     close = get_close_matches(wrong.lower(), by_folded, n=1, cutoff=0.6)
     return f", did you mean {by_folded[close[0]]!r}?" if close else ""

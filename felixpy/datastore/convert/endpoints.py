@@ -83,7 +83,7 @@ def _workload_labels(labels: Labels, service_account: str) -> Labels:
 
 @lru_cache(maxsize=1024)
 def _convert_mac(text: str) -> str:
-    """ "EE-EE-EE-EE-EE-EE" or "eeee.eeee.eeee" -> "ee:ee:ee:ee:ee:ee"; "" stays."""
+    """From "EE-EE-EE-EE-EE-EE" or "eeee.eeee.eeee" to "ee:ee:ee:ee:ee:ee"; "" stays."""
     if not text:
         return ""
     if not is_mac(text):

@@ -72,7 +72,7 @@ def convert_felix_configuration(subject: Subject) -> Changes:
 
 
 def render_field(name: str, content: Any) -> str:
-    """ "" for what counts as unset."""
+    """The text of a field; "" counts as unset."""
     if name in v3.DURATIONS_IN_SECONDS:
         return _render_duration(content, _NANOSECONDS_IN_SECOND)
     if name in v3.DURATIONS_IN_MILLISECONDS:
@@ -124,7 +124,7 @@ def _render_timeouts(timeouts: Struct) -> str:
 
 
 def _render_duration(text: str, unit: int) -> str:
-    """ "1m30s" -> "90", "1500ms" -> "1.5"."""
+    """In seconds, "1m30s" -> "90" and "1500ms" -> "1.5"."""
     nanoseconds = parse_duration(text)
     if nanoseconds is None:
         raise InvalidResourceError(f"must be a duration such as 90s, not {text!r}")

@@ -260,7 +260,7 @@ def _member(name: str, kind: Any) -> tuple[str, Any, Any]:
 
 
 def parameter_name(field: str) -> str:
-    """ "ipipEnabled" -> "IpInIpEnabled"; case does not matter in names of parameters."""
+    """As in "ipipEnabled" -> "IpInIpEnabled"; case does not matter in names of parameters."""
     return _ALIASES.get(field, field[:1].upper() + field[1:])
 
 

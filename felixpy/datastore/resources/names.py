@@ -131,7 +131,7 @@ def is_regexp(text: str) -> bool:
 
 
 def split_peer(text: str) -> tuple[str, int] | None:
-    """ "10.0.0.1:179" or "[fd00::1]:179" -> address and port; port 0 where none is given."""
+    """From "10.0.0.1:179" or "[fd00::1]:179" to address and port, 0 where none is given."""
     match = _PEER.fullmatch(text)
     if not match:
         return text, 0
