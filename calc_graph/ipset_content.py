@@ -1,7 +1,7 @@
 """The members of one IP set, counted, and what has changed since they were last told.
 
 in   add, remove      a member may be held by several endpoints or network sets
-out  content()        all of them
+out  content()        all of them; asked once, before any change
      take_changes()   added and removed since the last time; empty if it all cancelled out
 """
 
