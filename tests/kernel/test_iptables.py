@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from dataplane.chains import Chain
-from dataplane.drivers.iptables import IptablesDriver, detect
+from dataplane.drivers.iptables import IptablesDriver, NftMonitor, detect
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.runner import Runner
 from dataplane.settings import Intervals, Settings
@@ -492,3 +492,73 @@ def _comment(tables: Tables) -> str:
     found = re.search(r'comment "?(cali:[^ "]+)"? -j cali-FORWARD', tables("-S FORWARD"))
     assert found is not None
     return found[1]
+
+
+async def test_a_predecessor_killed_in_the_middle_of_a_block(make: Make, tables: Tables) -> None:
+    first = await make()
+    desire(first)
+    await first.apply()
+    before = tables.save()
+    half = await Runner().attach(first.backend.restore, "--noflush")
+    await half.write(b"*filter\n:cali-a - -\n:cali-half - -\n-A cali-a --jump ACC")
+    await half.end()
+    assert tables.save() == before
+    second = await make()
+    desire(second, FORWARD, Chain("cali-a", ("-p 6 --jump DROP",)))
+    await second.apply()
+    assert tables.chain("cali-a") == ["-p tcp -j DROP"]
+
+
+async def test_what_cannot_be_removed_is_said_and_the_rest_goes(
+    make: Make, inside: Any, tables: Tables, kind: str
+) -> None:
+    for command in ("-N cali-held", "-N foreign", "-A foreign -j cali-held", "-N cali-gone"):
+        tables(command)
+    driver = await make()
+    with pytest.raises(ChainsRefusedError, match="cali-held"):
+        await driver.remove_everything()
+    saved = tables.save()
+    assert "cali-gone" not in saved
+    assert "-A foreign -j cali-held" in saved
+
+
+async def test_the_other_backend_is_swept(make: Make, inside: Any, kind: str) -> None:
+    other = Tables(inside, "legacy" if kind == "nft" else "nft")
+    for command in ("-N cali-b", "-A FORWARD -j cali-b", "-A FORWARD -s 1.1.1.1 -j DROP"):
+        other(command)
+    driver = await make()
+    desire(driver)
+    await driver.apply()
+    assert await driver.sweep_other_backend() == 1
+    assert other.chain("FORWARD") == ["-s 1.1.1.1/32 -j DROP"]
+    assert "cali-FORWARD" in inside.run(f"iptables-{kind}-save")
+
+
+async def test_families_share_a_monitor(inside: Any) -> None:
+    """The one family's commits are not foreign to the other; a flush of all is, to both."""
+    monitor, drivers, woken = NftMonitor(), [], []
+    for family in (4, 6):
+        backend = await detect("nft", 4 if family == 4 else 6, Runner())
+        settings = Settings(hostname="n1", intervals=Intervals(tables=0))
+        drivers.append(
+            IptablesDriver(
+                backend.family,
+                settings,
+                backend,
+                Runner(),
+                monitor=monitor,
+                wake=lambda: woken.append(1),
+            )
+        )
+        desire(drivers[-1], FORWARD, Chain("cali-a"))
+        await drivers[-1].apply()
+    await asyncio.sleep(0.1)
+    assert not woken
+    inside.run("nft flush ruleset")
+    await asyncio.sleep(0.1)
+    assert woken
+    for driver in drivers:
+        await settle(driver)
+        await driver.close()
+    assert "cali-FORWARD" in inside.run("iptables-nft -S FORWARD")
+    assert "cali-FORWARD" in inside.run("ip6tables-nft -S FORWARD")

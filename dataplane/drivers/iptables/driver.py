@@ -131,8 +131,16 @@ class IptablesDriver:
     async def remove_everything(self) -> None:
         """All chains and rules of ours out of both backends; nothing is written afterwards."""
         await self.close()
-        await self._sweep("nft")
-        await self._sweep("legacy")
+        errors: list[DataplaneError] = []
+        kinds: tuple[Kind, ...] = ("nft", "legacy")
+        for kind in kinds:
+            try:
+                await self._sweep(kind)
+            except DataplaneError as error:
+                log.warning("iptables.sweep_failed", backend=kind, reason=str(error))
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def sweep_other_backend(self) -> int:
         """What an agent on the other backend has left; gives the number of chains removed."""

@@ -151,7 +151,7 @@ class BatchWriter:
             try:
                 await self._runner.run(*self._argv, stdin=block.render())
             except CommandError as error:
-                if error.code < 0 or error.code == _LOCK_HELD:
+                if error.code < 0 or _LOCK_HELD in error.stderr:
                     raise
                 reason = error.stderr.strip() or str(error)
                 raise RefusedError(index, block.blame(0, error.stderr), reason) from error
@@ -160,4 +160,4 @@ class BatchWriter:
         """Nothing stays."""
 
 
-_LOCK_HELD = 4  # RESOURCE_PROBLEM: somebody else has the xtables lock
+_LOCK_HELD = "xtables lock"  # somebody else has it, for longer than we wait
