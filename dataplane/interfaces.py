@@ -11,6 +11,8 @@ Interfaces of workloads and excluded ones are followed, but have no addresses he
 What comes is told at once, what goes or goes down a tenth of a second later, so that a bounce is
 one change.  But it always is one: `generation` is another whenever an interface of that name was
 made anew or came up again, for then its routes, neighbours and settings are gone.
+Up is IFF_UP with IFF_LOWER_UP, where Felix takes IFF_RUNNING: that follows up to a second later for
+a cable whose ends have the same index in two namespaces (net/core/link_watch.c), and says no more.
 Source: projectcalico/calico felix/ifacemonitor; section 6.1 of the rules reference.
 """
 
@@ -140,6 +142,8 @@ class InterfaceMonitor:
                 self._take(message)
         except OverrunError:
             log.warning("interfaces.overrun")
+            self._listener.close()
+            self._listener = None
             await self._list()
             for watcher in self._watchers:
                 watcher.lost()
@@ -147,9 +151,8 @@ class InterfaceMonitor:
 
     async def _list(self) -> None:
         """Read everything, with a listener already there for what changes meanwhile."""
-        if self._listener is not None:
-            self._listener.close()
-        self._listener = Listener(ROUTE, _GROUPS)
+        if self._listener is None:
+            self._listener = Listener(ROUTE, _GROUPS)
         messages = await self._socket.query(rtnetlink.list_links(), "listing interfaces")
         parsed = (rtnetlink.parse_link(message.body) for message in messages)
         links = {link.device: link for link in parsed if link is not None}
@@ -262,7 +265,7 @@ class InterfaceMonitor:
 
 
 def _up(link: LinkState) -> bool:
-    return link.admin_up and link.running
+    return link.admin_up and link.carrier
 
 
 def _is_address(message: rtnetlink.RouteMessage) -> bool:

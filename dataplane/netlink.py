@@ -13,6 +13,7 @@ slices, and the event loop gets its turn between them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import socket
@@ -214,12 +215,11 @@ class Listener:
 
     async def receive(self) -> list[Message]:
         """Wait for notifications, take all that came.  Raises OverrunError if some are lost."""
-        loop = asyncio.get_running_loop()
-        try:
-            length = await loop.sock_recv_into(self._socket, self._buffer)
-            return [*self._taken(length), *self.waiting()]
-        except OSError as error:
-            raise _overrun(error) from error
+        while True:
+            found = self.waiting()
+            if found:
+                return found
+            await self._readable()
 
     def waiting(self) -> list[Message]:
         """What has come already, without waiting."""
@@ -237,12 +237,28 @@ class Listener:
     def close(self) -> None:
         self._socket.close()
 
+    async def _readable(self) -> None:
+        """Only waits: a receive that is cancelled just when it succeeds would lose what it got."""
+        loop = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+        descriptor = self._socket.fileno()
+        loop.add_reader(descriptor, _fulfil, ready)
+        try:
+            await ready
+        finally:
+            loop.remove_reader(descriptor)
+
     def _taken(self, length: int) -> list[Message]:
         view = memoryview(self._buffer)
         return [
             Message(kind, bytes(view[start:end]), port)
             for kind, _, _, port, start, end in _messages(self._buffer, length)
         ]
+
+
+def _fulfil(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def _overrun(error: OSError) -> DataplaneError:
@@ -256,11 +272,17 @@ def _open(protocol: int, buffer: int) -> socket.socket:
         opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
     except OSError as error:
         raise NetlinkError(f"opening netlink protocol {protocol}", error.errno or 0) from error
-    for option in (_SO_SNDBUFFORCE, _SO_RCVBUFFORCE):
-        opened.setsockopt(socket.SOL_SOCKET, option, buffer)
-    opened.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
+    options = [
+        (socket.SOL_SOCKET, _SO_SNDBUFFORCE, buffer),
+        (socket.SOL_SOCKET, _SO_RCVBUFFORCE, buffer),
+        (_SOL_NETLINK, _CAP_ACK, 1),
+    ]
     if protocol == ROUTE:
-        opened.setsockopt(_SOL_NETLINK, _GET_STRICT, 1)
+        options.append((_SOL_NETLINK, _GET_STRICT, 1))
+    for level, option, value in options:
+        # Without them there is only more to read: an old kernel, or a container without the right.
+        with contextlib.suppress(OSError):
+            opened.setsockopt(level, option, value)
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TIMEOUT)
     opened.bind((0, 0))
     return opened

@@ -33,7 +33,7 @@ UNICAST, LOCAL_TYPE = 1, 2  # types of a route
 LINK_SCOPE, ANY_SCOPE = 253, 255
 BY_KERNEL, BY_BOOT, BY_CALICO = 2, 3, 80  # protocols: who made a route
 
-_UP, _RUNNING = 0x1, 0x40
+_UP, _LOWER_UP = 0x1, 0x10000
 _IFNAME, _EXT_MASK, _SKIP_STATISTICS = 3, 29, 1 << 3
 _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _TABLE = 1, 4, 5, 6, 7, 15
 _VIA, _MULTIPATH, _NEXTHOP = 18, 9, 30
@@ -51,7 +51,7 @@ class LinkState(NamedTuple):
     device: int
     name: str
     admin_up: bool
-    running: bool
+    carrier: bool
 
 
 class RouteKey(NamedTuple):
@@ -99,8 +99,8 @@ def parse_link(body: bytes) -> LinkState | None:
         return None
     for kind, value in attributes(body, _LINK.size):
         if kind == _IFNAME:
-            name = value.rstrip(b"\0").decode(errors="surrogateescape")
-            return LinkState(device, name, bool(flags & _UP), bool(flags & _RUNNING))
+            name = value.rstrip(b"\0").decode(errors="backslashreplace")
+            return LinkState(device, name, bool(flags & _UP), bool(flags & _LOWER_UP))
     return None
 
 

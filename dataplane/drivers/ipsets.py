@@ -119,6 +119,7 @@ class IpsetDriver:
         """Read again.  True if something is not as it should be: the next apply repairs it."""
         async with self._lock:
             before = set(self._dirty)
+            self._read_at = asyncio.get_running_loop().time()  # also if it fails
             await self._read()
             drifted = sorted(self._dirty.keys() - before)
         if drifted:

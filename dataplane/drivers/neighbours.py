@@ -96,6 +96,7 @@ class NeighbourDriver:
     async def check(self) -> bool:
         """Read again.  True if something is not as it should be: the next apply repairs it."""
         async with self._lock:
+            self._read_at = asyncio.get_running_loop().time()  # also if it fails
             await self._read()
         if not self._entries.in_sync:
             log.warning("neighbour.drifted", count=len(self._entries.updates()))

@@ -97,6 +97,8 @@ class RouteDriver:
         family, address, _ = rtnetlink.parse_net(dst)
         if family != self._family:
             raise ValueError(f"{dst} is not of IPv{self._family}")
+        if self._desired.get(dst) == route:
+            return
         old = self._desired.pop(dst, None)
         if old is not None:
             self._by_interface[old.interface].discard(dst)
@@ -204,8 +206,10 @@ class RouteDriver:
             return False
         async with self._lock:
             now = asyncio.get_running_loop().time()
-            due = self.refresh_seconds > 0 and self._read_at is not None
-            if due and now >= (self._read_at or 0.0) + self.refresh_seconds:
+            if self.refresh_seconds > 0 and self._read_at is not None:
+                if now < self._read_at + self.refresh_seconds:
+                    return self.pending
+                self._read_at = now  # also if it fails: the next one is an interval away
                 await self._read()
                 drifted = len(self._routes.updates()) + len(self._strays(now))
                 if drifted:
@@ -302,7 +306,10 @@ class RouteDriver:
         failures = await self._replace([route for route in updates if not self._moves(route)])
         actual = self._routes.actual
         former = [actual[route.key] for route in moving if route.key in actual]
-        strays = [route for route in self._strays(now) if self._is_ours(route)]
+        strays = self._strays(now)
+        for foreign in [route for route in strays if not self._is_ours(route)]:
+            strays.remove(foreign)  # known only because ours was to take its place
+            self._routes.observe(foreign.key, None)
         failures += await self._delete(strays + former)
         gone = {route.key.destination for route in strays} | self._left
         self._left.clear()

@@ -64,18 +64,20 @@ class SysctlDriver:
 
         None: the interface is no longer of interest, and is left as it is.  Raises ValueError.
         """
-        self._configured.discard(interface)
-        self._dirty.pop(interface, None)
         if values is None:
             self._desired.pop(interface, None)
+            self._dirty.pop(interface, None)
+            self._configured.discard(interface)
             return
         if not _INTERFACE.fullmatch(interface) or interface in (".", ".."):
             raise ValueError(f"{interface!r} is no name of an interface")
         for path in values:
             if _checked(path).split("/")[-2] != interface:
                 raise ValueError(f"{path!r} is no setting of {interface!r}")
-        self._desired[interface] = dict(values)
-        self._dirty[interface] = None
+        if list(self._desired.get(interface, {}).items()) != list(values.items()):
+            self._desired[interface] = dict(values)
+            self._dirty[interface] = None
+            self._configured.discard(interface)
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         """It came, went, changed, or is another one by the same name; None: it is gone."""

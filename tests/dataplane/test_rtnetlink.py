@@ -60,11 +60,11 @@ def link(family: int, flags: int, name: bytes = b"caliw1\0") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("flags", "admin_up", "running"),
-    [(0x0, False, False), (0x1, True, False), (0x41, True, True), (0x40, False, True)],
+    ("flags", "admin_up", "carrier"),
+    [(0x0, False, False), (0x41, True, False), (0x10001, True, True), (0x10000, False, True)],
 )
-def test_links(flags: int, admin_up: bool, running: bool) -> None:
-    assert rtnetlink.parse_link(link(0, flags)) == (5, "caliw1", admin_up, running)
+def test_links(flags: int, admin_up: bool, carrier: bool) -> None:
+    assert rtnetlink.parse_link(link(0, flags)) == (5, "caliw1", admin_up, carrier)
 
 
 @pytest.mark.parametrize("family", [7, 10])

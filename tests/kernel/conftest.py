@@ -20,6 +20,7 @@ import itertools
 import os
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,6 +57,14 @@ class Namespace:
     def run(self, command: str, *, stdin: str = "", check: bool = True) -> str:
         """What a shell command prints in this namespace; its failure raises, with its errors."""
         return _host(f"ip netns exec {self.name} sh -c {shlex.quote(command)}", stdin, check)
+
+    def await_carrier(self, interface: str) -> None:
+        """The kernel takes its time to see that a cable has two ends."""
+        for _ in range(200):
+            if "LOWER_UP" in self.run(f"ip link show {interface}"):
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"{interface} has no carrier")
 
     def start(self, *argv: str) -> subprocess.Popen[str]:
         """A process in this namespace, ended with it; its output is piped."""
@@ -116,5 +125,6 @@ def veth() -> Callable[[Namespace, str, Namespace, str], None]:
         near.run(f"ip link add {near_name} type veth peer name {far_name} netns {far.name}")
         near.run(f"ip link set {near_name} up")
         far.run(f"ip link set {far_name} up")
+        near.await_carrier(near_name)
 
     return connect

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -201,6 +202,25 @@ async def test_an_overrun_is_made_good(
     inside.run("ip route add 10.78.0.1 dev eth0")
     seen = await soon(monitor, lambda: watcher.noticed > 0)
     assert seen[-1].routes
+
+
+async def test_nothing_is_lost_when_a_wait_is_cancelled(
+    monitor: InterfaceMonitor, inside: Namespace, other: Namespace, veth: Veth
+) -> None:
+    veth(inside, "eth0", other, "peer")
+    await monitor.start()
+    monitor.refresh_seconds = 0.0
+    process = inside.start(
+        "sh", "-c", "for i in $(seq 60); do ip addr add 10.7.0.$i/32 dev eth0; done"
+    )
+    while process.poll() is None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.002):
+                await monitor.next_changes()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await monitor.next_changes()
+    assert {f"10.7.0.{i}" for i in range(1, 61)} <= monitor.interfaces["eth0"].addresses
 
 
 async def test_a_listing_finds_what_no_message_told(

@@ -43,6 +43,7 @@ class Node:
             f"ip link set {name} up; {extra}"
         )
         self.other.run(f"ip link set p-{name} up")
+        self.inside.await_carrier(name)
 
     async def apply(self) -> None:
         await self.routes[4].apply()
@@ -322,6 +323,20 @@ async def test_whose_routes_are_removed(
     await node.apply()
     assert {line.split()[0] for line in node.shown()} == left
     assert node.routes[4].next_check() != 0
+
+
+async def test_a_route_of_others_outlives_one_of_ours_that_never_came(node: Node) -> None:
+    node.inside.run("ip addr add 172.30.0.10/24 dev eth0; ip route add 10.65.0.2/32 dev eth0")
+    await node.start()
+    driver = node.routes[4]
+    driver.desire("10.65.0.2/32", route("10.65.0.2/32", "caliw1", metric=0, source="9.9.9.9"))
+    with pytest.raises(RouteError):
+        await driver.apply()
+    driver.desire("10.65.0.2/32", None)
+    await driver.apply()
+    assert "10.65.0.2 dev eth0 scope link" in node.shown()
+    assert not driver.pending
+    assert driver.next_check() > asyncio.get_running_loop().time()
 
 
 async def test_without_route_sync_nothing_is_touched(make_node: MakeNode) -> None:

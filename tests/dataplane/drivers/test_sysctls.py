@@ -77,6 +77,19 @@ def test_only_settings_of_the_interface_itself(root: Path, path: str) -> None:
         SysctlDriver(root=root).desire_interface("cali1", {path: "1"})
 
 
+async def test_the_same_again_changes_nothing(root: Path) -> None:
+    driver = driver_of(root)
+    values = {f"{CONF}/rp_filter": "1", f"{CONF}/proxy_arp": "1"}
+    driver.desire_interface("cali1", values)
+    await driver.apply()
+    driver.desire_interface("cali1", dict(values))
+    assert driver.configured("cali1")
+    assert not driver.pending
+    driver.desire_interface("cali1", {**values, f"{CONF}/proxy_arp": "0"})
+    assert not driver.configured("cali1")
+    assert driver.pending
+
+
 async def test_no_longer_of_interest(root: Path) -> None:
     driver = driver_of(root)
     driver.desire_interface("cali1", {f"{CONF}/proxy_arp": "1"})
