@@ -17,6 +17,16 @@ trap 'ip netns del probe' EXIT
 on() { ip netns exec probe "$@"; }
 """
 
+# Tests of the kernel lane that ask the kernel most.  Not all: the guest is some ten times slower.
+SUITES = [
+    # file                      only these (pytest -k)
+    ("test_render_accepted.py", ""),
+    ("test_ipsets.py", ""),
+    ("test_iptables.py", "from_nothing or restart_writes or both_families or from_both_backends"),
+    ("test_routes.py", ""),
+]
+SUITE_SECONDS = 300  # some times what the longest takes
+
 FEATURES = [
     # what                       a script that succeeds where the kernel has it
     ("nf_tables backend", "on iptables-nft -A FORWARD -m mark --mark 0x10000/0x10000 -j DROP"),
@@ -57,3 +67,8 @@ def test_it_is_the_kernel_of_debian_12(guest: Guest) -> None:
 @pytest.mark.parametrize(("what", "script"), FEATURES, ids=[what for what, _ in FEATURES])
 def test_feature(guest: Guest, what: str, script: str) -> None:
     guest.shell(IN_NAMESPACE + script)
+
+
+@pytest.mark.parametrize(("name", "only"), SUITES, ids=[name for name, _ in SUITES])
+def test_kernel_lane(guest: Guest, name: str, only: str) -> None:
+    guest.pytest("-m", "kernel", "-k", only, f"tests/kernel/{name}", timeout=SUITE_SECONDS)
