@@ -562,3 +562,23 @@ async def test_families_share_a_monitor(inside: Any) -> None:
         await driver.close()
     assert "cali-FORWARD" in inside.run("iptables-nft -S FORWARD")
     assert "cali-FORWARD" in inside.run("ip6tables-nft -S FORWARD")
+
+
+async def test_beside_a_program_that_keeps_writing_its_own_chains(
+    make: Make, inside: Any, tables: Tables, kind: str
+) -> None:
+    tables("-N foreign")
+    driver = await make(intervals=Intervals(tables=0, tables_after_write=0))
+    desire(driver)
+    await driver.apply()
+    churn = f"while iptables-{kind} -w -A foreign -s 9.9.9.9 -j DROP; do :; done"
+    other = inside.start("sh", "-c", churn)
+    await asyncio.sleep(0.1)
+    for turn in range(40):
+        driver.desire_chain("filter", Chain("cali-a", (f"-s 10.0.0.{turn} --jump DROP",)))
+        await driver.apply()
+        assert driver.next_check() is None or kind == "legacy"
+    other.kill()
+    other.wait()
+    assert tables.chain("cali-a") == ["-s 10.0.0.39/32 -j DROP"]
+    assert len(set(tables.chain("foreign"))) == 1
