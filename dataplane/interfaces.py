@@ -186,7 +186,9 @@ class InterfaceMonitor:
             self._forget(link)
 
     def _take_route(self, message: Message) -> None:
-        if rtnetlink.table_of(message.body) != rtnetlink.LOCAL:
+        if not any(
+            rtnetlink.is_of(message.body, family, rtnetlink.LOCAL) for family in rtnetlink.FAMILIES
+        ):
             for watcher in self._watchers:
                 self._routes |= watcher.notice(message)
             return

@@ -137,9 +137,9 @@ def parse_route(body: bytes) -> RouteMessage | None:
     return RouteMessage(family, table, route)
 
 
-def table_of(body: bytes) -> int:
-    """The table of a route message, without the work of taking it apart; 0 if above 255."""
-    return body[4]
+def is_of(body: bytes, family: Family, table: int) -> bool:
+    """Whether a route message is of a family and a table below 256, without taking it apart."""
+    return body[0] == SOCKET_FAMILY[family] and body[4] == table
 
 
 def replace_route(family: Family, table: int, route: KernelRoute) -> Request:

@@ -150,6 +150,11 @@ class IpsetDriver:
             await self._shrink()
             await self._destroy()
 
+    async def found(self) -> tuple[str, ...]:
+        """The names of the sets of ours that are there now.  Raises IpsetError."""
+        async with self._lock:
+            return tuple(sorted(await self._headers()))
+
     async def remove_everything(self) -> tuple[str, ...]:
         """Destroy every set of ours; returns those that are still in use."""
         async with self._lock:
@@ -164,15 +169,18 @@ class IpsetDriver:
 
     # ------------------------------------------------------------ what is there
 
-    async def _read(self) -> None:
+    async def _headers(self) -> dict[str, Header]:
         try:
             answers = await self._socket.query(messages.list_headers(), "listing IP sets")
         except NetlinkError as error:
             if error.code != errno.EINVAL:
                 raise
             raise IpsetError("this kernel has no IP sets: module ip_set is missing") from error
-        headers = [messages.parse_header(answer.body) for answer in answers]
-        found = {header.name: header for header in headers if self._ours(header.name)}
+        headers = (messages.parse_header(answer.body) for answer in answers)
+        return {header.name: header for header in headers if self._ours(header.name)}
+
+    async def _read(self) -> None:
+        found = await self._headers()
         for name in self._sets.keys() - found.keys():
             self._observe(name, None)
         for name, header in found.items():

@@ -177,8 +177,10 @@ class RouteDriver:
         """A notification of the kernel: true if there is something to repair."""
         if not self._enabled or message.port == self._socket.port != 0:
             return False
+        if not rtnetlink.is_of(message.body, self._family, MAIN):
+            return False
         found = rtnetlink.parse_route(message.body)
-        if found is None or found.family != self._family or found.table != MAIN:
+        if found is None:
             return False
         key, route = found.route.key, found.route
         if message.type == rtnetlink.NEWROUTE:
@@ -288,13 +290,24 @@ class RouteDriver:
                 await self._read_device(self._unread.pop())
             await self._write(asyncio.get_running_loop().time())
 
-    async def remove_everything(self) -> None:
-        """Remove all routes of ours; nothing is desired any more."""
+    async def remove_everything(self, *, dry_run: bool = False) -> int:
+        """Remove the routes that an agent makes; nothing is desired any more.
+
+        Returns how many there were.  Those of other makers stay, on interfaces of workloads too.
+        Raises RouteError for routes that the kernel will not remove.
+        """
+        if not self._enabled:
+            return 0
         for dst in list(self._desired):
             self.desire(dst, None)
-        self._grace.clear()
-        self._read_at = None
-        await self.apply()
+        async with self._lock:
+            await self._read()
+            actual = self._routes.actual.values()
+            ours = [r for r in actual if self._is_ours(r) and r.protocol in self._shared]
+            failures = [] if dry_run else await self._delete(ours)
+        if failures:
+            raise RouteError(f"routes: {', '.join(failures[:5])}")
+        return len(ours)
 
     def close(self) -> None:
         self._socket.close()

@@ -30,7 +30,9 @@ def routes(draw: st.DrawFn) -> RouteMessage:
 def test_a_route_is_read_back(message: RouteMessage) -> None:
     request = rtnetlink.replace_route(message.family, message.table, message.route)
     assert rtnetlink.parse_route(request.body) == message
-    assert rtnetlink.table_of(request.body) == message.table
+    assert rtnetlink.is_of(request.body, message.family, 254)
+    assert not rtnetlink.is_of(request.body, 10 - message.family, 254)  # type: ignore[arg-type]
+    assert not rtnetlink.is_of(request.body, message.family, 255)
 
 
 @pytest.mark.parametrize("kind", [5, 9, 18, 30], ids=["gateway", "multipath", "via", "next hop"])

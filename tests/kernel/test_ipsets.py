@@ -78,6 +78,7 @@ async def test_ipv6_beside_ipv4(driver: IpsetDriver, inside: Namespace) -> None:
         "cali60this-host": {"::1"},
     }
     again = IpsetDriver(6)
+    assert await again.found() == ("cali60n:a", "cali60s:a", "cali60this-host")
     assert await again.remove_everything() == ()
     assert sets(inside) == {"cali40s:a": {"10.65.0.2"}}
     six.close()
