@@ -52,8 +52,10 @@ def judge(cluster: Cluster, packet: Packet, settings: Settings) -> Verdict:
     if not left.allowed:
         return left
     if packet.destination in settings.host_addresses:
-        to_host = source is None or settings.endpoint_to_host != "DROP"
-        return Verdict(to_host, f"{left.who}; the host: {settings.endpoint_to_host}")
+        if source is None:
+            return Verdict(True, f"{left.who}; to the host")
+        action = settings.endpoint_to_host
+        return Verdict(action != "DROP", f"{left.who}; DefaultEndpointToHostAction: {action}")
     if target is None:
         return Verdict(True, f"{left.who}; to outside")
     entered = ask(cluster, target, packet, "ingress")
