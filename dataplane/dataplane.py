@@ -125,7 +125,7 @@ class Dataplane:
         self._pending = True  # there is something to write
         self._told = False  # and some of it is new since the last apply
         self._problems: dict[str, str] = {}  # step -> what is wrong with it
-        self._checks: set[asyncio.Task[None]] = set()
+        self._checks: dict[str, asyncio.Task[None]] = {}
         self._listening: asyncio.Task[NoReturn] | None = None
         self.set_intervals(settings.intervals)
 
@@ -141,7 +141,7 @@ class Dataplane:
 
     async def close(self) -> None:
         """End processes and sockets; the kernel stays as it is."""
-        tasks = [*self._checks, *([self._listening] if self._listening else [])]
+        tasks = [*self._checks.values(), *([self._listening] if self._listening else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -242,9 +242,7 @@ class Dataplane:
         now = asyncio.get_running_loop().time()
         if self._pending:
             return 0.0 if self._retry_at is None else max(0.0, self._retry_at - now)
-        moments = [driver.next_check() - now for driver in self._checked()]
-        moments += [due for t in self._tables.values() if (due := t.next_check()) is not None]
-        return max(0.0, min(moments))
+        return max(0.0, min(self._due(now).values(), default=float("inf")))
 
     async def apply(self) -> Applied | None:
         """Write what is pending, and look at what is due to be looked at.  None: nothing was.
@@ -254,6 +252,7 @@ class Dataplane:
         """
         if self._listening is not None and self._listening.done():
             self._listening.result()  # it listens for ever; its end is a failure, and is raised
+        self._end_checks()
         now = asyncio.get_running_loop().time()
         self._begin_checks(now)
         dirty = self._pending or any(t.dirty() for t in self._tables.values())
@@ -315,40 +314,43 @@ class Dataplane:
 
     # ---------------------------------------------------------------- looking
 
-    def _checked(self) -> tuple[Checked, ...]:
-        return (
-            *self._ipsets.values(),
-            *self._routes.values(),
-            self._neighbours,
-            self._sysctls,
-        )
+    def _checked(self) -> dict[str, Checked]:
+        named: dict[str, Checked] = {"neighbours": self._neighbours, "settings": self._sysctls}
+        named |= {f"IPv{family} sets": driver for family, driver in self._ipsets.items()}
+        return named | {f"IPv{family} routes": driver for family, driver in self._routes.items()}
+
+    def _due(self, now: float) -> dict[str, float]:
+        """Seconds until each driver wants to look; those that are looking are left out."""
+        due = {name: driver.next_check() - now for name, driver in self._checked().items()}
+        for family, tables in self._tables.items():
+            seconds = tables.next_check()
+            if seconds is not None:
+                due[f"IPv{family} tables"] = seconds
+        return {name: seconds for name, seconds in due.items() if name not in self._checks}
 
     def _begin_checks(self, now: float) -> None:
         """Look beside the writing, each driver at most once at a time."""
-        for tables in self._tables.values():
-            due = tables.next_check()
-            if due is not None and due <= 0:
-                self._look(f"IPv{tables.family} tables", self._look_at_tables(tables))
-        for driver in self._checked():
-            if driver.next_check() <= now:
-                self._look(f"{type(driver).__name__} {id(driver)}", self._look_at(driver))
+        checked = self._checked()
+        for name, seconds in self._due(now).items():
+            if seconds > 0:
+                continue
+            if name in checked:
+                self._look(name, checked[name].check())
+            else:
+                self._look(name, self._tables[4 if "4" in name else 6].check())
 
-    def _look(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        if any(task.get_name() == name for task in self._checks):
-            work.close()
-            return
-        task = asyncio.create_task(work, name=name)
-        self._checks.add(task)
-        task.add_done_callback(self._looked)
+    def _look(self, name: str, work: Coroutine[Any, Any, bool | None]) -> None:
+        task = asyncio.create_task(self._looking(name, work), name=name)
+        self._checks[name] = task
+        task.add_done_callback(lambda _: self._wake())
 
-    def _looked(self, task: asyncio.Task[None]) -> None:
-        self._checks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("dataplane.check_failed", what=task.get_name(), reason=str(error))
-        self._wake()
+    async def _looking(self, name: str, work: Coroutine[Any, Any, bool | None]) -> None:
+        try:
+            self._pending |= bool(await work)
+        except DataplaneError as error:
+            log.warning("dataplane.check_failed", what=name, reason=str(error))
 
-    async def _look_at_tables(self, tables: IptablesDriver) -> None:
-        await tables.check()
-
-    async def _look_at(self, driver: Checked) -> None:
-        self._pending |= await driver.check()
+    def _end_checks(self) -> None:
+        """Forget those that are done; what nobody foresaw is raised here."""
+        for name in [name for name, task in self._checks.items() if task.done()]:
+            self._checks.pop(name).result()

@@ -1,12 +1,13 @@
 """Where a running agent leaves what others ask of it, and the lock that refuses a second one.
 
 One agent serves one network namespace, so each namespace has a directory of its own: RunDir itself
-for that of the machine, RunDir/netns-NUMBER for any other, such as those of a test or of `felixpy
+for that of the machine, RunDir/netns-NAME for any other, such as those of a test or of `felixpy
 demo`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -21,14 +22,17 @@ class AlreadyRunningError(Exception):
         super().__init__(f"{owner} is already the agent of this node ({path})")
 
 
-def run_directory(base: Path) -> Path:
+def run_directory(base: Path, named: Path = Path("/run/netns")) -> Path:
     """The directory of the namespace that this process is in; not made yet."""
-    own = Path("/proc/self/ns/net").stat()
-    try:
-        first = Path("/proc/1/ns/net").stat()
-    except PermissionError:  # only root may look; nobody else runs an agent
-        return base
-    return base if own.st_ino == first.st_ino else base / f"netns-{own.st_ino}"
+    own = Path("/proc/self/ns/net").stat().st_ino
+    with contextlib.suppress(OSError):
+        for entry in named.iterdir():
+            if entry.stat().st_ino == own:
+                return base / f"netns-{entry.name}"
+    with contextlib.suppress(OSError):  # not everybody may look at the first process
+        if Path("/proc/1/ns/net").stat().st_ino != own:
+            return base / f"netns-{own}"
+    return base
 
 
 class Lock:
