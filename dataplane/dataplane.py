@@ -287,9 +287,12 @@ class Dataplane:
     async def _write(self) -> None:
         """In the order of the module's drawing."""
         written = await asyncio.gather(*(self._write_family(f) for f in self._tables))
-        self._guarded |= all(written)
         if not self._guarded:
-            return
+            if not all(written):
+                return
+            self._guarded = True
+            for family, tables in self._tables.items():
+                self._look(f"IPv{family} leftovers", _swept(tables))
         if await self._step("settings", self._sysctls.apply()):
             for family, routes in self._routes.items():
                 await self._step(f"IPv{family} routes", routes.apply())
@@ -346,7 +349,8 @@ class Dataplane:
 
     async def _looking(self, name: str, work: Coroutine[Any, Any, bool | None]) -> None:
         try:
-            self._pending |= bool(await work)
+            if await work:
+                self._pending = True
         except DataplaneError as error:
             log.warning("dataplane.check_failed", what=name, reason=str(error))
 
@@ -354,3 +358,11 @@ class Dataplane:
         """Forget those that are done; what nobody foresaw is raised here."""
         for name in [name for name, task in self._checks.items() if task.done()]:
             self._checks.pop(name).result()
+
+
+async def _swept(tables: IptablesDriver) -> bool:
+    """What an agent on the other backend has left goes once ours is in force.
+
+    True if that may have set IP sets free.
+    """
+    return await tables.sweep_other_backend() > 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from felixpy import install
+from felixpy.install import install
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return install.install(root=arguments.root, dry_run=arguments.dry_run, now=arguments.now)
+    return install(root=arguments.root, dry_run=arguments.dry_run, now=arguments.now)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from felixpy import install
+from felixpy.install import uninstall
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return install.uninstall(root=arguments.root, dry_run=arguments.dry_run)
+    return uninstall(root=arguments.root, dry_run=arguments.dry_run)

@@ -13,6 +13,7 @@ import structlog
 from dataplane.drivers.iptables.blocks import RefusedError
 from dataplane.drivers.iptables.detect import Family, Kind, describe, installed, legacy_tables
 from dataplane.drivers.iptables.reader import Reader
+from dataplane.drivers.iptables.save import is_owned
 from dataplane.drivers.iptables.tables import Table
 from dataplane.drivers.iptables.writer import BatchWriter
 from dataplane.errors import ChainsRefusedError
@@ -22,9 +23,17 @@ log = structlog.get_logger(__name__)
 
 
 async def sweep(
-    kind: Kind, family: Family, tables: Sequence[str], runner: Runner, *, lock_probe_micros: int
+    kind: Kind,
+    family: Family,
+    tables: Sequence[str],
+    runner: Runner,
+    *,
+    lock_probe_micros: int,
+    dry_run: bool = False,
 ) -> int:
     """The number of chains taken out; raises a DataplaneError when something of ours remains.
+
+    With `dry_run` the number of those that are there.
 
     Looking makes no table: legacy ones are only read where the kernel has them.
     """
@@ -37,6 +46,8 @@ async def sweep(
         return 0
     writer = BatchWriter(backend, runner, lock_probe_micros=lock_probe_micros)
     contents = await Reader(backend, runner).read_tables(tables)
+    if dry_run:
+        return sum(is_owned(chain) for name in tables for chain in contents[name].chains)
     removed = 0
     remaining: dict[tuple[str, str], str] = {}
     for name in tables:
