@@ -17,13 +17,12 @@ trap 'ip netns del probe' EXIT
 on() { ip netns exec probe "$@"; }
 """
 
-# Tests of the kernel lane that ask the kernel most.  Not all: the guest is some ten times slower.
+# Tests of the kernel lane that ask the kernel most.  Few: without KVM, and with its files on this
+# machine, the guest takes some 70 times as long for them.
 SUITES = [
     # file                      only these (pytest -k)
     ("test_render_accepted.py", ""),
-    ("test_ipsets.py", ""),
-    ("test_iptables.py", "from_nothing or restart_writes or both_families or from_both_backends"),
-    ("test_routes.py", ""),
+    ("test_iptables.py", "from_nothing"),
 ]
 SUITE_SECONDS = 300  # some times what the longest takes
 
