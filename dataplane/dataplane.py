@@ -18,7 +18,8 @@ nothing after them is done: what is closed stays closed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn, Protocol, assert_never
 
 import structlog
@@ -65,10 +66,13 @@ FIRST_RETRY, LAST_RETRY = 0.1, 10.0  # seconds
 
 
 class Applied(NamedTuple):
-    """One apply: how long it took, and what is wrong after it, by step or by what was asked."""
+    """One apply: how long it took, what is wrong after it, by step or by what was asked, and how
+    much of what was written.
+    """
 
     seconds: float
     problems: dict[str, str]
+    written: Mapping[str, int] = {}
 
 
 class Summary(NamedTuple):
@@ -211,6 +215,14 @@ class Dataplane:
             len(self._used_ipsets),
         )
 
+    def tables(self) -> dict[tuple[Family, str], tuple[int, int]]:
+        """Chains and rules of ours in the kernel, by family and table; may be asked by a thread."""
+        return {
+            (family, name): size
+            for family, tables in self._tables.items()
+            for name, size in tables.sizes().items()
+        }
+
     # ---------------------------------------------------------------- interfaces
 
     def _index_of(self, name: str) -> int | None:
@@ -261,6 +273,7 @@ class Dataplane:
         self._pending = self._told = False
         self._problems = {}
         self._resolve()
+        before = self._written()
         await self._write()
         seconds = asyncio.get_running_loop().time() - now
         if self._problems:
@@ -269,7 +282,16 @@ class Dataplane:
             self._retry = min(self._retry * 2, LAST_RETRY)
         else:
             self._retry, self._retry_at = FIRST_RETRY, None
-        return Applied(seconds, {**self._problems, **self._refused()})
+        return Applied(seconds, {**self._problems, **self._refused()}, self._written() - before)
+
+    def _written(self) -> Counter[str]:
+        return Counter(
+            chains=sum(tables.written for tables in self._tables.values()),
+            members=sum(sets.written for sets in self._ipsets.values()),
+            settings=self._sysctls.written,
+            routes=sum(routes.written for routes in self._routes.values()),
+            neighbours=self._neighbours.written,
+        )
 
     def _resolve(self) -> None:
         for part in (self._workloads, self._hosts, self._addresses):

@@ -70,6 +70,7 @@ class IpsetDriver:
         self._in_use: set[str] = set()  # wanted by nobody, held by somebody's rule
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
+        self.written = 0  # sets made or destroyed and members changed, since the start
 
     def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None:  # noqa: A002
         """A set and all its members, which are of this family.
@@ -257,6 +258,7 @@ class IpsetDriver:
             if name not in failures:
                 self._sets[name].grown(growth)
                 self._note(name)
+                self.written += len(growth.added) + (growth.header is not None)
                 log.debug("ipset.grown", ipset=name, added=len(growth.added))
             elif growth.temporary:
                 self._observe(growth.temporary, Header(growth.temporary, "", 0, self._family))
@@ -275,6 +277,7 @@ class IpsetDriver:
             if name not in failures:
                 self._sets[name].members.observe((), members)
                 self._note(name)
+                self.written += len(members)
                 log.debug("ipset.shrunk", ipset=name, removed=len(members))
         if failures:
             raise _error("removing members of", failures)
@@ -291,6 +294,7 @@ class IpsetDriver:
             elif code in (0, errno.ENOENT):
                 failures.pop(name, None)
                 self._observe(name, None)
+                self.written += 1
         if failures:
             raise _error("destroying", failures)
 

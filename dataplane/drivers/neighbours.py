@@ -47,6 +47,7 @@ class NeighbourDriver:
         self._entries: DeltaTracker[_Key, bytes] = DeltaTracker()
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
+        self.written = 0  # entries made or deleted, since the start
 
     def desire(self, interface: str, address: str, mac: str | None) -> None:
         """An entry "aa:bb:cc:dd:ee:ff" for an address; None takes it away.  Raises ValueError."""
@@ -114,6 +115,7 @@ class NeighbourDriver:
             requests = [rtnetlink.replace_neighbour(Neighbour(*key, mac)) for key, mac in updates]
             requests += [rtnetlink.delete_neighbour(*key) for key in deletions]
             codes = await self._socket.execute(requests)
+            self.written += codes.count(0)
             failures = []
             for (key, mac), code in zip(updates, codes, strict=False):
                 self._entries.observe(key, None if code else mac)

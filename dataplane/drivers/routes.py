@@ -73,6 +73,7 @@ class RouteDriver:
         self._own = {rtnetlink.BY_CALICO} | ({protocol} - {rtnetlink.BY_BOOT})
         self._shared = self._own | {rtnetlink.BY_BOOT, protocol}
         self.refresh_seconds = settings.intervals.routes
+        self.written = 0  # routes made or deleted, since the start
         self._socket = Socket(ROUTE)
         self._conntrack = Conntrack()
         self._desired: dict[str, Route] = {}
@@ -359,6 +360,7 @@ class RouteDriver:
             self._routes.observe(route.key, None)
             if code != errno.ENETDOWN and _exists(route.device):
                 failures.append(self._refusal(route, code))
+        self.written += len(routes) - len(failures)
         if routes:
             log.debug("route.written", count=len(routes) - len(failures), family=self._family)
         return failures
@@ -373,6 +375,7 @@ class RouteDriver:
                 self._routes.observe(route.key, None)
             else:
                 failures.append(self._refusal(route, code))
+        self.written += len(routes) - len(failures)
         if routes:
             log.debug("route.removed", count=len(routes) - len(failures), family=self._family)
         return failures

@@ -53,6 +53,7 @@ class SysctlDriver:
         self._configured: set[str] = set()
         self._complained: set[str] = set()  # paths
         self._read_at: float | None = None
+        self.written = 0  # settings, since the start
 
     def desire_global(self, path: str, value: str, *, required: bool = True) -> None:
         """A setting of the whole machine; one that is not required only warns when it fails."""
@@ -184,6 +185,7 @@ class SysctlDriver:
         except OSError as error:
             reason = "there is no such setting" if error.errno == errno.ENOENT else error.strerror
             return f"{path}: {reason}"
+        self.written += 1
         log.debug("sysctl.written", setting=path, value=value)
         return ""
 

@@ -80,6 +80,7 @@ class IptablesDriver:
         self._readings: list[set[tuple[str, str]]] = []
         self._retry_at = 0.0
         self._retry_seconds = _FIRST_RETRY
+        self.written = 0  # chains, ours and the kernel's, since the start
 
     # What should be
 
@@ -121,6 +122,10 @@ class IptablesDriver:
             await self._read_displaced()
             await self._write_all()
             self._raise_refused()
+
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Chains and rules of ours in each table, as far as is known."""
+        return {name: table.size() for name, table in self._tables.items()}
 
     async def close(self) -> None:
         """End the processes; the kernel stays as it is."""
@@ -248,7 +253,8 @@ class IptablesDriver:
     def _log_written(self, steps: Iterable[tuple[Table, Plan, Block]], seconds: float) -> None:
         for table, plan, block in steps:
             if block is plan.write:
-                log.info(
+                self.written += len(plan.ids) + len(plan.kernel) + len(plan.deleted)
+                log.debug(
                     "iptables.written",
                     family=self.family, table=table.name, chains=len(plan.ids),
                     hooks=len(plan.kernel), removed=len(plan.deleted),

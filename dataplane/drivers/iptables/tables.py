@@ -101,6 +101,11 @@ class Table:
         self.undeletable.clear()
         return changed
 
+    def size(self) -> tuple[int, int]:
+        """Chains of ours and the rules in them."""
+        chains = list(self._actual.values())  # in one go: another thread may ask
+        return len(chains), sum(len(ids.split()) for ids in chains)
+
     def observe_chain(self, name: str, ids: list[str] | None) -> bool:
         """Take in a chain of ours, None when it is not there; true when that is news."""
         actual = None if ids is None else " ".join(ids)
