@@ -78,7 +78,7 @@ def scan(policy: Policy | Profile) -> Scanned:
         return Scanned(ActiveProfile(ingress, egress), ipsets)
     rules = ActivePolicy(
         tier=policy.tier,
-        selector=policy.selector,
+        selector=parse(policy.selector).canonical,
         ingress=ingress,
         egress=egress,
         untracked=policy.do_not_track,

@@ -94,7 +94,7 @@ class ActiveRule(Struct, frozen=True):
 
 class ActivePolicy(Struct, frozen=True):
     tier: str
-    selector: str  # as written: consecutive policies with the same one share a chain
+    selector: str  # canonical: consecutive policies with the same one share a chain
     ingress: tuple[ActiveRule, ...] = ()
     egress: tuple[ActiveRule, ...] = ()
     untracked: bool = False

@@ -7,6 +7,7 @@ interfaces; forwarding stays on, because others may rely on it by now.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Literal
 
 from msgspec import Struct
@@ -94,10 +95,22 @@ class _Cleaning:
                     self._ipsets += len(await driver.found())
                     continue
                 before = len(await driver.found())
-                held = await driver.remove_everything()
+                held = await _removed(driver)
                 self._ipsets += before - len(held)
-                self._errors += [f"IP set {name} is in use by somebody else's rule" for name in held]
+                self._errors += [
+                    f"IP set {name} is in use by somebody else's rule" for name in held
+                ]
             except DataplaneError as error:
                 self._errors.append(str(error))
             finally:
                 driver.close()
+
+
+async def _removed(driver: IpsetDriver) -> tuple[str, ...]:
+    """The sets that stay: the kernel lets go of a deleted rule's sets only after a moment."""
+    for _ in range(20):
+        held = await driver.remove_everything()
+        if not held:
+            break
+        await asyncio.sleep(0.05)
+    return held

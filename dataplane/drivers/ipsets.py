@@ -37,6 +37,7 @@ from dataplane.netlink import NETFILTER, NetlinkError, Request, Socket
 
 log = structlog.get_logger(__name__)
 
+_FIRST_DELAY, _LAST_DELAY = 0.05, 30.0  # seconds between attempts to destroy what is in use
 _ATTEMPTS = 3  # each after reading again the sets that failed: others may write at the same time
 _LONGEST_NAME = 31
 
@@ -68,6 +69,8 @@ class IpsetDriver:
         self._sets: dict[str, SetState] = {}
         self._dirty: dict[str, None] = {}
         self._in_use: set[str] = set()  # wanted by nobody, held by somebody's rule
+        self._destroy_again_at = float("inf")
+        self._destroy_delay = _FIRST_DELAY
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
         self.written = 0  # sets made or destroyed and members changed, since the start
@@ -107,6 +110,9 @@ class IpsetDriver:
 
     def next_check(self) -> float:
         """When `check` is due, in the event loop's time; infinity for never."""
+        return min(self._read_again_at(), self._destroy_again_at)
+
+    def _read_again_at(self) -> float:
         if self.refresh_seconds <= 0 or self._read_at is None:
             return float("inf")
         return self._read_at + self.refresh_seconds
@@ -117,7 +123,17 @@ class IpsetDriver:
             await self._read()
 
     async def check(self) -> bool:
-        """Read again.  True if something is not as it should be: the next apply repairs it."""
+        """Read again.  True if something is not as it should be: the next apply repairs it.
+
+        Sets that a rule referred to are another reason to apply: the kernel lets go of a deleted
+        rule's sets some time after it has said that the rule is gone.
+        """
+        now = asyncio.get_running_loop().time()
+        again = now >= self._destroy_again_at
+        if again:
+            self._destroy_again_at = float("inf")
+        if now < self._read_again_at():
+            return again
         async with self._lock:
             before = set(self._dirty)
             self._read_at = asyncio.get_running_loop().time()  # also if it fails
@@ -125,7 +141,7 @@ class IpsetDriver:
             drifted = sorted(self._dirty.keys() - before)
         if drifted:
             log.warning("ipset.drifted", ipsets=drifted[:20], count=len(drifted))
-        return bool(drifted)
+        return again or bool(drifted)
 
     async def apply_additions(self) -> None:
         """Create, make anew, grow.  Raises IpsetError for sets not written; all others are."""
@@ -295,8 +311,16 @@ class IpsetDriver:
                 failures.pop(name, None)
                 self._observe(name, None)
                 self.written += 1
+        self._plan_next_destroy()
         if failures:
             raise _error("destroying", failures)
+
+    def _plan_next_destroy(self) -> None:
+        if not self._in_use:
+            self._destroy_again_at, self._destroy_delay = float("inf"), _FIRST_DELAY
+            return
+        self._destroy_again_at = asyncio.get_running_loop().time() + self._destroy_delay
+        self._destroy_delay = min(self._destroy_delay * 2, _LAST_DELAY)
 
     def _hold(self, name: str) -> None:
         if name not in self._in_use:

@@ -18,7 +18,7 @@ from dataplane.render import names, text
 from dataplane.render.names import Direction
 from dataplane.settings import MarkBits
 
-# The selector of a policy as written; `mapping.__getitem__` is one.
+# The canonical selector of a policy; `mapping.__getitem__` is one.
 SelectorOf: TypeAlias = Callable[[PolicyKey], str]
 
 _RUN = 5  # jumps between two looks at whether a verdict has fallen

@@ -137,7 +137,7 @@ def test_ip_version_follows_the_name_of_the_protocol(
 
 def test_policy_keeps_what_the_dataplane_needs() -> None:
     policy = Policy("t", " a=='b'", 1.0, do_not_track=True, pre_dnat=True, needed_everywhere=True)
-    assert scan(policy).rules == ActivePolicy("t", " a=='b'", (), (), True, True, True)
+    assert scan(policy).rules == ActivePolicy("t", 'a == "b"', (), (), True, True, True)
 
 
 BAD = [
