@@ -28,7 +28,7 @@ import structlog
 from msgspec import Struct
 
 from dataplane import rtnetlink
-from dataplane.netlink import ROUTE, Listener, Message, OverrunError, Socket
+from dataplane.netlink import ROUTE, Listener, Message, NetlinkError, OverrunError, Socket
 from dataplane.rtnetlink import LinkState
 from dataplane.settings import Settings
 
@@ -163,7 +163,13 @@ class InterfaceMonitor:
         addresses: dict[int, set[bytes]] = {}
         for family in rtnetlink.FAMILIES:
             request = rtnetlink.list_routes(family, rtnetlink.LOCAL)
-            for message in await self._socket.query(request, "listing local addresses"):
+            try:
+                messages = await self._socket.query(request, "listing local addresses")
+            except NetlinkError as error:
+                if error.code != errno.ENOENT:
+                    raise
+                continue  # no address of this family ever was, so there is no local table yet
+            for message in messages:
                 found = rtnetlink.parse_route(message.body)
                 if found is not None and _is_address(found):
                     addresses.setdefault(found.route.device, set()).add(found.route.key.destination)

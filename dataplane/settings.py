@@ -1,6 +1,8 @@
-"""What the dataplane can be told to do differently: parameters by Felix's meaning, checked and typed by the shell.
+"""What the dataplane can be told to do differently: parameters by Felix's meaning, checked and
+typed by the shell.
 
-Everything is fixed for the life of a dataplane except `Intervals`, which may be exchanged while it runs.
+Everything is fixed for the life of a dataplane except `Intervals`, which may be exchanged while it
+runs.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ class FailsafePort(Struct, frozen=True):
 
 
 class MarkBits(Struct, frozen=True):
-    """Bits of the packet mark, each of the first five a single bit; section 2 of the rules reference."""
+    """Bits of the packet mark; each of the first five is one bit.  Section 2 of the rules reference."""
 
     accept: int = 0x10000
     passed: int = 0x20000

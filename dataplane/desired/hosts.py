@@ -7,7 +7,7 @@ dispatch to them.
 
 An endpoint governs the interface that it names, or, naming none, every interface that has one of
 its addresses; of several, the one with the lowest name.  "*" governs every interface that no other
-endpoint does. Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.4 of
+endpoint does.  An interface whose name no rule can say has no endpoint of its own.  Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.4 of
 the rules reference.
 """
 
@@ -35,7 +35,7 @@ from dataplane.render.endpoints import (
     host_raw_chains,
 )
 from dataplane.render.groups import SelectorOf
-from dataplane.render.names import ANY_INTERFACE
+from dataplane.render.names import ANY_INTERFACE, safe_interface
 from dataplane.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -78,7 +78,11 @@ class Hosts:
     def interfaces_changed(self, interfaces: Iterable[Interface]) -> None:
         """`interfaces` are all there are."""
         prefixes = self._settings.render.interface_prefixes
-        now = {i.name: i.addresses for i in interfaces if not i.name.startswith(prefixes)}
+        now = {
+            i.name: i.addresses
+            for i in interfaces
+            if not i.name.startswith(prefixes) and safe_interface(i.name)
+        }
         self._dirty |= now != self._interfaces
         self._interfaces = now
 

@@ -4,18 +4,18 @@
     out  two chains for each and each family, offered to every table that may refer to them; the
     tables write what is used
 
-A staged policy decides nothing and so has no chain.  A policy that cannot be rendered is one that
-drops everything: it must never let through what its author wanted stopped.
+A staged policy decides nothing and so has no chain.  A policy or profile that cannot be rendered is
+one that drops everything: it must never let through what its author wanted stopped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
 import structlog
 
-from calc_graph.model import PolicyKey
+from calc_graph.model import PolicyKey, ProfileKey
 from calc_graph.updates import (
     ActivePolicy,
     ActiveProfile,
@@ -41,6 +41,7 @@ TABLES_OF_PROFILE: dict[Direction, tuple[Table, ...]] = {
     "egress": ("mangle", "filter"),
 }
 DROP_ALL = ('-m comment --comment "This policy cannot be rendered" --jump DROP',)
+DROP_ALL_OF_PROFILE = ('-m comment --comment "This profile cannot be rendered" --jump DROP',)
 
 
 class Policies:
@@ -48,7 +49,7 @@ class Policies:
         self._sinks = sinks
         self._settings = settings
         self.selectors: dict[PolicyKey, str] = {}
-        self.problems: dict[PolicyKey, str] = {}
+        self.problems: dict[PolicyKey | ProfileKey, str] = {}
 
     def update(self, event: PolicyUpdate | PolicyRemove | ProfileUpdate | ProfileRemove) -> bool:
         """Whether endpoints with this policy may have to be rendered anew: its selector is another
@@ -69,6 +70,7 @@ class Policies:
             case ProfileUpdate(name, profile):
                 self._offer_profile(name, profile)
             case ProfileRemove(name):
+                self.problems.pop(ProfileKey(name), None)
                 for direction in DIRECTIONS:
                     for table in TABLES_OF_PROFILE[direction]:
                         self._drop(table, [profile_chain(name, direction)])
@@ -80,15 +82,16 @@ class Policies:
         self.problems.pop(key, None)
         for family, tables in self._sinks.tables.items():
             for some in self._alike(POLICY_TABLES):
-                for chain in self._render(key, policy, family, some[0]):
+                for chain in self._policy_chains(key, policy, family, some[0]):
                     for table in some:
                         forced = policy.needed_everywhere and table == "filter"
                         tables.desire_chain(table, chain, forced=forced)
 
     def _offer_profile(self, name: str, profile: ActiveProfile) -> None:
+        self.problems.pop(ProfileKey(name), None)
         for family, tables in self._sinks.tables.items():
             for some in self._alike(PROFILE_TABLES):
-                chains = profile_chains(name, profile, family, self._settings, some[0])
+                chains = self._profile_chains(name, profile, family, some[0])
                 for direction, chain in zip(DIRECTIONS, chains, strict=True):
                     for table in some:
                         if table in TABLES_OF_PROFILE[direction]:
@@ -100,18 +103,34 @@ class Policies:
             return (tables,)
         return (tuple(table for table in tables if table != "filter"), ("filter",))
 
-    def _render(
+    def _policy_chains(
         self, key: PolicyKey, policy: ActivePolicy, family: Family, table: Table
-    ) -> Iterator[Chain]:
+    ) -> tuple[Chain, Chain]:
         try:
-            yield from policy_chains(key, policy, family, self._settings, table)
+            return policy_chains(key, policy, family, self._settings, table)
         except RenderError as error:
-            log.error("policy.not_rendered", policy=key.name, kind=key.kind, reason=error.reason)
-            self.problems[key] = f"{key.kind} {key.name}: {error.reason}; it drops everything"
-            for direction in DIRECTIONS:
-                yield Chain(policy_chain(key, direction), DROP_ALL)
+            self._note_problem(key, f"{key.kind} {key.name}", error)
+            return _closed(lambda direction: policy_chain(key, direction), DROP_ALL)
+
+    def _profile_chains(
+        self, name: str, profile: ActiveProfile, family: Family, table: Table
+    ) -> tuple[Chain, Chain]:
+        try:
+            return profile_chains(name, profile, family, self._settings, table)
+        except RenderError as error:
+            self._note_problem(ProfileKey(name), f"Profile {name}", error)
+            return _closed(lambda direction: profile_chain(name, direction), DROP_ALL_OF_PROFILE)
+
+    def _note_problem(self, key: PolicyKey | ProfileKey, title: str, error: RenderError) -> None:
+        if key not in self.problems:
+            log.error("policy.not_rendered", policy=title, reason=error.reason)
+        self.problems[key] = f"{title}: {error.reason}; it drops everything"
 
     def _drop(self, table: str, names: list[str]) -> None:
         for tables in self._sinks.tables.values():
             for name in names:
                 tables.drop_chain(table, name)
+
+
+def _closed(name_of: Callable[[Direction], str], bodies: tuple[str, ...]) -> tuple[Chain, Chain]:
+    return Chain(name_of("ingress"), bodies), Chain(name_of("egress"), bodies)

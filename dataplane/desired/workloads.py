@@ -23,15 +23,18 @@ from calc_graph.model import NatMapping, PolicyKey, WorkloadEndpointKey
 from calc_graph.multimap import Multimap
 from calc_graph.updates import WorkloadEndpointRemove, WorkloadEndpointUpdate
 from dataplane.chains import Chain
+from dataplane.desired.policies import DIRECTIONS
 from dataplane.desired.sets import family_of
 from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
 from dataplane.drivers.routes import Route
 from dataplane.render.dispatch import workload_dispatch
 from dataplane.render.endpoints import workload_chains
+from dataplane.render.errors import RenderError
 from dataplane.render.groups import SelectorOf
 from dataplane.render.names import from_workload, safe_interface, to_workload
 from dataplane.render.nat import floating_ip_chains, rpf_skip_chain
+from dataplane.render.qos import packet_rate_limit
 from dataplane.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -91,6 +94,12 @@ class Workloads:
             return f"{event.endpoint.interface!r} is no name of an interface"
         if event.endpoint.spoofable_sources and not self._settings.source_spoofing:
             return "allowSpoofedSourcePrefixes is set, and WorkloadSourceSpoofing is Disabled"
+        endpoint, marks = event.endpoint, self._settings.render.marks
+        try:
+            for direction in DIRECTIONS:
+                packet_rate_limit(endpoint.interface, endpoint.qos, direction, marks)
+        except RenderError as error:
+            return f"{error.reason}: more than the kernel can limit"
         return ""
 
     def policy_regrouped(self, key: PolicyKey) -> None:

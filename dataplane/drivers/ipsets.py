@@ -129,11 +129,10 @@ class IpsetDriver:
         rule's sets some time after it has said that the rule is gone.
         """
         now = asyncio.get_running_loop().time()
-        again = now >= self._destroy_again_at
-        if again:
+        if now >= self._destroy_again_at:
             self._destroy_again_at = float("inf")
-        if now < self._read_again_at():
-            return again
+            if now < self._read_again_at():
+                return True
         async with self._lock:
             before = set(self._dirty)
             self._read_at = asyncio.get_running_loop().time()  # also if it fails
@@ -141,7 +140,7 @@ class IpsetDriver:
             drifted = sorted(self._dirty.keys() - before)
         if drifted:
             log.warning("ipset.drifted", ipsets=drifted[:20], count=len(drifted))
-        return again or bool(drifted)
+        return bool(drifted)
 
     async def apply_additions(self) -> None:
         """Create, make anew, grow.  Raises IpsetError for sets not written; all others are."""
