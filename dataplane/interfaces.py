@@ -19,6 +19,7 @@ Source: projectcalico/calico felix/ifacemonitor; section 6.1 of the rules refere
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -19,7 +19,7 @@ class FailsafePort(Struct, frozen=True):
 
 
 class MarkBits(Struct, frozen=True):
-    """Bits of the packet mark; each of the first five is one bit.  Section 2 of the rules reference."""
+    """Bits of the packet mark; the first five are one bit each.  Rules reference, section 2."""
 
     accept: int = 0x10000
     passed: int = 0x20000

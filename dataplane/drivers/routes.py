@@ -36,7 +36,7 @@ from dataplane.delta_tracker import DeltaTracker
 from dataplane.drivers.conntrack import Conntrack
 from dataplane.errors import DataplaneError
 from dataplane.interfaces import Interface
-from dataplane.netlink import ROUTE, Message, Socket
+from dataplane.netlink import ROUTE, Message, NetlinkError, Socket
 from dataplane.rtnetlink import BITS, MAIN, Family, KernelRoute, RouteKey
 from dataplane.settings import Settings
 
@@ -238,7 +238,12 @@ class RouteDriver:
 
     async def _list(self, device: int) -> list[KernelRoute]:
         request = rtnetlink.list_routes(self._family, MAIN, device)
-        messages = await self._socket.query(request, f"listing IPv{self._family} routes")
+        try:
+            messages = await self._socket.query(request, f"listing IPv{self._family} routes")
+        except NetlinkError as error:
+            if error.code != errno.ENOENT:
+                raise
+            return []  # there never was a route of this family, so there is no table
         parsed = (rtnetlink.parse_route(message.body) for message in messages)
         return [p.route for p in parsed if p is not None and p.table == MAIN]
 
