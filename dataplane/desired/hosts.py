@@ -7,8 +7,9 @@ dispatch to them.
 
 An endpoint governs the interface that it names, or, naming none, every interface that has one of
 its addresses; of several, the one with the lowest name.  "*" governs every interface that no other
-endpoint does.  An interface whose name no rule can say has no endpoint of its own.  Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.4 of
-the rules reference.
+endpoint does.  An interface whose name no rule can say has no endpoint of its own.
+Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.4 of the rules
+reference.
 """
 
 from __future__ import annotations
