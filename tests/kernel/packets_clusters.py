@@ -46,7 +46,7 @@ NETS = {
 }
 PORTS = (("http", (80, 8080)), ("dns", (53, 1000)), ("alt", (8055, 80)))
 PROFILES = ("open", "narrow", "strict", "projectcalico-default-allow", "absent")
-TIERS = ("gate", "z-last", "aaa")
+TIERS = ("gate", "gate", "aaa")
 POLICY_KINDS = (
     ("GlobalNetworkPolicy",) * 4
     + ("NetworkPolicy",) * 4
@@ -55,8 +55,8 @@ POLICY_KINDS = (
         "StagedNetworkPolicy",
     )
 )
-POLICY_NAMES = ("a", "b", "b-x", "b.x", "c", "aa")  # '-' and '.' sort before the '/' that follows
-ORDERS = (None, None, 1, 1, 2.5, -3, 10)
+POLICY_NAMES = ("a", "b", "b-x", "b.x", "aa")  # '-' and '.' sort before the '/' that follows
+ORDERS = (None, None, 1, 1, 1, 2.5, -3)
 
 
 def resource(kind: str, namespace: str, name: str, spec: Manifest, **metadata: Any) -> Manifest:
@@ -72,12 +72,12 @@ def resource(kind: str, namespace: str, name: str, spec: Manifest, **metadata: A
 
 
 def random_cluster(rng: random.Random) -> Resources:
-    cluster = _fixed()
+    cluster = _fixed(rng)
     for make, fewest, most in (
-        (add_tier, 0, 3),
+        (add_tier, 1, 3),
         (add_profile, 2, 4),
         (add_network_set, 0, 3),
-        (add_policy, 1, 7),
+        (add_policy, 3, 9),
         (add_host_endpoint, 0, 2),
         (add_remote, 0, 3),
     ):
@@ -89,20 +89,25 @@ def random_cluster(rng: random.Random) -> Resources:
     return cluster
 
 
-def _fixed() -> Resources:
-    """The nodes, and the profiles that bear the labels of namespaces and service accounts."""
+def _fixed(rng: random.Random) -> Resources:
+    """The node, and the profiles that bear the labels of namespaces and service accounts."""
     everything = [{"action": "Allow"}]
     resources: Resources = {}
     bgp = {"ipv4Address": f"{HOST_ADDRESSES[4]}/24", "ipv6Address": f"{HOST_ADDRESSES[6]}/64"}
     resources["Node", "", NODE] = resource("Node", "", NODE, {"bgp": bgp})
     for namespace in NAMESPACES:
-        name = f"kns.{namespace}"
-        labels = {"pcns.projectcalico.org/name": namespace, "pcns.env": namespace, "app": "ab"}
+        labels = {f"pcns.{name}": value for name, value in _labels(rng).items()} | _labels(rng)
+        labels["pcns.projectcalico.org/name"] = namespace
         spec = {"ingress": everything, "egress": everything, "labelsToApply": labels}
-        resources["Profile", "", name] = resource("Profile", "", name, spec)
-    name = "ksa.prod.web"
-    spec = {"labelsToApply": {"pcsa.role": "server", "role": "db"}}
-    resources["Profile", "", name] = resource("Profile", "", name, spec)
+        resources["Profile", "", f"kns.{namespace}"] = resource(
+            "Profile", "", f"kns.{namespace}", spec
+        )
+        for account in ACCOUNTS:
+            name = f"ksa.{namespace}.{account}"
+            labels = {f"pcsa.{name}": value for name, value in _labels(rng).items()}
+            resources["Profile", "", name] = resource(
+                "Profile", "", name, {"labelsToApply": labels | _labels(rng)}
+            )
     return resources
 
 
@@ -142,17 +147,16 @@ def add_remote(cluster: Resources, rng: random.Random) -> None:
 
 def _workload(rng: random.Random, name: str, place: Manifest, last: str = "") -> Manifest:
     namespace = rng.choice(NAMESPACES)
-    profiles = [f"kns.{namespace}"] if rng.random() < 0.4 else []
+    profiles = rng.choices(PROFILES, (7, 3, 2, 2, 1), k=rng.choice((0, 1, 1, 1, 2)))
     spec: Manifest = {"orchestrator": "lab", "workload": name, "endpoint": "eth0", **place}
     if rng.random() < 0.4:
         spec["serviceAccountName"] = rng.choice(ACCOUNTS)
-        profiles.append(f"ksa.{namespace}.{spec['serviceAccountName']}")
-    if rng.random() < 0.9:
-        profiles.append(rng.choices(PROFILES, (6, 4, 2, 2, 1))[0])
-    # a profile of service accounts exists for one account only, and a missing profile denies
-    spec["profiles"] = [p for p in profiles if not p.startswith("ksa.") or p == "ksa.prod.web"]
-    if last:
-        spec["profiles"].append(last)
+        profiles.insert(0, f"ksa.{namespace}.{spec['serviceAccountName']}")
+    if rng.random() < 0.5:
+        profiles.insert(0, f"kns.{namespace}")
+    if rng.random() < 0.3:
+        rng.shuffle(profiles)
+    spec["profiles"] = list(dict.fromkeys(profiles)) + ([last] if last else [])
     spec["ports"] = _named_ports(rng)
     return resource(
         "WorkloadEndpoint", namespace, f"{place['node']}-lab-{name}-eth0", spec, labels=_labels(rng)
@@ -200,14 +204,14 @@ def add_profile(cluster: Resources, rng: random.Random) -> None:
     spec: Manifest = {"labelsToApply": _labels(rng)}
     for direction in ("ingress", "egress"):
         rules = [] if name == "open" else random_rules(rng, direction, actions=_PROFILE_ACTIONS)
-        if name != "strict":
+        if name == "open":
             rules.append({"action": "Allow"})
         spec[direction] = rules
     cluster["Profile", "", name] = resource("Profile", "", name, spec)
 
 
-_POLICY_ACTIONS = {"Allow": 10, "Deny": 4, "Pass": 3, "Log": 1}
-_PROFILE_ACTIONS = {"Allow": 8, "Deny": 4, "Pass": 1, "Log": 1}
+_POLICY_ACTIONS = {"Allow": 8, "Deny": 6, "Pass": 4, "Log": 2}
+_PROFILE_ACTIONS = {"Allow": 8, "Deny": 4, "Pass": 1, "Log": 2}
 
 
 def add_policy(cluster: Resources, rng: random.Random) -> None:
@@ -218,24 +222,27 @@ def add_policy(cluster: Resources, rng: random.Random) -> None:
 
 
 def _policy(rng: random.Random, namespace: str) -> Manifest:
+    """Mostly about one direction: what may not leave will tell nothing of where it goes."""
     spec: Manifest = {}
-    if rng.random() < 0.6:
-        spec["tier"] = rng.choice(("default", *TIERS, "ghost"))
+    if rng.random() < 0.5:
+        spec["tier"] = rng.choice(("gate", "gate", "aaa", "default", "ghost"))
     order = rng.choice(ORDERS)
     if order is not None:
         spec["order"] = order
-    if rng.random() < 0.75:
+    if rng.random() < 0.6:
         spec["selector"] = random_selector(rng)
     if rng.random() < 0.15:
         spec["serviceAccountSelector"] = random_selector(rng)
     if not namespace and rng.random() < 0.25:
         spec["namespaceSelector"] = random_selector(rng)
-    for direction in ("ingress", "egress"):
-        if rng.random() < 0.75:
-            spec[direction] = random_rules(rng, direction, actions=_POLICY_ACTIONS)
-            if rng.random() < 0.55:
-                spec[direction].append({"action": rng.choice(("Allow", "Allow", "Pass"))})
-    if rng.random() < 0.5:
+    directions = rng.choices((("ingress",), ("egress",), ("ingress", "egress"), ()), (6, 2, 2, 1))[
+        0
+    ]
+    for direction in directions:
+        spec[direction] = random_rules(rng, direction, actions=_POLICY_ACTIONS)
+    if rng.random() < 0.4:
+        spec["types"] = [direction.capitalize() for direction in directions] or ["Egress"]
+    elif rng.random() < 0.1:
         spec["types"] = rng.choice((["Ingress"], ["Egress"], ["Ingress", "Egress"]))
     return spec
 

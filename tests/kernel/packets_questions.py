@@ -1,13 +1,18 @@
-"""Random packets, from the places and to the places that a cluster has something to say about."""
+"""Random packets, from the places and to the places that a cluster has something to say about.
+
+Most of them would be decided by the same few rules.  So many more are made than are asked, and
+those are taken that are decided in different ways.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import random
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 
 from tests.kernel.packets_lab import HOST_ADDRESSES, PLUGS, Address
-from tests.kernel.packets_rules import ICMP_TYPES, PORTS
+from tests.kernel.packets_rules import ASKED_PORTS, ICMP_TYPES
 from tests.oracle import HOST, OUTSIDE, Packet
 from tests.oracle.packet import ICMP, SCTP, TCP, UDP
 
@@ -32,19 +37,29 @@ ELSEWHERE: dict[int, tuple[Address, ...]] = {
 _NEIGHBOURS = (130, 133, 135)
 
 
-def random_packets(rng: random.Random, count: int) -> list[Packet]:
-    """No two of one flow, in whatever direction."""
-    packets: dict[Hashable, Packet] = {}
-    while len(packets) < count:
+MADE = 10  # for each packet that is asked
+
+
+def random_packets(
+    rng: random.Random, count: int, decided_by: Callable[[Packet], str]
+) -> list[Packet]:
+    """At most `count`, no two of one flow, in whatever direction."""
+    made: dict[str, list[Packet]] = {}
+    for _ in range(count * MADE):
         packet = random_packet(rng)
-        packets.setdefault(_flow(packet, len(packets)), packet)
-    return list(packets.values())
+        made.setdefault(decided_by(packet), []).append(packet)
+    taken: dict[Hashable, Packet] = {}
+    for turn in itertools.zip_longest(*made.values()):
+        for packet in turn:
+            if packet is not None and len(taken) < count:
+                taken.setdefault(_flow(packet), packet)
+    return list(taken.values())
 
 
-def _flow(packet: Packet, number: int) -> Hashable:
+def _flow(packet: Packet) -> Hashable:
     """What connection tracking tells flows apart by; each ICMP request has its own identifier."""
     if packet.is_icmp:
-        return number
+        return packet
     if packet.protocol in (TCP, UDP):
         ends = (
             (packet.source, packet.source_port),
@@ -85,6 +100,6 @@ def _with_protocol(rng: random.Random, packet: Packet) -> Packet:
         )
     return packet._replace(
         protocol=int(kind),
-        source_port=rng.choice((*PORTS, rng.randint(1, 65535))),
-        destination_port=rng.choice((*PORTS, rng.randint(1, 65535))),
+        source_port=rng.choice((*ASKED_PORTS, rng.randint(1, 65535))),
+        destination_port=rng.choice((*ASKED_PORTS, rng.randint(1, 65535))),
     )

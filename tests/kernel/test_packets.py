@@ -20,14 +20,15 @@ import yaml
 from tests.kernel.packets_clusters import Resources, change, random_cluster
 from tests.kernel.packets_lab import HOST_ADDRESSES, NODE, PLUGS, Lab, marker
 from tests.kernel.packets_questions import random_packets
-from tests.oracle import OUTSIDE, Packet, Settings, Verdict, judge, read_cluster
+from tests.oracle import OUTSIDE, Cluster, Packet, Settings, Verdict, judge, read_cluster
 from tests.oracle.packet import UDP
 
 pytestmark = pytest.mark.kernel
 
 SEEDS = range(int(os.environ.get("FELIXPY_PACKET_SEEDS", "8")))
+CLUSTERS = 5  # for each seed
 CHANGES = 3  # to each cluster
-PACKETS = 250  # asked of each state
+PACKETS = 150  # asked of each state
 REPLIES = 40
 SETTLING = (0.0, 0.2, 1.0, 2.0)  # seconds before it is asked again what came out wrong
 MINIMISING = 20.0  # seconds
@@ -45,27 +46,45 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         made.close()
 
 
-def expected(resources: Resources, packets: Sequence[Packet]) -> list[Verdict]:
+def _read(resources: Resources) -> Cluster:
     # the marker's number is of no consequence
-    cluster = read_cluster([*resources.values(), marker(0)], NODE)
+    return read_cluster([*resources.values(), marker(0)], NODE)
+
+
+def expected(resources: Resources, packets: Sequence[Packet]) -> list[Verdict]:
+    cluster = _read(resources)
     return [judge(cluster, packet, SETTINGS) for packet in packets]
 
 
 @pytest.mark.parametrize("seed", SEEDS, ids=lambda seed: f"seed-{seed}")
 def test_the_kernel_does_what_the_policy_says(lab: Lab, seed: int) -> None:
     rng = random.Random(seed)
-    resources = random_cluster(rng)
-    done = ["a new cluster"]
-    for step in range(1 + CHANGES):
-        if step:
-            done.append(change(resources, rng))
-        packets = tellable(resources, random_packets(rng, PACKETS))
-        lab.apply(resources)
-        assert not lab.complaints(), f"seed {seed}, {done}: " + "\n".join(lab.complaints())
-        wrong = persistently_wrong(lab, resources, packets)
-        if wrong:
-            pytest.fail(explain(lab, seed, done, resources, wrong), pytrace=False)
-        replies_come_back(lab, resources, packets)
+    done = []
+    for _ in range(CLUSTERS):
+        resources = random_cluster(rng)
+        done.append("a new cluster")
+        agrees(lab, seed, done, resources, rng)
+        for _ in range(CHANGES):
+            done += [change(resources, rng) for _ in range(rng.randint(1, 3))]
+            agrees(lab, seed, done, resources, rng)
+
+
+def agrees(
+    lab: Lab, seed: int, done: Sequence[str], resources: Resources, rng: random.Random
+) -> None:
+    packets = questions(resources, rng)
+    lab.apply(resources)
+    assert not lab.complaints(), f"seed {seed}, {done}: " + "\n".join(lab.complaints())
+    wrong = persistently_wrong(lab, resources, packets)
+    if wrong:
+        pytest.fail(explain(lab, seed, done, resources, wrong), pytrace=False)
+    replies_come_back(lab, resources, packets)
+
+
+def questions(resources: Resources, rng: random.Random) -> list[Packet]:
+    cluster = _read(resources)
+    packets = random_packets(rng, PACKETS, lambda packet: judge(cluster, packet, SETTINGS).who)
+    return tellable(resources, packets)
 
 
 def tellable(resources: Resources, packets: Sequence[Packet]) -> list[Packet]:
