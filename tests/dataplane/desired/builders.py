@@ -10,6 +10,7 @@ from calc_graph.model import (
     HostEndpointKey,
     NatMapping,
     PolicyKey,
+    TierAction,
     WorkloadEndpoint,
     WorkloadEndpointKey,
 )
@@ -20,7 +21,6 @@ from calc_graph.updates import (
     HostEndpointUpdate,
     PeerMatch,
     PolicyUpdate,
-    TierAction,
     TierPolicies,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 from hypothesis import given, settings
@@ -153,11 +153,15 @@ pools = st.builds(
 )
 
 
+Tiers: TypeAlias = tuple[TierPolicies, ...]
+Lists: TypeAlias = tuple[Tiers, Tiers, Tiers, Tiers]
+
+
 class State(Struct):
     """What the datastore comes to, as far as this node is concerned."""
 
     workloads: dict[WorkloadEndpointKey, tuple[WorkloadEndpoint, tuple[TierPolicies, ...]]] = {}
-    hosts: dict[HostEndpointKey, tuple[HostEndpoint, tuple[tuple[TierPolicies, ...], ...]]] = {}
+    hosts: dict[HostEndpointKey, tuple[HostEndpoint, Lists]] = {}
     policies: dict[PolicyKey, ActivePolicy] = {}
     profiles: dict[str, ActiveProfile] = {}
     ipsets: dict[str, frozenset[str]] = {}
@@ -176,9 +180,11 @@ def states(draw: st.DrawFn) -> State:
     used |= {k for _, many in hosts.values() for listed in many for t in listed for k in _keys(t)}
     used |= draw(st.sets(st.sampled_from(POLICY_KEYS), max_size=1))
     active = {key: draw(policies) for key in sorted(used)}
-    profiles = {n for e, _ in (*workloads.values(), *hosts.values()) for n in e.profiles}
+    profiles = {n for e, _ in workloads.values() for n in e.profiles}
+    profiles |= {n for e, _ in hosts.values() for n in e.profiles}
     spoken = {name: ActiveProfile(draw(rule_lists), draw(rule_lists)) for name in sorted(profiles)}
-    asked = {s for p in (*active.values(), *spoken.values()) for s in _sets(p)}
+    asked = {s for p in active.values() for s in _sets(p)}
+    asked |= {s for p in spoken.values() for s in _sets(p)}
     ipsets = {s: draw(st.sets(st.sampled_from(MEMBERS[s])).map(frozenset)) for s in sorted(asked)}
     return State(
         workloads,
