@@ -215,6 +215,10 @@ class Dataplane:
             len(self._used_ipsets),
         )
 
+    def ipsets(self) -> dict[Family, int]:
+        """Sets of ours in the kernel; may be asked by a thread."""
+        return {family: sets.size() for family, sets in self._ipsets.items()}
+
     def tables(self) -> dict[tuple[Family, str], tuple[int, int]]:
         """Chains and rules of ours in the kernel, by family and table; may be asked by a thread."""
         return {

@@ -20,12 +20,15 @@ import signal
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from felixpy.datastore.manifests import ManifestSource
+from felixpy.datastore.source import DatastoreStartError
 from felixpy.health import notify
 from felixpy.live_config import LiveConfig
+from felixpy.metrics import Figures
 from felixpy.pipeline import Pipeline
 from felixpy.reporter import Reporter
 from felixpy.services import Services
@@ -34,6 +37,7 @@ from felixpy.tasks import endless
 log = structlog.get_logger(__name__)
 
 TICK = 1.0  # seconds between looks at the clock when nothing else happens
+START_RETRY = 2.0  # seconds, where a running agent was sent to a datastore that cannot be used
 
 
 class Agent:
@@ -41,28 +45,37 @@ class Agent:
         self._live = live
         self._stop = False
         self._reload = False
+        self._failure: BaseException | None = None
         self._woken = asyncio.Event()
         self._reporter = Reporter(
             live.config.felix_hostname, version("felixpy"), directory, time.monotonic
         )
-        self._services = Services(self._reporter)
+        self._pipeline: Pipeline | None = None
+        self._services = Services(live.config, self._reporter.health, self._figures, time.monotonic)
 
     async def run(self) -> None:
         """Until SIGTERM or SIGINT.
 
         Raises DatastoreStartError or ConfigError where the start is refused; the kernel is then as
-        it was.
+        it was.  Whatever else it raises nobody has foreseen.
         """
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, self._ask_to_stop, name)
         loop.add_signal_handler(signal.SIGHUP, self._ask_to_reload)
+        loop.set_exception_handler(self._note_failure)
         try:
+            await self._run_once()
             while not self._stop:
-                await self._run_once()
+                try:
+                    await self._run_once()
+                except DatastoreStartError as error:
+                    await self._stay(error)
         finally:
             self._services.close()
             self._reporter.write(at_once=True)
+
+    # ---------------------------------------------------------------- what comes from outside
 
     def _ask_to_stop(self, name: signal.Signals) -> None:
         log.info("agent.stopping", signal=name.name, rules="stay in force")
@@ -74,13 +87,27 @@ class Agent:
         self._reload = True
         self._woken.set()
 
+    def _note_failure(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What a callback raised, or a task that nobody awaits: it ends the process too."""
+        failure = context.get("exception")
+        if failure is None:
+            loop.default_exception_handler(context)
+            return
+        self._failure = self._failure or failure
+        self._woken.set()
+
+    def _figures(self) -> Figures:
+        return Figures() if self._pipeline is None else self._pipeline.figures()
+
+    # ---------------------------------------------------------------- one datastore
+
     async def _run_once(self) -> None:
         """Until asked to stop, or until the configuration asks for everything anew."""
-        config = self._live.config
-        source = ManifestSource(Path(config.datastore_path).absolute())
-        self._reporter.datastore(config.datastore_type, config.datastore_path, "listing")
+        source = ManifestSource(Path(self._live.config.datastore_path).absolute())
         source.problems.listen(self._woken.set)
-        pipeline = Pipeline(self._live, self._reporter, self._services, self._woken)
+        self._pipeline = pipeline = Pipeline(
+            self._live, self._reporter, self._services, self._woken
+        )
         reading = asyncio.create_task(
             endless(source.run(pipeline.inbox), "datastore"), name="datastore"
         )
@@ -88,30 +115,71 @@ class Agent:
         try:
             while not self._stop:
                 self._woken.clear()
-                if reading.done():
-                    await reading
-                if self._reload:
-                    self._read_again()
-                self._reporter.problems.replace("datastore", source.problems.current)
-                if await pipeline.turn():
+                if await self._turn(pipeline, reading, source):
                     log.info("agent.begins_anew")
                     self._live.forget_datastore()
                     return
-                self._reporter.tick()
                 await self._wait(pipeline.seconds_to_next())
         finally:
-            reading.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await reading
-            await pipeline.close()
+            try:
+                await _end(reading)
+            finally:
+                await pipeline.close()
 
-    def _read_again(self) -> None:
-        self._reload = False
-        notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._live.read_machine()
-        notify("READY=1")
+    async def _turn(
+        self, pipeline: Pipeline, reading: asyncio.Task[None], source: ManifestSource
+    ) -> bool:
+        if self._failure is not None:
+            raise self._failure
+        if reading.done():
+            await reading
+        reloading, self._reload = self._reload, False
+        if reloading:
+            self._reporter.tell_reloading()
+            self._live.read_machine()
+            log.info("configuration.read_again")
+        anew = await pipeline.turn()
+        troubles = {**source.problems.current, **pipeline.problems}
+        if troubles or pipeline.in_sync:
+            self._reporter.problems.replace("datastore", troubles)
+        self._tick()
+        if reloading:
+            self._reporter.tell_ready()
+        return anew
+
+    def _tick(self) -> None:
+        self._services.tick()
+        self._reporter.problems.replace("services", self._services.problems)
+        self._reporter.tick()
+
+    async def _stay(self, error: DatastoreStartError) -> None:
+        """A datastore that the running agent was sent to cannot be used: the kernel stays as it is,
+        and after a while, or when told of another one, it is tried again.
+        """
+        texts = {str(each): str(each) for each in error.errors}
+        known = {problem.text for problem in self._reporter.problems.all()}
+        for text in texts.keys() - known:
+            log.error("datastore.unusable", reason=text, meanwhile="the kernel stays as it is")
+        self._reporter.problems.replace("datastore", texts)
+        deadline = time.monotonic() + START_RETRY
+        while not (self._stop or self._reload) and time.monotonic() < deadline:
+            self._tick()
+            self._woken.clear()
+            await self._wait(TICK)
+        if self._reload:
+            self._reload = False
+            self._live.read_machine()
+            self._live.settle()
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(seconds, TICK)):
                 await self._woken.wait()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel it; what it has raised is not lost."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        await task

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from felixpy import exits
+from felixpy import exits, log
 
 CONFIG = Path("/etc/felixpy.cfg")
 
@@ -122,10 +123,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     module = importlib.import_module(f"felixpy.commands.{arguments.command}")
     run: Callable[[argparse.Namespace], int] = module.run
+    log.set_up(screen="ERROR")
     try:
-        return run(arguments)
+        code = run(arguments)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return exits.FAILED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
+    except BrokenPipeError:  # the reader of a pipe has seen enough; there is no more to flush
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return exits.OK
+    return code

@@ -31,6 +31,10 @@ class Health:
     def register(self, name: str, time_limit: float) -> None:
         self._reporters[name] = _Reporter(time_limit, reported=self._clock())
 
+    def limit(self, name: str, time_limit: float) -> None:
+        """Change how long a reporter may be silent."""
+        self._reporters[name].time_limit = time_limit
+
     def report(self, name: str, *, ready: bool, live: bool = True) -> None:
         reporter = self._reporters[name]
         reporter.ready, reporter.live, reporter.reported = ready, live, self._clock()
@@ -66,14 +70,8 @@ def notify(*lines: str) -> None:
     if address.startswith("@"):
         address = "\0" + address[1:]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+        sender.settimeout(1.0)
         try:
             sender.sendto("\n".join(lines).encode(), address)
         except OSError:
             return  # a supervisor that has gone away is no reason to fail
-
-
-def watchdog_seconds() -> float:
-    """How often systemd wants to hear from us at most, or 0 (sd_watchdog_enabled(3))."""
-    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return 0.0
-    return int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6

@@ -26,6 +26,7 @@ from calc_graph.model import (
     Value,
 )
 from felixpy.config import (
+    PARAMETERS,
     Config,
     ConfigError,
     Problem,
@@ -52,6 +53,14 @@ class Ask(Enum):
     EVERYTHING = 3  # begin again with the datastore
 
 
+_WORDS = {
+    Ask.NOTHING: "nothing",
+    Ask.LIVE: "nothing but the new value",
+    Ask.DATAPLANE: "the dataplane anew",
+    Ask.EVERYTHING: "everything anew",
+}
+
+
 class Settled(Struct, frozen=True):
     resolved: Resolved
     ask: Ask
@@ -69,6 +78,7 @@ class LiveConfig:
         self._node_labels: dict[str, dict[str, str]] = {}
         self._unreadable: tuple[Problem, ...] = ()
         self._dirty = True
+        self._started = False
         self.resolved = resolve(self._machine)
 
     @property
@@ -111,11 +121,11 @@ class LiveConfig:
         self._node_labels.clear()
         self._dirty = True
 
-    def settle(self, *, starting: bool = False) -> Settled:
+    def settle(self) -> Settled:
         """Resolve what has been noted since the last time.
 
-        At the start a mistake in a parameter that security rests on raises ConfigError; later the
-        last good value is kept.
+        The first time a mistake in a parameter that security rests on raises ConfigError; later
+        the last good value is kept.
         """
         if not self._dirty:
             return Settled(self.resolved, Ask.NOTHING)
@@ -124,7 +134,9 @@ class LiveConfig:
         hostname = old.config.felix_hostname
         labels = self._node_labels.get(hostname)
         said = read_datastore(hostname, labels, self._configurations, self._cluster)
-        self.resolved = resolve((*self._machine, *said), previous=None if starting else old.config)
+        previous = old.config if self._started else None
+        self.resolved = resolve((*self._machine, *said), previous=previous)
+        self._started = True
         known = set(old.problems)
         self._say(tuple(problem for problem in self.resolved.problems if problem not in known))
         change = diff(old.config, self.resolved.config)
@@ -134,8 +146,13 @@ class LiveConfig:
             ask = Ask.EVERYTHING
         else:
             ask = Ask.LIVE if change.live else Ask.DATAPLANE
-        log.info("configuration.changed", parameters=list(change.names), asks=ask.name.lower())
+        shown = {name: self._show(name) for name in change.names}
+        log.info("configuration.changed", **shown, asks=_WORDS[ask])
         return Settled(self.resolved, ask, change.names)
+
+    def _show(self, name: str) -> str:
+        parameter = PARAMETERS[name]
+        return parameter.show(getattr(self.config, parameter.attribute))
 
     def say_problems(self) -> None:
         """Log what is odd about the configuration in force, once there is a log."""

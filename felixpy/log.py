@@ -5,6 +5,7 @@ Severities are Felix's: TRACE, DEBUG, INFO, WARNING, ERROR, FATAL, and "" for no
 
 from __future__ import annotations
 
+import datetime
 import logging
 import logging.handlers
 import os
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+Style = Literal["console", "json"]
 
 LEVELS = {
     "TRACE": logging.DEBUG,
@@ -23,15 +27,11 @@ LEVELS = {
     "FATAL": logging.CRITICAL,
     "": logging.CRITICAL + 1,
 }
-_SHARED: list[structlog.typing.Processor] = [
+_SHARED: list[Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=False),
+    structlog.processors.TimeStamper(fmt=None),
 ]
-
-
-def is_terminal() -> bool:
-    return sys.stderr.isatty()
 
 
 def colourful(stream: object = sys.stderr) -> bool:
@@ -40,25 +40,45 @@ def colourful(stream: object = sys.stderr) -> bool:
     return bool(isatty()) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def _formatter(style: Literal["console", "json"], *, colours: bool) -> logging.Formatter:
-    last: structlog.typing.Processor
+def _local_time(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """For people: the time of their place, and no more digits than they compare."""
+    moment = datetime.datetime.fromtimestamp(event["timestamp"]).astimezone()
+    event["timestamp"] = moment.replace(tzinfo=None).isoformat(" ", "milliseconds")
+    return event
+
+
+def _universal_time(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    moment = datetime.datetime.fromtimestamp(event["timestamp"], datetime.UTC)
+    text = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    event["timestamp"] = text
+    return event
+
+
+def _formatter(style: Style, *, colours: bool) -> logging.Formatter:
+    last: list[Processor]
     if style == "json":
-        last = structlog.processors.JSONRenderer()
-    else:
-        last = structlog.dev.ConsoleRenderer(colors=colours, pad_event_to=28)
-    return structlog.stdlib.ProcessorFormatter(
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        last = [
             structlog.processors.format_exc_info,
-            last,
-        ],
+            _universal_time,
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    else:
+        console = structlog.dev.ConsoleRenderer(
+            colors=colours,
+            sort_keys=False,
+            pad_event_to=24,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+        last = [_local_time, console]
+    return structlog.stdlib.ProcessorFormatter(
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         foreign_pre_chain=_SHARED,
     )
 
 
 def set_up(
     *,
-    style: Literal["console", "json"],
+    style: Style = "console",
     screen: str,
     file: str = "",
     file_severity: str = "",
@@ -73,15 +93,17 @@ def set_up(
         file_severity: severity from which events go there
         syslog: severity from which events go to /dev/log, where there is one and no journal reads
         standard error
+
+    Raises OSError when the file cannot be written; nothing has changed then.
     """
     handlers: list[logging.Handler] = []
     console = logging.StreamHandler(sys.stderr)
-    console.setFormatter(_formatter(style, colours=colourful()))
+    console.setFormatter(_formatter(style, colours=colourful(sys.stderr)))
     console.setLevel(LEVELS[screen])
     handlers.append(console)
     if file and file_severity:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
-        writer = logging.handlers.WatchedFileHandler(file, delay=True)
+        writer = logging.handlers.WatchedFileHandler(file)
         writer.setFormatter(_formatter(style, colours=False))
         writer.setLevel(LEVELS[file_severity])
         handlers.append(writer)
@@ -93,6 +115,12 @@ def set_up(
         system.setFormatter(_formatter(style, colours=False))
         system.setLevel(LEVELS[syslog])
         handlers.append(system)
+    _install(handlers)
+
+
+def _install(handlers: list[logging.Handler]) -> None:
+    # a disk that is full, or a terminal that is gone, later on: the event is lost, and no more
+    logging.raiseExceptions = False
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)

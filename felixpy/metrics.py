@@ -1,30 +1,67 @@
 """What Prometheus can ask, by Felix's names where the meaning is the same (section 7.6 of the data
 model reference).
+
+Counters are counted as things happen; figures of the state are asked for when somebody asks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Summary, start_http_server
+from msgspec import Struct
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Summary,
+    disable_created_metrics,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from dataplane.desired.sinks import Family
+from felixpy.http_server import Answer
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter's time of birth: Felix has no such series
+
+
+class Figures(Struct, frozen=True):
+    """How things are at the moment.
+
+    selectors  those whose IP sets rules of this node need
+    ipsets     IP version -> sets of ours in the kernel
+    tables     IP version and table -> chains and rules of ours in the kernel
+    """
+
+    resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
+    problems: int = 0
+    endpoints: int = 0
+    policies: int = 0
+    selectors: int = 0
+    ipsets: Mapping[Family, int] = {}
+    tables: Mapping[tuple[Family, str], tuple[int, int]] = {}
 
 
 class Metrics:
-    """One set for each agent, in a registry of its own."""
+    """One set for each agent, in a registry of its own; `ask` is called from other threads."""
 
-    def __init__(self, *, host: str, runtime: bool = True, process: bool = True) -> None:
+    def __init__(
+        self,
+        ask: Callable[[], Figures],
+        host: str,
+        runtime: bool,
+        process: bool,
+    ) -> None:
         self.registry = registry = CollectorRegistry()
         if runtime:
             PlatformCollector(registry=registry)
         if process:
             ProcessCollector(registry=registry)
+        registry.register(_Asked(ask))
         Gauge("felix_host", "Always 1", ["host"], registry=registry).labels(host).set(1)
-        self.resync_state = Gauge(
-            "felix_resync_state", "1 waiting, 2 resync, 3 in sync", registry=registry
-        )
         self.resyncs = Counter(
             "felix_resyncs_started", "Lists of the whole datastore begun", registry=registry
         )
@@ -53,48 +90,49 @@ class Metrics:
         self.messages = Counter(
             "felix_int_dataplane_messages", "Updates received", ["type"], registry=registry
         )
-        self.problems = Gauge(
-            "felixpy_problems",
-            "Things that are wrong; felixpy status names them",
+        self.written = Counter(
+            "felixpy_dataplane_written",
+            "Things written into the kernel: chains, members of IP sets, routes, ...",
+            ["what"],
             registry=registry,
         )
 
-    def gauge(
-        self, name: str, text: str, ask: Callable[[], float], labels: dict[str, str] | None = None
-    ) -> None:
-        """A figure that is asked for when Prometheus asks; the latest `ask` of a name and its
-        labels counts.
-        """
-        known: Any = self.registry._names_to_collectors.get(name)  # noqa: SLF001  no public look-up
-        gauge = known or Gauge(name, text, list(labels or {}), registry=self.registry)
-        (gauge.labels(**labels) if labels else gauge).set_function(ask)
+    def page(self, accept: str) -> Answer:
+        """For an HttpServer, in the format that the client prefers."""
+        encode, content_type = choose_encoder(accept)
+        return Answer(200, encode(self.registry), content_type)
 
-    def serve(
-        self,
-        host: str,
-        port: int,
-        *,
-        certificate: str = "",
-        key: str = "",
-        client_ca: str = "",
-        client_required: bool = False,
-    ) -> Callable[[], None]:
-        """Answer at /metrics from a thread; returns what ends it.  Raises OSError when the address
-        cannot be had.
-        """
-        server, thread = start_http_server(
-            port,
-            addr=host or "0.0.0.0",  # noqa: S104  Felix's meaning of an unset PrometheusMetricsHost
-            registry=self.registry,
-            certfile=certificate or None,
-            keyfile=key or None,
-            client_cafile=client_ca or None,
-            client_auth_required=client_required,
+
+class _Asked(Collector):
+    def __init__(self, ask: Callable[[], Figures]) -> None:
+        self._ask = ask
+
+    def collect(self) -> Iterable[Metric]:
+        figures = self._ask()
+        yield _gauge("felix_resync_state", "1 waiting, 2 resync, 3 in sync", figures.resync_state)
+        yield _gauge(
+            "felixpy_problems", "Things that are wrong; felixpy status names them", figures.problems
         )
+        yield _gauge("felix_active_local_endpoints", "Endpoints of this node", figures.endpoints)
+        yield _gauge("felix_active_local_policies", "Policies that matter here", figures.policies)
+        yield _gauge(
+            "felix_active_local_selectors",
+            "IP sets that rules of this node need",
+            figures.selectors,
+        )
+        ipsets = GaugeMetricFamily("felix_ipsets_calico", "IP sets of ours", labels=["ip_version"])
+        for family, count in figures.ipsets.items():
+            ipsets.add_metric([str(family)], count)
+        yield ipsets
+        labels = ["ip_version", "table"]
+        chains = GaugeMetricFamily("felix_iptables_chains", "Chains of ours", labels=labels)
+        rules = GaugeMetricFamily("felix_iptables_rules", "Rules in them", labels=labels)
+        for (family, table), (chain_count, rule_count) in figures.tables.items():
+            chains.add_metric([str(family), table], chain_count)
+            rules.add_metric([str(family), table], rule_count)
+        yield chains
+        yield rules
 
-        def close() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
 
-        return close
+def _gauge(name: str, text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, text, value=value)

@@ -16,13 +16,16 @@ from collections import Counter
 import structlog
 
 from calc_graph.graph import CalcGraph
+from calc_graph.model import Key, Value
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
 from dataplane.errors import DataplaneError
 from felixpy.config import to_intervals, to_settings
-from felixpy.inbox import Batch, Inbox
+from felixpy.gate import ReadyGate
+from felixpy.inbox import Inbox
 from felixpy.live_config import Ask, LiveConfig
-from felixpy.reporter import Reporter
+from felixpy.metrics import Figures
+from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
 from felixpy.services import Services
 
 log = structlog.get_logger(__name__)
@@ -41,10 +44,13 @@ class Pipeline:
         self._reporter = reporter
         self._services = services
         self._woken = woken
+        self._gate = ReadyGate()
         self._graph = CalcGraph(live.config.felix_hostname)
         self._dataplane: Dataplane | None = None
-        self._in_sync = False
+        self.in_sync = False
         self._build_at = 0.0
+        self._tell_datastore(LISTING)
+        services.count_resync()
 
     async def turn(self) -> bool:
         """Whether everything has to begin anew.
@@ -52,21 +58,24 @@ class Pipeline:
         Raises ConfigError if the datastore's configuration forbids the start.
         """
         batch = self.inbox.take()
-        self._absorb(batch)
-        if not self._in_sync and not batch.in_sync:
+        self._absorb(self._gate.pass_on(batch.changes))
+        if not self._gate.open:
+            self._tell_datastore(NOT_READY)
+        if not self.in_sync and not (batch.in_sync and self._gate.open):
             return False
-        starting = not self._in_sync
-        self._in_sync = True
-        settled = self._live.settle(starting=starting)
+        starting = not self.in_sync
+        self.in_sync = True
+        settled = self._live.settle()
         self._reporter.problems.replace("configuration", self._live.problems())
         if settled.ask is Ask.EVERYTHING:
             return True
         if starting or settled.ask is not Ask.NOTHING:
             self._services.settle(self._live.config)
+            self._reporter.watch(self._live.config.dataplane_watchdog_timeout)
         if starting:
             self._graph.in_sync()
-            config = self._live.config
-            self._reporter.datastore(config.datastore_type, config.datastore_path, "in sync")
+        if self._gate.open:
+            self._tell_datastore(IN_SYNC)
         if settled.ask is Ask.DATAPLANE:
             await self._drop_dataplane()
         elif settled.ask is Ask.LIVE and self._dataplane is not None:
@@ -76,56 +85,86 @@ class Pipeline:
 
     def seconds_to_next(self) -> float:
         """How long nothing needs to be done unless something happens; perhaps infinite."""
-        if not self._in_sync:
+        if not self.in_sync:
             return float("inf")
         if self._dataplane is None:
             return max(0.0, self._build_at - time.monotonic())
         return self._dataplane.seconds_to_next()
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What is wrong with the datastore's state, though it can be read."""
+        if self._gate.open:
+            return {}
+        return {"ClusterInformation default": "datastoreReady is not true: its changes wait"}
+
+    def figures(self) -> Figures:
+        """For metrics; may be asked by another thread."""
+        resync, problems = self._reporter.resync_state, len(self._reporter.problems.all())
+        dataplane = self._dataplane
+        if dataplane is None:
+            return Figures(resync, problems)
+        summary = dataplane.summary()
+        return Figures(
+            resync,
+            problems,
+            endpoints=summary.workload_endpoints + summary.host_endpoints,
+            policies=summary.policies,
+            selectors=summary.ipsets,
+            ipsets=dataplane.ipsets(),
+            tables=dataplane.tables(),
+        )
 
     async def close(self) -> None:
         await self._drop_dataplane()
 
     # ---------------------------------------------------------------- steps of a turn
 
-    def _absorb(self, batch: Batch) -> None:
-        if not batch.changes:
+    def _tell_datastore(self, state: str) -> None:
+        config = self._live.config
+        self._reporter.datastore(config.datastore_type, config.datastore_path, state)
+
+    def _absorb(self, changes: dict[Key, Value | None]) -> None:
+        if not changes:
             return
         started = time.perf_counter()
-        for key, value in batch.changes.items():
+        for key, value in changes.items():
             self._live.note(key, value)
             self._graph.update(key, value)
-        kinds = Counter(type(key).__name__ for key in batch.changes)
+        kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
 
     async def _bring_about(self) -> None:
         """Tell the dataplane what has changed, and have it written."""
-        started = time.perf_counter()
         if self._dataplane is None:
-            if time.monotonic() < self._build_at or not await self._build():
+            if time.monotonic() < self._build_at:
+                return
+            self._dataplane = await self._build()
+            if self._dataplane is None:
                 return
             updates = self._graph.replay()
         else:
             updates = self._graph.flush()
-        assert self._dataplane is not None
         if updates:
-            self._services.count_updates(updates, time.perf_counter() - started)
+            self._services.count_updates(updates)
             self._dataplane.desire(updates)
         applied = await self._dataplane.apply()
         if applied is not None:
+            self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
 
-    async def _build(self) -> bool:
-        settings = to_settings(self._live.config)
+    async def _build(self) -> Dataplane | None:
+        # a name in MetadataAddr is looked up, which may take its time
+        settings = await asyncio.to_thread(to_settings, self._live.config)
         try:
-            self._dataplane = await build_dataplane(settings, self._woken.set)
+            return await build_dataplane(settings, self._woken.set)
         except DataplaneError as error:
             log.error("dataplane.not_started", reason=str(error), retry_seconds=BUILD_RETRY)
             self._reporter.problems.replace("dataplane", {"start": str(error)})
             self._build_at = time.monotonic() + BUILD_RETRY
-            return False
-        return True
+            return None
 
     async def _drop_dataplane(self) -> None:
         if self._dataplane is not None:
-            await self._dataplane.close()
-            self._dataplane = None
+            dataplane, self._dataplane = self._dataplane, None
+            await dataplane.close()

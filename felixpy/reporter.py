@@ -1,10 +1,9 @@
-"""What the agent tells the outside: status file, log lines at each turn, metrics, health,
-systemd.
-"""
+"""What the agent tells the outside: status file, log lines of what happens, health, systemd."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from msgspec import structs
 from dataplane.dataplane import Applied, Summary
 from felixpy import status
 from felixpy.health import Health, notify
-from felixpy.metrics import Metrics
 from felixpy.status import DataplaneStatus, DatastoreStatus, Problems, Status
 
 log = structlog.get_logger(__name__)
@@ -22,6 +20,8 @@ log = structlog.get_logger(__name__)
 GRAPH, DATAPLANE, STARTUP = "CalculationGraph", "InternalDataplaneMainLoop", "FelixStartup"
 GRAPH_LIMIT = 30.0  # seconds of silence; section 7.5 of the data model reference
 _LEAST_WATCHDOG = 20.0
+LISTING, NOT_READY, IN_SYNC = "listing", "not ready", "in sync"
+_RESYNC_STATES = {IN_SYNC: 3, LISTING: 2}
 
 
 class Reporter:
@@ -47,29 +47,35 @@ class Reporter:
         self._written: Status | None = None
         self._written_at = float("-inf")
         self._unwritable = ""
-        self._metrics: Metrics | None = None
         self._applies = 0
+        self._ready = False  # a first apply has succeeded
 
-    def watch(self, metrics: Metrics | None, watchdog_seconds: float) -> None:
-        self._metrics = metrics
-        self.health.register(DATAPLANE, max(watchdog_seconds, _LEAST_WATCHDOG))
+    def watch(self, watchdog_seconds: float) -> None:
+        """How long the dataplane may be silent."""
+        self.health.limit(DATAPLANE, max(watchdog_seconds, _LEAST_WATCHDOG))
 
     # ---------------------------------------------------------------- what happens
 
     def datastore(self, type_: str, location: str, state: str) -> None:
-        before = self._status.datastore.state
-        self._change(datastore=DatastoreStatus(type_, location, state))
-        in_sync = state == "in sync"
-        if self._metrics is not None:
-            self._metrics.resync_state.set(3 if in_sync else 2)
-        if in_sync and before != state:
+        before = self._status.datastore
+        now = DatastoreStatus(type_, location, state)
+        if now == before:
+            return
+        self._change(datastore=now)
+        if state == IN_SYNC:
             log.info("datastore.in_sync", type=type_, location=location)
+        elif state == NOT_READY:
+            log.warning(
+                "datastore.not_ready",
+                reason="ClusterInformation default does not say datastoreReady: true",
+                meanwhile="its changes wait, and the kernel stays as it is",
+            )
 
     def applied(self, applied: Applied, summary: Summary, backend: str) -> None:
         """After each apply: what it did, and whether anything is still pending."""
         known = self._status.dataplane
         self._applies += 1
-        state = "failing" if applied.problems else "in sync"
+        state = "failing" if applied.problems else IN_SYNC
         self.problems.replace("dataplane", applied.problems)
         self._change(
             dataplane=DataplaneStatus(
@@ -84,26 +90,39 @@ class Reporter:
                 ipsets=summary.ipsets,
             )
         )
-        if state == "in sync" and known.state != state:
+        say = log.info if applied.written else log.debug
+        say("dataplane.applied", ms=round(applied.seconds * 1000, 1), **applied.written)
+        if state == IN_SYNC and known.state != state:
             log.info("dataplane.in_sync", backend=backend, **summary._asdict())
-            notify("READY=1", f"STATUS=in sync, {summary.workload_endpoints} workload endpoints")
-        log.info("dataplane.applied", ms=round(applied.seconds * 1000, 1))
-        if self._metrics is not None:
-            self._metrics.apply_seconds.observe(applied.seconds)
-            if applied.problems:
-                self._metrics.failures.inc()
+            self._ready = True
+            self.tell_ready()
+
+    def tell_ready(self) -> None:
+        """To systemd: the start, or a reload, is done; not before the first apply has succeeded."""
+        if self._ready:
+            endpoints = self._status.dataplane.workload_endpoints
+            notify("READY=1", f"STATUS={self._status.dataplane.state}, {endpoints} endpoints")
+
+    def tell_reloading(self) -> None:
+        """To systemd, which waits for `tell_ready` then; before the first one it waits anyway."""
+        if self._ready:
+            notify("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def tick(self) -> None:
         """From time to time: say that the loop is alive, and bring the file up to date."""
-        in_sync = self._status.datastore.state == "in sync"
+        state = self._status.datastore.state
+        # a cluster that is told to wait is not an agent that fails: so Felix has it
         self.health.report(STARTUP, ready=True)
-        self.health.report(GRAPH, ready=in_sync)
-        self.health.report(DATAPLANE, ready=self._status.dataplane.state != "waiting")
+        self.health.report(GRAPH, ready=state in (IN_SYNC, NOT_READY))
+        self.health.report(DATAPLANE, ready=self._ready or state == NOT_READY)
         if not self.health.dead():
             notify("WATCHDOG=1")
-        if self._metrics is not None:
-            self._metrics.problems.set(len(self._status.problems))
         self.write()
+
+    @property
+    def resync_state(self) -> int:
+        """As felix_resync_state counts them."""
+        return _RESYNC_STATES.get(self._status.datastore.state, 1)
 
     # ---------------------------------------------------------------- the file
 

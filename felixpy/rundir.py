@@ -10,8 +10,11 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import time
 from pathlib import Path
 from types import TracebackType
+
+_ATTEMPTS, _PAUSE = 10, 0.02  # seconds
 
 
 class AlreadyRunningError(Exception):
@@ -35,6 +38,14 @@ def run_directory(base: Path, named: Path = Path("/run/netns")) -> Path:
     return base
 
 
+def _make_public(directory: Path) -> None:
+    """Everybody may look into it, whatever the umask."""
+    for part in (*reversed(directory.parents), directory):
+        if not part.exists():
+            part.mkdir(exist_ok=True)
+            part.chmod(0o755)
+
+
 class Lock:
     """Held as long as the process lives: the kernel lets go of it whatever way the process ends."""
 
@@ -45,17 +56,27 @@ class Lock:
 
     def __enter__(self) -> Lock:
         """Raises AlreadyRunningError."""
-        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_public(self.directory)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        os.fchmod(self._fd, 0o644)
+        if not self._taken():
             pid = os.read(self._fd, 20).decode(errors="replace").strip()
             os.close(self._fd)
-            raise AlreadyRunningError(self._path, pid) from None
+            raise AlreadyRunningError(self._path, pid)
         os.ftruncate(self._fd, 0)
         os.pwrite(self._fd, f"{os.getpid()}\n".encode(), 0)
         return self
+
+    def _taken(self) -> bool:
+        """Tries more than once: whoever asks for the owner holds the lock for a moment."""
+        for _ in range(_ATTEMPTS):
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(_PAUSE)
+            else:
+                return True
+        return False
 
     def __exit__(
         self,

@@ -103,6 +103,10 @@ class IpsetDriver:
             self._sets[name].wanted = None
             self._note(name)
 
+    def size(self) -> int:
+        """Sets of ours in the kernel, as far as is known."""
+        return sum(state.header is not None for state in list(self._sets.values()))
+
     @property
     def pending(self) -> bool:
         """Whether an apply has anything to do; a set that something holds on to does not count."""

@@ -14,7 +14,7 @@ def run(arguments: argparse.Namespace) -> int:
     if os.geteuid():
         say("felixpy: the demo makes network namespaces; run it as root", sys.stderr)
         return exits.FAILED
-    from felixpy.demo import show  # noqa: PLC0415  pyroute2 takes a while to load
+    from felixpy.demo import show
 
     try:
         show.run(arguments.pause)

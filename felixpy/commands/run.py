@@ -8,6 +8,7 @@ import os
 import resource
 import sys
 from pathlib import Path
+from types import TracebackType
 
 import structlog
 
@@ -31,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ConfigError as error:
         return refuse(error)
     set_up_logs(live.config)
+    sys.excepthook = _log_crash
     live.say_problems()
     try:
         with Lock(run_directory(Path(live.config.run_dir))) as lock:
@@ -56,6 +58,13 @@ def _serve(live: LiveConfig, directory: Path) -> int:
 
 async def _agent(live: LiveConfig, directory: Path) -> None:
     await Agent(live, directory).run()
+
+
+def _log_crash(
+    kind: type[BaseException], error: BaseException, traceback: TracebackType | None
+) -> None:
+    """What nobody has foreseen ends the process, with status 1, and is said where the log goes."""
+    log.critical("agent.crashed", rules="stay in force", exc_info=(kind, error, traceback))
 
 
 def refuse(error: ConfigError | DatastoreStartError) -> int:

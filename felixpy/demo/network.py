@@ -53,7 +53,11 @@ class Network:
             _up(inside, "lo")
 
     def _attach(self, workload: Workload) -> None:
-        """A veth pair: cali… on the node, eth0 in the workload, routed by way of a made-up gateway."""
+        """A veth pair: cali… on the node, eth0 in the workload, which sends all to the node.
+
+        The gateway's address is nobody's, so its neighbour entry is written down: the node would
+        answer for it only if it had a default route, and it has none.
+        """
         namespace = self._name(workload.name)
         interface = f"cali{workload.name}"
         self._add(namespace)
@@ -69,6 +73,9 @@ class Network:
         with NetNS(namespace) as inside:
             index = _up(inside, "eth0")
             inside.addr("add", index=index, address=workload.address, prefixlen=32)
+            inside.neigh(
+                "add", dst=GATEWAY, lladdr=HOST_SIDE_MAC, ifindex=index, state="permanent"
+            )
             inside.route("add", dst=f"{GATEWAY}/32", oif=index, scope="link")
             inside.route("add", dst="0.0.0.0/0", gateway=GATEWAY, oif=index)
 

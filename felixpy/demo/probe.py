@@ -11,7 +11,7 @@ import socket
 import sys
 import threading
 
-PATIENCE = 0.4  # seconds; one retransmission of a SYN comes after 1 s and need not be waited for
+PATIENCE = 0.25  # seconds; all is on one machine, and a SYN is repeated after 1 s only
 
 
 def serve(port: int) -> None:

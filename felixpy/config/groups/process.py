@@ -71,11 +71,11 @@ class Process:
         "Severity from which events go to syslog, unless the journal reads standard error already.",
         live=True,
     )
-    log_format: Literal["auto", "console", "json"] = param(
+    log_format: Literal["console", "json"] = param(
         "LogFormat",
-        one_of("auto", "console", "json", none="auto"),
-        "auto",
-        "How events are written; auto: console on a terminal, JSON elsewhere.",
+        one_of("console", "json", none="console"),
+        "console",
+        "How events are written: a line for people, in colours on a terminal, or one of JSON.",
         flags="L",
         live=True,
     )
@@ -88,12 +88,26 @@ class Process:
         effect="later",
     )
     health_enabled: bool = param(
-        "HealthEnabled", BOOL, False, "Answer /liveness and /readiness over HTTP."
+        "HealthEnabled",
+        BOOL,
+        False,
+        "Answer /liveness and /readiness over HTTP.",
+        live=True,
     )
     health_host: str = param(
-        "HealthHost", HOST_ADDRESS, "localhost", "Address on which health is served."
+        "HealthHost",
+        HOST_ADDRESS,
+        "localhost",
+        "Address on which health is served.",
+        live=True,
     )
-    health_port: int = param("HealthPort", PORT, 9099, "Port on which health is served.")
+    health_port: int = param(
+        "HealthPort",
+        PORT,
+        9099,
+        "Port on which health is served.",
+        live=True,
+    )
     health_timeout_overrides: DurationPairs = param(
         "HealthTimeoutOverrides",
         DURATION_PAIRS,
@@ -106,30 +120,42 @@ class Process:
         SECONDS,
         90.0,
         "How long the dataplane may be silent before the agent counts as not live.",
+        live=True,
     )
     prometheus_metrics_enabled: bool = param(
-        "PrometheusMetricsEnabled", BOOL, False, "Serve metrics at /metrics."
+        "PrometheusMetricsEnabled",
+        BOOL,
+        False,
+        "Serve metrics at /metrics.",
+        live=True,
     )
     prometheus_metrics_host: str = param(
         "PrometheusMetricsHost",
         HOST_ADDRESS,
         "",
         "Address on which metrics are served; unset: every one.",
+        live=True,
     )
     prometheus_metrics_port: int = param(
-        "PrometheusMetricsPort", PORT, 9091, "Port on which metrics are served."
+        "PrometheusMetricsPort",
+        PORT,
+        9091,
+        "Port on which metrics are served.",
+        live=True,
     )
     prometheus_go_metrics_enabled: bool = param(
         "PrometheusGoMetricsEnabled",
         BOOL,
         True,
         "Metrics of the language's runtime, which is Python's here.",
+        live=True,
     )
     prometheus_process_metrics_enabled: bool = param(
         "PrometheusProcessMetricsEnabled",
         BOOL,
         True,
         "Metrics of the process: memory, CPU, files.",
+        live=True,
     )
     prometheus_wireguard_metrics_enabled: bool = param(
         "PrometheusWireGuardMetricsEnabled",
@@ -143,24 +169,28 @@ class Process:
         TEXT,
         "",
         "Certificates of the authorities that may vouch for those who read metrics.",
+        live=True,
     )
     prometheus_metrics_cert_file: str = param(
         "PrometheusMetricsCertFile",
         TEXT,
         "",
         "Certificate with which metrics are served over TLS.",
+        live=True,
     )
     prometheus_metrics_key_file: str = param(
         "PrometheusMetricsKeyFile",
         TEXT,
         "",
         "Private key that belongs to PrometheusMetricsCertFile.",
+        live=True,
     )
     prometheus_metrics_client_auth: ClientAuth = param(
         "PrometheusMetricsClientAuth",
         _CLIENT_AUTH,
         "NoClientCert",
         "Whether those who read metrics must show a certificate.",
+        live=True,
     )
     reporting_interval_secs: float = param(
         "ReportingIntervalSecs",

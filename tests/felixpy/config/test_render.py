@@ -62,7 +62,7 @@ def test_json_has_every_field() -> None:
         "default": "9099",
         "allowed": "a whole number from 0 to 65535",
         "unit": "",
-        "live": False,
+        "live": True,
         "built": True,
         "changed": True,
         "group": "Logs, health, metrics, reports",
