@@ -68,6 +68,7 @@ class Looking:
         self.due_at = float("inf")
         self.drifted = False
         self.closed = 0
+        self.written = 0
 
     def next_check(self) -> float:
         return self.due_at
@@ -97,6 +98,7 @@ class FakeTables:
         self.due_in: float | None = None
         self.intervals: Intervals | None = None
         self.closed = 0
+        self.written = 0
         self.left_over = 0
 
     def desire_chain(self, table: str, chain: Chain, *, forced: bool = False) -> None:
