@@ -5,14 +5,19 @@ Selectors are held to what the original's own code answered.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.kernel.packets_clusters import random_cluster
+from tests.kernel.packets_lab import HOST_ADDRESSES, NODE
+from tests.kernel.packets_questions import random_packets
 from tests.oracle import HOST, OUTSIDE, Packet, Settings, Verdict, judge, read_cluster
 from tests.oracle.selectors import SelectorError, selector
 
@@ -488,3 +493,15 @@ def test_a_verdict_says_who_decided() -> None:
     assert ask("", f"{OUTSIDE} 192.0.2.1 -> closed tcp").who == (
         "from outside; ingress of caliclosed: no profile allows it"
     )
+
+
+def test_random_questions_have_both_answers_often_enough() -> None:
+    settings = Settings(frozenset(HOST_ADDRESSES.values()))
+    answers = []
+    for seed in range(20):
+        rng = random.Random(seed)
+        cluster = read_cluster(random_cluster(rng).values(), NODE)
+        decide = functools.partial(judge, cluster, settings=settings)
+        packets = random_packets(rng, 100, lambda packet: decide(packet).who)  # noqa: B023
+        answers += [decide(packet).allowed for packet in packets]
+    assert 0.15 < sum(answers) / len(answers) < 0.85
