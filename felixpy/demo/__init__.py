@@ -4,5 +4,7 @@ network   namespaces and the veth pairs between them; gone when the demo ends, h
 probe     runs inside a workload: answers on a port, tries to reach one
 story     the acts: what is written into the policy file, and why
 verdicts  who decided, from the packet counters of the rules
+agent     the real agent, its log read
 show      runs the acts and prints the tables
+signals   whatever ends it, it tidies up
 """

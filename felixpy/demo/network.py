@@ -7,8 +7,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from pyroute2 import IPRoute, NetNS, netns
-
 from felixpy.demo import probe
 from felixpy.demo.story import Workload
 
@@ -28,7 +26,10 @@ class Network:
         return f"{self._prefix}-{part}"
 
     def build(self) -> None:
-        """Make everything, and start a probe in each workload."""
+        """Make everything, and start a probe in each workload.
+
+        Raises OSError or subprocess.CalledProcessError; `close` tidies up what there is then.
+        """
         self._add(self.node)
         for workload in self._workloads:
             self._attach(workload)
@@ -40,6 +41,7 @@ class Network:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
+                start_new_session=True,  # Ctrl-C is for the demo, which ends them itself
             )
 
     @staticmethod
@@ -47,10 +49,9 @@ class Network:
         return ("ip", "netns", "exec", namespace, *argv)
 
     def _add(self, namespace: str) -> None:
-        netns.create(namespace)
         self._made.append(namespace)
-        with NetNS(namespace) as inside:
-            _up(inside, "lo")
+        _run("ip", "netns", "add", namespace)
+        _configure(namespace, "link set lo up")
 
     def _attach(self, workload: Workload) -> None:
         """A veth pair: cali… on the node, eth0 in the workload, which sends all to the node.
@@ -61,23 +62,20 @@ class Network:
         namespace = self._name(workload.name)
         interface = f"cali{workload.name}"
         self._add(namespace)
-        with NetNS(self.node) as node:
-            node.link(
-                "add",
-                ifname=interface,
-                kind="veth",
-                address=HOST_SIDE_MAC,
-                peer={"ifname": "eth0", "net_ns_fd": namespace},
-            )
-            _up(node, interface)
-        with NetNS(namespace) as inside:
-            index = _up(inside, "eth0")
-            inside.addr("add", index=index, address=workload.address, prefixlen=32)
-            inside.neigh(
-                "add", dst=GATEWAY, lladdr=HOST_SIDE_MAC, ifindex=index, state="permanent"
-            )
-            inside.route("add", dst=f"{GATEWAY}/32", oif=index, scope="link")
-            inside.route("add", dst="0.0.0.0/0", gateway=GATEWAY, oif=index)
+        _configure(
+            self.node,
+            f"link add {interface} address {HOST_SIDE_MAC} type veth"
+            f" peer name eth0 netns {namespace}",
+            f"link set {interface} up",
+        )
+        _configure(
+            namespace,
+            "link set eth0 up",
+            f"address add {workload.address}/32 dev eth0",
+            f"neighbour add {GATEWAY} lladdr {HOST_SIDE_MAC} dev eth0 nud permanent",
+            f"route add {GATEWAY} dev eth0 scope link",
+            f"route add default via {GATEWAY} dev eth0",
+        )
 
     def reaches(self, source: str, target: Workload) -> bool:
         """Whether a TCP connection from one workload to another comes about."""
@@ -90,18 +88,20 @@ class Network:
 
     def counters(self) -> str:
         """The node's IPv4 filter table with packet counters."""
-        argv = self.inside(self.node, "iptables-nft-save", "--counters", "--table", "filter")
-        return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        return _run(*self.inside(self.node, "iptables-nft-save", "--counters", "--table", "filter"))
 
     def close(self) -> None:
+        """Take away what there is; what is already gone is no trouble."""
         for process in self._probes.values():
             process.kill()
-            process.wait()
+            process.communicate()
         for namespace in reversed(self._made):
-            netns.remove(namespace)
+            subprocess.run(["ip", "netns", "delete", namespace], capture_output=True, check=False)
 
 
-def _up(inside: IPRoute, interface: str) -> int:
-    index = int(inside.link_lookup(ifname=interface)[0])
-    inside.link("set", index=index, state="up")
-    return index
+def _configure(namespace: str, *commands: str) -> None:
+    _run("ip", "-netns", namespace, "-batch", "-", stdin="".join(f"{c}\n" for c in commands))
+
+
+def _run(*argv: str, stdin: str = "") -> str:
+    return subprocess.run(argv, input=stdin, capture_output=True, text=True, check=True).stdout

@@ -1,7 +1,8 @@
-"""The acts of the demo: one file of policy, changed before the user's eyes."""
+"""The acts of the demo: a directory of policy, changed before the user's eyes."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -13,8 +14,10 @@ class Workload(NamedTuple):
 
 
 class Act(NamedTuple):
+    """`files`: what each file of policy becomes; "" takes it away."""
+
     title: str
-    policy: str  # the whole file; "" takes it away
+    files: Mapping[str, str] = {}
 
 
 WORKLOADS = (
@@ -23,11 +26,7 @@ WORKLOADS = (
     Workload("intruder", "10.65.0.4", {"app": "other"}, 8080),
 )
 
-ACTS = (
-    Act("No policy: the profile of every workload lets everything through", ""),
-    Act(
-        "The database opens to the web tier alone",
-        """\
+_DATABASE = """\
 apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata:
@@ -42,11 +41,9 @@ spec:
       selector: role == 'web'
     destination:
       ports: [5432]
-""",
-    ),
-    Act(
-        "A tier above it puts strangers into quarantine, and passes on what belongs to the shop",
-        """\
+"""
+
+_QUARANTINE = """\
 apiVersion: projectcalico.org/v3
 kind: Tier
 metadata:
@@ -60,33 +57,15 @@ metadata:
   name: security.quarantine
 spec:
   tier: security
-  order: 1
   selector: all()
   ingress:
   - action: Deny
     source:
       notSelector: app == 'shop'
   - action: Pass
----
-apiVersion: projectcalico.org/v3
-kind: NetworkPolicy
-metadata:
-  name: database
-  namespace: default
-spec:
-  selector: role == 'db'
-  ingress:
-  - action: Allow
-    protocol: TCP
-    source:
-      selector: role == 'web'
-    destination:
-      ports: [5432]
-""",
-    ),
-    Act(
-        "A mistake (ingres): the last good version stays in force, and the log says where",
-        """\
+"""
+
+_MISTAKE = """\
 apiVersion: projectcalico.org/v3
 kind: NetworkPolicy
 metadata:
@@ -96,7 +75,21 @@ spec:
   selector: role == 'db'
   ingres:
   - action: Allow
-""",
+"""
+
+ACTS = (
+    Act("No policy: the profile of each workload lets everything through"),
+    Act("The database opens to the web server alone", {"database.yaml": _DATABASE}),
+    Act(
+        "A tier above puts strangers into quarantine, and passes on what belongs to the shop",
+        {"quarantine.yaml": _QUARANTINE},
     ),
-    Act("The file is taken away: everything is open again", ""),
+    Act(
+        'A mistake, "ingres": the last good version stays in force',
+        {"database.yaml": _MISTAKE},
+    ),
+    Act(
+        "The files are taken away: everything is open again",
+        {"database.yaml": "", "quarantine.yaml": ""},
+    ),
 )

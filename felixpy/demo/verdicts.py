@@ -1,4 +1,4 @@
-"""Who decided about a connection: the policy or profile whose rule has counted its packets.
+"""Who decided about a connection: the policy, profile or tier whose rule has counted its packets.
 
 Counters are read before and after one attempt.  On the way from source to target a packet passes
 the source's egress and the target's ingress; the last decision is the one that counts.
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 
 _RULE = re.compile(r"\[(\d+):\d+\] -A (cali-\S+) (.*)")
-_ID = re.compile(r"cali:([A-Za-z0-9_-]{16})")
-_COMMENT = re.compile(r'--comment "([^"]*)"')
-_OWNERS = {
-    "cali-pi-": "policy",
-    "cali-po-": "policy",
-    "cali-pri-": "profile",
-    "cali-pro-": "profile",
-}
+_ID = re.compile(r"cali:[A-Za-z0-9_-]{16}")
+_COMMENT = re.compile(r'--comment "?([^"]*?)"?(?= -|$)')
+_OF_POLICIES = ("cali-pi-", "cali-po-")
+_OF_PROFILES = ("cali-pri-", "cali-pro-")
+_OF_ENDPOINTS = ("cali-tw-", "cali-fw-")
+_OF_SOURCES = ("cali-po-", "cali-pro-", "cali-fw-")
+# the accept and the drop bit of the default mark mask; that of passing on decides nothing
+_DECIDED = re.compile(r"--set-xmark 0x(1|4)0000/")
 
 
 def counts(saved: str) -> dict[str, int]:
@@ -30,28 +30,22 @@ def counts(saved: str) -> dict[str, int]:
 
 
 def decider(before: dict[str, int], after: dict[str, int]) -> str:
-    """In words: "policy np/default/database", "profile open", "end of tier default"."""
-    verdict = "nobody"
-    for rule in sorted(
-        (rule for rule, packets in after.items() if packets > before.get(rule, 0)), key=_stage
-    ):
-        verdict = _words(rule) or verdict
-    return verdict
+    """In words, such as "NetworkPolicy default/database", "Profile open", "end of tier default"."""
+    counted = [rule for rule, packets in after.items() if packets > before.get(rule, 0)]
+    # as a packet meets them; the sort keeps the order of rules within a chain
+    decisions = [_words(rule) for rule in sorted(counted, key=_is_of_target)]
+    return next((words for words in reversed(decisions) if words), "nobody")
 
 
-def _stage(rule: str) -> int:
-    """Egress of the source first, then ingress of the target, as a packet meets them."""
-    chain = rule.split()[0]
-    egress = chain.startswith(("cali-po-", "cali-pro-", "cali-fw-"))
-    return 0 if egress else 1
+def _is_of_target(rule: str) -> bool:
+    return not rule.startswith(_OF_SOURCES)
 
 
 def _words(rule: str) -> str:
-    chain, _, rest = rule.partition(" ")
-    for prefix, kind in _OWNERS.items():
-        if chain.startswith(prefix) and ("--set-xmark 0x10000/" in rest or "-j DROP" in rest):
-            return f"{kind} {chain.removeprefix(prefix)}"
-    if chain.startswith(("cali-tw-", "cali-fw-")) and "-j DROP" in rest:
-        comments = [text for text in _COMMENT.findall(rest) if not _ID.fullmatch(text)]
-        return comments[0].partition(".")[0].lower() if comments else "a rule without a name"
+    """Who this rule speaks for, or "" where it decides nothing."""
+    comment = next((text for text in _COMMENT.findall(rule) if not _ID.fullmatch(text)), "")
+    if rule.startswith(_OF_ENDPOINTS) and rule.endswith("-j DROP"):
+        return comment.partition(".")[0].lower()
+    if rule.startswith((*_OF_POLICIES, *_OF_PROFILES)) and _DECIDED.search(rule):
+        return comment.removesuffix(" ingress").removesuffix(" egress")
     return ""
