@@ -19,6 +19,8 @@ trap tidy EXIT
 
 ip netns add agent-node
 ip -n agent-node link set lo up
+# The kernel answers for a gateway that it knows a way to, as by the default route of any other node.
+ip -n agent-node route add 169.254.1.1 dev lo
 mkdir "$work/manifests"
 for i in 1 2 3; do
     ip netns add "agent-w$i"
@@ -71,7 +73,8 @@ policy_holds() {
 }
 
 in_node sysctl -qw net.ipv4.ip_forward=1
-in_node "$felixpy" run --config "$work/felixpy.cfg" >"$work/log" 2>&1 &
+# not by in_node: a signal has to reach the agent, not a shell around it
+ip netns exec agent-node "$felixpy" run --config "$work/felixpy.cfg" >"$work/log" 2>&1 &
 agent=$!
 for _ in {1..30}; do
     reaches w1 2 && break
