@@ -230,7 +230,7 @@ def _policy(rng: random.Random, namespace: str) -> Manifest:
     if order is not None:
         spec["order"] = order
     if rng.random() < 0.6:
-        spec["selector"] = random_selector(rng)
+        spec["selector"] = rng.choice(("all()", *(random_selector(rng) for _ in range(4))))
     if rng.random() < 0.15:
         spec["serviceAccountSelector"] = random_selector(rng)
     if not namespace and rng.random() < 0.25:

@@ -37,7 +37,7 @@ ELSEWHERE: dict[int, tuple[Address, ...]] = {
 _NEIGHBOURS = (130, 133, 135)
 
 
-MADE = 10  # for each packet that is asked
+MADE = 5  # for each packet that is asked
 
 
 def random_packets(

@@ -63,7 +63,7 @@ def test_the_kernel_does_what_the_policy_says(lab: Lab, seed: int) -> None:
     for _ in range(CLUSTERS):
         resources = random_cluster(rng)
         done.append("a new cluster")
-        agrees(lab, seed, done, resources, rng)
+        replies_come_back(lab, agrees(lab, seed, done, resources, rng))
         for _ in range(CHANGES):
             done += [change(resources, rng) for _ in range(rng.randint(1, 3))]
             agrees(lab, seed, done, resources, rng)
@@ -71,14 +71,15 @@ def test_the_kernel_does_what_the_policy_says(lab: Lab, seed: int) -> None:
 
 def agrees(
     lab: Lab, seed: int, done: Sequence[str], resources: Resources, rng: random.Random
-) -> None:
+) -> list[Packet]:
+    """The packets that were asked."""
     packets = questions(resources, rng)
     lab.apply(resources)
     assert not lab.complaints(), f"seed {seed}, {done}: " + "\n".join(lab.complaints())
     wrong = persistently_wrong(lab, resources, packets)
     if wrong:
         pytest.fail(explain(lab, seed, done, resources, wrong), pytrace=False)
-    replies_come_back(lab, resources, packets)
+    return packets
 
 
 def questions(resources: Resources, rng: random.Random) -> list[Packet]:
@@ -117,7 +118,7 @@ def persistently_wrong(
     return wrong
 
 
-def replies_come_back(lab: Lab, resources: Resources, packets: Sequence[Packet]) -> None:
+def replies_come_back(lab: Lab, packets: Sequence[Packet]) -> None:
     """Whatever policy says of the other direction: what was let through may be answered."""
     asked = [packet for packet in packets if packet.protocol == UDP]
     arrived = lab.ask(asked)
