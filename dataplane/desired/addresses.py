@@ -100,7 +100,8 @@ class Addresses:
         length = 128 if family == 6 else 32
         addresses = (h.ipv6 if family == 6 else h.ipv4 for h in self._hosts.values())
         nets = {f"{address}/{length}" for address in addresses if address}
-        return nets | of_family(self._settings.external_node_cidrs, family)
+        external = of_family(self._settings.external_node_cidrs, family)
+        return nets | {half for net in external for half in _halves(net)}
 
     def _place_set(
         self,
@@ -111,3 +112,10 @@ class Addresses:
     ) -> None:
         name = ipset_name(id, family)
         self._sinks.ipsets[family].desire(name, type, of_family(members, family))
+
+
+def _halves(net: str) -> tuple[str, ...]:
+    """A set of nets cannot hold everything as one member."""
+    if not net.endswith("/0"):
+        return (net,)
+    return ("::/1", "8000::/1") if ":" in net else ("0.0.0.0/1", "128.0.0.0/1")

@@ -289,7 +289,7 @@ class Workloads:
         """
         before = self._neighbours.pop(interface, frozenset())
         after: frozenset[tuple[str, str]] = frozenset()
-        if event is not None and event.endpoint.mac and event.endpoint.admin_up:
+        if event is not None and _is_ethernet(event.endpoint.mac) and event.endpoint.admin_up:
             addresses = (net.partition("/")[0] for net in event.endpoint.nets)
             after = frozenset((a, event.endpoint.mac) for a in addresses if family_of(a) == 4)
         if after:
@@ -317,6 +317,11 @@ class Workloads:
             values[f"net/ipv6/conf/{name}/proxy_ndp"] = "1"
             values[f"net/ipv6/conf/{name}/forwarding"] = "1"
         return values
+
+
+def _is_ethernet(mac: str) -> bool:
+    """A resource may have a MAC of 8 or 20 bytes, of other kinds of links than a workload's."""
+    return mac.count(":") == 5
 
 
 def _policies_of(event: WorkloadEndpointUpdate | None) -> set[PolicyKey]:

@@ -106,6 +106,15 @@ def test_nodes_are_excluded_from_masquerading_where_that_is_asked_for() -> None:
     assert node.members("cali40all-hosts-net") == {"172.16.0.3/32", "192.168.0.0/24"}
 
 
+def test_everything_outside_may_be_a_node() -> None:
+    """A set of nets cannot hold "0.0.0.0/0"."""
+    render = RenderSettings(nat_outgoing_exclude_hosts=True)
+    node = FakeNode(Settings("here", render=render, external_node_cidrs=("0.0.0.0/0", "::/0")))
+    node.resolve()
+    assert node.members("cali40all-hosts-net") == {"0.0.0.0/1", "128.0.0.0/1"}
+    assert node.members("cali60all-hosts-net") == {"::/1", "8000::/1"}
+
+
 def test_nodes_are_no_set_otherwise() -> None:
     node = FakeNode(Settings("here", external_node_cidrs=("192.168.0.0/24",)))
     node.told(HostUpdate("a", "172.16.0.1", "fd16::1"))

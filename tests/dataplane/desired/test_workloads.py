@@ -275,6 +275,13 @@ def test_neighbours_follow_mac_and_addresses(node: FakeNode) -> None:
     assert node.state().neighbours == {}
 
 
+@pytest.mark.parametrize("mac", ["", "00:00:00:00:fe:80:00:00", ":".join(20 * ["01"])])
+def test_a_mac_of_another_kind_of_link_is_no_neighbour(node: FakeNode, mac: str) -> None:
+    node.told(wep("a", "cali1", "10.0.0.1/32", mac=mac))
+    assert routes(node) == {"10.0.0.1/32": "cali1"}
+    assert node.state().neighbours == {}
+
+
 # ---------------------------------------------------------------- forged sources, refusals
 
 
