@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -440,3 +442,27 @@ async def test_rules_and_routes_are_repaired_on_notice_alone(lab: Lab) -> None:
         ("ip route del 10.65.0.1", "ip route show"),
     ):
         await repaired(lab, deed, deed, view)
+
+
+# ---------------------------------------------------------------- end
+
+
+def ours() -> tuple[set[str], int]:
+    """The processes that this one has started and that still run, and how many files are open."""
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return set(children), len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_close_leaves_the_rules_and_nothing_of_itself(lab: Lab) -> None:
+    lab.plug(1)
+    lab.plug(2)
+    await lab.generation()
+    before = ours()
+    for _ in range(2):
+        await lab.start()
+        await lab.told(OPEN, endpoint(1), endpoint(2))
+        assert ours() != before
+        await lab.stop()
+        assert ours() == before
+    assert lab.both(1, 2) == {4, 6}
+    assert "cali1" in lab.node.run("iptables-nft-save")

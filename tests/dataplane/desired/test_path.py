@@ -280,7 +280,7 @@ def play(
     return state, there
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(steps, st.booleans())
 def test_what_is_asked_for_depends_on_the_state_not_on_the_path(path, interfaces_first) -> None:
     with structlog.testing.capture_logs():
@@ -297,7 +297,7 @@ def test_what_is_asked_for_depends_on_the_state_not_on_the_path(path, interfaces
     assert node.dataplane.summary() == fresh.dataplane.summary()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(steps)
 def test_a_way_there_and_back_leaves_nothing(path) -> None:
     with structlog.testing.capture_logs():
