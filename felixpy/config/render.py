@@ -115,8 +115,12 @@ def _table_lines(
     first, *rest = _wrap_value(row.value, value_width)
     name = paint(_BOLD, row.name) if row.changed else row.name
     lead = "  " + name + " " * (name_width - len(row.name))
-    lines = [f"{lead}{first:<{value_width}}  {row.source}"]
-    lines += [" " * (name_width + 2) + each for each in rest]
+    indent = " " * (name_width + 2)
+    if len(indent) + max(len(first), value_width) + 2 + len(row.source) <= width:
+        lines = [f"{lead}{first:<{value_width}}  {row.source}"]
+        lines += [indent + each for each in rest]
+    else:
+        lines = [lead + first, *(indent + each for each in (*rest, row.source))]
     remarks = [] if row.built else [_NOT_BUILT]
     if row.changed and row.default not in ("none", "unset"):
         remarks.append(f"default {row.default}")

@@ -51,7 +51,7 @@ def test_a_traceback_is_part_of_the_event(
 ) -> None:
     logs.set_up(style=style, screen="INFO")
     try:
-        {}["surprise"]
+        dict[str, int]()["surprise"]
     except KeyError:
         structlog.get_logger("x").critical("agent.crashed", exc_info=True)
     said = capsys.readouterr().err

@@ -1,0 +1,268 @@
+"""The command line: what it prints, and its exit statuses."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import structlog
+from msgspec import structs
+
+from felixpy import exits, status
+from felixpy.cli import main
+from felixpy.rundir import Lock, run_directory
+from felixpy.status import DataplaneStatus, DatastoreStatus, Problem, Status
+
+POLICY = """\
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: p}
+spec: {selector: all()}
+"""
+FELIX = """\
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {routeRefreshInterval: 5s}
+"""
+
+
+@pytest.fixture(autouse=True)
+def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in [name for name in os.environ if name.lower().startswith("felix_")]:
+        monkeypatch.delenv(name)
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    manifests = tmp_path / "manifests"
+    manifests.mkdir()
+    (manifests / "policy.yaml").write_text(POLICY)
+    (manifests / "felix.yaml").write_text(FELIX)
+    path = tmp_path / "felixpy.cfg"
+    path.write_text(
+        f"[global]\nFelixHostname = n1\nDatastorePath = {manifests}\nRunDir = {tmp_path / 'run'}\n"
+    )
+    return path
+
+
+COMMANDS = [
+    "run",
+    "status",
+    "config",
+    "check",
+    "cleanup",
+    "demo",
+    "install",
+    "uninstall",
+    "completion",
+]
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_says_what_exit_statuses_mean(
+    command: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*([command] if command else []), "--help"])
+    assert ended.value.code == exits.OK
+    said = capsys.readouterr().out
+    assert exits.HELP.splitlines()[-1] in said
+    if command is None:
+        assert [name for name in COMMANDS if name in said] == COMMANDS
+
+
+@pytest.mark.parametrize("argv", [[], ["nonsense"], ["run", "--nonsense"], ["completion", "tcsh"]])
+def test_a_wrong_command_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(argv)
+    assert ended.value.code == exits.REFUSED
+    assert "usage: felixpy" in capsys.readouterr().err
+
+
+def test_every_command_has_its_module() -> None:
+    for command in COMMANDS:
+        module = importlib.import_module(f"felixpy.commands.{command}")
+        assert callable(module.run)
+
+
+# ---------------------------------------------------------------- config
+
+
+def test_config_prints_nothing_but_json(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "--config", str(config), "--set", "--json"]) == exits.OK
+    out, err = capsys.readouterr()
+    values = {row["name"]: (row["value"], row["source"]) for row in json.loads(out)}
+    assert values["RouteRefreshInterval"] == ("5 s", "FelixConfiguration default")
+    assert values["FelixHostname"] == ("n1", f"{config}:2")
+    assert err == ""
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_table_fits_the_terminal(
+    width: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", str(width))
+    Path("f.cfg").write_text("[global]\nFelixHostname = n1\nDatastorePath = .\n")
+    assert main(["config", "-c", "f.cfg"]) == exits.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) > 100
+    assert [line for line in lines if len(line) > width] == []
+
+
+def test_one_parameter(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "-c", str(config), "routerefreshinterval"]) == exits.OK
+    out = capsys.readouterr().out
+    assert out.startswith("RouteRefreshInterval\n")
+    assert "FelixConfiguration default" in out
+
+
+def test_a_parameter_that_is_not_there(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "-c", str(config), "RouteRefreshIntervall"]) == exits.REFUSED
+    assert "is RouteRefreshInterval or" in capsys.readouterr().err
+
+
+def test_config_shows_a_configuration_that_would_not_start(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(config.read_text() + "ChainInsertMode = sideways\nFoo = 1\n")
+    assert main(["config", "-c", str(config), "--set"]) == exits.REFUSED
+    out, err = capsys.readouterr()
+    assert "ChainInsertMode" in out
+    assert "error: " in err
+    assert "Foo is not a parameter" in err
+
+
+# ---------------------------------------------------------------- check, run
+
+
+def test_check_counts(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "-c", str(config), "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out) == {
+        "errors": [],
+        "warnings": [],
+        "resources": {"FelixConfiguration": 1, "GlobalNetworkPolicy": 1},
+    }
+
+
+MISTAKES = [
+    # in the file      in the manifest                  what is said
+    ("", ("selector", "selectr"), "policy.yaml:4:8: spec.selectr: unknown field"),
+    ("", ("NetworkPolicy", "NetworkPolicie"), "policy.yaml:2"),
+    ("ChainInsertMode = sideways\n", ("", ""), "ChainInsertMode = sideways"),
+    ("junk\n", ("", ""), "'junk' is not of the form name = value"),
+]
+
+
+@pytest.mark.parametrize(("more", "change", "said"), MISTAKES)
+def test_check_finds_mistakes_and_run_refuses_them(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: str,
+    change: tuple[str, str],
+    said: str,
+) -> None:
+    config.write_text(config.read_text() + more)
+    (config.parent / "manifests/policy.yaml").write_text(POLICY.replace(*change))
+    assert main(["check", "-c", str(config)]) == exits.REFUSED
+    assert said in capsys.readouterr().err
+    done = subprocess.run(
+        [sys.executable, "-m", "felixpy", "run", "-c", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == exits.REFUSED
+    assert said in done.stderr
+    assert done.stderr.endswith("felixpy: not started; the kernel is as it was\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_all_errors_of_a_configuration_are_said_at_once(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(
+        config.read_text() + "ChainInsertMode = sideways\nIptablesMarkMask = 0x1\nFoo = 1\n"
+    )
+    assert main(["run", "-c", str(config)]) == exits.REFUSED
+    said = capsys.readouterr().err
+    assert "ChainInsertMode" in said
+    assert "IptablesMarkMask" in said
+
+
+# ---------------------------------------------------------------- status
+
+KNOWN = Status(
+    node="n1",
+    pid=os.getpid(),
+    version="1",
+    started=status.now(),
+    datastore=DatastoreStatus("file", "/m", "in sync"),
+    dataplane=DataplaneStatus(state="in sync", last_apply=status.now()),
+)
+PROBLEM = Problem("datastore", "/m/p.yaml", "/m/p.yaml:1:1: wrong", status.now())
+
+
+@pytest.mark.parametrize(
+    ("runs", "written", "code", "said"),
+    [
+        (False, None, exits.NOT_RUNNING, "not running"),
+        (False, KNOWN, exits.NOT_RUNNING, "not running"),
+        (True, None, exits.NOT_WELL, "starting"),
+        (True, KNOWN, exits.OK, "well: felixpy 1 on n1"),
+    ],
+)
+def test_status(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    runs: bool,
+    written: Status | None,
+    code: int,
+    said: str,
+) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        if written is not None:
+            status.write(directory, written)
+        if runs:
+            assert main(["status", "-c", str(config)]) == code
+    if not runs:
+        assert main(["status", "-c", str(config)]) == code
+    assert capsys.readouterr().out.startswith(said)
+    assert main(["status", "-c", str(config), "--json"]) == exits.NOT_RUNNING
+    assert json.loads(capsys.readouterr().out) == {"running": False, "well": False}
+
+
+def test_status_names_what_is_wrong(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, structs.replace(KNOWN, problems=(PROBLEM,)))
+        assert main(["status", "-c", str(config)]) == exits.NOT_WELL
+        assert PROBLEM.text in capsys.readouterr().out
+        assert main(["status", "-c", str(config), "--json"]) == exits.NOT_WELL
+    found = json.loads(capsys.readouterr().out)
+    assert (found["running"], found["well"]) == (True, False)
+    assert found["problems"][0]["text"] == PROBLEM.text
+
+
+# ---------------------------------------------------------------- pipes
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(config: Path) -> None:
+    command = f"{sys.executable} -m felixpy config -c {config} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0"
+    assert done.stderr == ""
