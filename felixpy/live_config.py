@@ -159,9 +159,9 @@ class LiveConfig:
         self._say(self.resolved.problems)
 
     def problems(self) -> dict[str, str]:
-        """Errors in force, by place; at the start there are none."""
+        """Errors in force, by place and parameter; at the start there are none."""
         errors = (*self.resolved.errors, *self._unreadable)
-        return {problem.where: str(problem) for problem in errors}
+        return {f"{error.where} {error.name}".rstrip(): str(error) for error in errors}
 
     def _say(self, problems: tuple[Problem, ...]) -> None:
         for problem in problems:

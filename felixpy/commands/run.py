@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import resource
 import sys
@@ -15,6 +16,7 @@ import structlog
 from felixpy import exits
 from felixpy.agent import Agent
 from felixpy.config import ConfigError
+from felixpy.console import say
 from felixpy.datastore.source import DatastoreStartError
 from felixpy.live_config import LiveConfig
 from felixpy.rundir import AlreadyRunningError, Lock, run_directory
@@ -34,15 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
     set_up_logs(live.config)
     sys.excepthook = _log_crash
     live.say_problems()
-    try:
-        with Lock(run_directory(Path(live.config.run_dir))) as lock:
-            return _serve(live, lock.directory)
-    except AlreadyRunningError as error:
-        print(f"felixpy: {error}", file=sys.stderr)  # noqa: T201
-        return exits.FAILED
-    except PermissionError as error:
-        print(f"felixpy: {error}; run it as root", file=sys.stderr)  # noqa: T201
-        return exits.FAILED
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = stack.enter_context(Lock(run_directory(Path(live.config.run_dir))))
+        except (AlreadyRunningError, OSError) as error:
+            advice = "; run it as root" if isinstance(error, PermissionError) else ""
+            say(f"felixpy: {error}{advice}", sys.stderr)
+            return exits.FAILED
+        return _serve(live, lock.directory)
 
 
 def _serve(live: LiveConfig, directory: Path) -> int:
@@ -70,6 +71,6 @@ def _log_crash(
 def refuse(error: ConfigError | DatastoreStartError) -> int:
     """Say everything that is wrong, a line each, for a person to mend."""
     for line in str(error).splitlines():
-        print(f"felixpy: {line}", file=sys.stderr)  # noqa: T201
-    print("felixpy: not started; the kernel is as it was", file=sys.stderr)  # noqa: T201
+        say(f"felixpy: {line}", sys.stderr)
+    say("felixpy: not started; the kernel is as it was", sys.stderr)
     return exits.REFUSED

@@ -68,10 +68,13 @@ def _show(pid: int | None, status: Status | None) -> None:
     if plane.last_apply:
         ago = _since(plane.last_apply, "ago")
         say(f"  last write  {ago}, took {plane.seconds * 1000:.1f} ms; {plane.applies} so far")
-    say(
-        f"  in force    {plane.workload_endpoints} workload endpoints, {plane.host_endpoints} host"
-        f" endpoints, {plane.policies} policies, {plane.ipsets} IP sets"
+    counts = (
+        (plane.workload_endpoints, "workload endpoint", "workload endpoints"),
+        (plane.host_endpoints, "host endpoint", "host endpoints"),
+        (plane.policies, "policy", "policies"),
+        (plane.ipsets, "IP set", "IP sets"),
     )
+    say(f"  in force    {', '.join(f'{n} {one if n == 1 else more}' for n, one, more in counts)}")
     for problem in status.problems:
         say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
         say(f"              for {_since(problem.since, '')}")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -201,6 +202,32 @@ async def test_sighup(
         await until(lambda: len(kernel.built) == built and len(kernel.intervals) == intervals)
         os.kill(os.getpid(), signal.SIGTERM)
         await running
+
+
+@pytest.mark.usefixtures("signals")
+async def test_systemd_is_told_of_start_reload_and_stop(
+    kernel: Kernel, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as supervisor:
+        supervisor.bind(str(tmp_path / "notify"))
+        supervisor.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        running = start(config, tmp_path)
+        told: list[str] = []
+
+        async def until_told(*words: str) -> None:
+            while told[-len(words) :] != [*words]:
+                message = await asyncio.get_running_loop().sock_recv(supervisor, 1000)
+                first = message.decode().splitlines()[0]
+                told.extend([first] if first != "WATCHDOG=1" else [])
+
+        async with asyncio.timeout(10):
+            await until_told("READY=1")
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until_told("READY=1", "RELOADING=1", "READY=1")
+            os.kill(os.getpid(), signal.SIGTERM)
+            await until_told("STOPPING=1")
+            await running
 
 
 @pytest.mark.usefixtures("signals")

@@ -86,7 +86,7 @@ def test_later_the_last_good_value_is_kept(path: Path) -> None:
     live.note(DEFAULT, FelixConfiguration({"defaultEndpointToHostAction": "nonsense"}))
     assert live.settle().ask is Ask.NOTHING
     assert live.config.default_endpoint_to_host_action == "ACCEPT"
-    assert [*live.problems()] == ["FelixConfiguration default"]
+    assert [*live.problems()] == ["FelixConfiguration default DefaultEndpointToHostAction"]
     live.note(DEFAULT, None)
     assert live.settle().ask is Ask.DATAPLANE
     assert live.problems() == {}
