@@ -12,6 +12,7 @@ from dataplane.desired.sinks import Family
 from dataplane.drivers.iptables.detect import Backend, describe, detect
 from dataplane.drivers.iptables.driver import IptablesDriver
 from dataplane.drivers.iptables.monitor import NftMonitor
+from dataplane.errors import DataplaneError
 from dataplane.interfaces import InterfaceMonitor
 from dataplane.runner import Runner
 from dataplane.settings import Settings
@@ -39,7 +40,11 @@ async def build_dataplane(settings: Settings, wake: Callable[[], None]) -> Datap
     }
     monitor = InterfaceMonitor(settings)
     dataplane = Dataplane(settings, tables, monitor, wake)
-    await dataplane.start()
+    try:
+        await dataplane.start()
+    except DataplaneError:
+        await dataplane.close()
+        raise
     return dataplane
 
 

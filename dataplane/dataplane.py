@@ -11,8 +11,9 @@
       6  IP sets shrunk and destroyed          nothing asks them any more
 
 A step that fails stays pending, is said to be a problem, and is tried again with growing delays.
-Without its sets a family's tables stay as they were, and before a first success of the tables
-nothing after them is done: what is closed stays closed.
+Without its sets a family's tables stay as they were, and before every table has our hooks nothing
+after them is done: what is closed stays closed.  A setting that cannot be written keeps no route
+back, because the rules in raw look at sources too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, assert_never
 
 import structlog
 
+from calc_graph.model import PolicyKey, ProfileKey
 from calc_graph.updates import (
     HostEndpointRemove,
     HostEndpointUpdate,
@@ -247,6 +249,7 @@ class Dataplane:
             everything = list(self._monitor.interfaces.values())
             self._hosts.interfaces_changed(everything)
             self._addresses.interfaces_changed(everything)
+            self._told = True
             log.debug("interfaces.changed", names=sorted(names))
         self._pending = True
         self._wake()
@@ -257,7 +260,9 @@ class Dataplane:
         """How long nothing needs to be done unless something happens; perhaps infinite."""
         now = asyncio.get_running_loop().time()
         if self._pending:
-            return 0.0 if self._retry_at is None else max(0.0, self._retry_at - now)
+            if self._retry_at is None or self._told:
+                return 0.0
+            return max(0.0, self._retry_at - now)
         return max(0.0, min(self._due(now).values(), default=float("inf")))
 
     async def apply(self) -> Applied | None:
@@ -303,7 +308,7 @@ class Dataplane:
 
     def _refused(self) -> dict[str, str]:
         """What was asked for and cannot be had, whatever the kernel does."""
-        found = {f"policy {key.name}": text for key, text in self._policies.problems.items()}
+        found = {_named(key): text for key, text in self._policies.problems.items()}
         for key, text in self._workloads.problems.items():
             found[f"workload endpoint {key.workload}"] = text
         for endpoint in self._hosts.unmatched():
@@ -314,23 +319,27 @@ class Dataplane:
         """In the order of the module's drawing."""
         written = await asyncio.gather(*(self._write_family(f) for f in self._tables))
         if not self._guarded:
-            if not all(written):
+            if not all(tables.guards() for tables in self._tables.values()):
                 return
             self._guarded = True
             for family, tables in self._tables.items():
                 self._look(f"IPv{family} leftovers", _swept(tables))
-        if await self._step("settings", self._sysctls.apply()):
-            for family, routes in self._routes.items():
-                await self._step(f"IPv{family} routes", routes.apply())
-            await self._step("neighbours", self._neighbours.apply())
+        await self._step("settings", self._sysctls.apply())
+        for family, routes in self._routes.items():
+            await self._step(f"IPv{family} routes", routes.apply())
+        await self._step("neighbours", self._neighbours.apply())
         for family, done in zip(self._tables, written, strict=True):
             if done:
                 await self._step(f"IPv{family} sets", self._ipsets[family].apply_removals())
 
     async def _write_family(self, family: Family) -> bool:
         """IP sets, then tables; whether the tables are as they should be."""
-        grown = await self._step(f"IPv{family} sets", self._ipsets[family].apply_additions())
-        return grown and await self._step(f"IPv{family} tables", self._tables[family].apply())
+        name, sets = f"IPv{family} sets", self._ipsets[family]
+        grown = await self._step(name, sets.apply_additions())
+        if grown and await self._step(f"IPv{family} tables", self._tables[family].apply()):
+            return True
+        await self._step(name, sets.shrink())  # no permission outlives its reason
+        return False
 
     async def _step(self, name: str, work: Coroutine[Any, Any, None]) -> bool:
         try:
@@ -392,3 +401,9 @@ async def _swept(tables: IptablesDriver) -> bool:
     True if that may have set IP sets free.
     """
     return await tables.sweep_other_backend() > 0
+
+
+def _named(key: PolicyKey | ProfileKey) -> str:
+    if isinstance(key, ProfileKey):
+        return f"profile {key.name}"
+    return f"{key.kind} {key.namespace}/{key.name}" if key.namespace else f"{key.kind} {key.name}"

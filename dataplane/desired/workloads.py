@@ -92,6 +92,11 @@ class Workloads:
         """Why an endpoint must not be served, or ""."""
         if not safe_interface(event.endpoint.interface):
             return f"{event.endpoint.interface!r} is no name of an interface"
+        if not event.endpoint.interface.startswith(self._settings.render.interface_prefixes):
+            prefixes = ", ".join(self._settings.render.interface_prefixes)
+            return (
+                f"{event.endpoint.interface} does not begin with {prefixes}, so no rule guards it"
+            )
         if event.endpoint.spoofable_sources and not self._settings.source_spoofing:
             return "allowSpoofedSourcePrefixes is set, and WorkloadSourceSpoofing is Disabled"
         endpoint, marks = event.endpoint, self._settings.render.marks

@@ -5,6 +5,8 @@
     deny    match -> set drop;   drop set   -> the deny action
     log     match -> LOG
 
+In a profile there is no next tier: pass only ends the profile.  Felix marks the packet there too,
+and a pass mark that a policy has left ends the profile for every packet.
 Returns at the end of a chain are left out.  The first rule says whose chain it is; a chain
 without rules is that comment. Differences from Felix: annotations are sorted (its map order
 changes the ids from run to run, defect D10), and the rate limit of a log rule comes after its
@@ -129,6 +131,8 @@ class _Chains:
         match rule.action:
             case "allow":
                 return _mark_then(match, marks.accept, text.RETURN)
+            case "pass" if isinstance(self._owner.key, ProfileKey):
+                return (text.body(match, text.RETURN),)
             case "pass":
                 return _mark_then(match, marks.passed, text.RETURN)
             case "deny":

@@ -10,6 +10,7 @@ import pytest
 from dataplane import dataplane as module
 from dataplane.dataplane import Applied
 from dataplane.errors import DataplaneError
+from dataplane.interfaces import Changes
 from dataplane.settings import Intervals, Settings
 from tests.dataplane.desired.builders import ALLOW, hep, policy, staged, wep
 from tests.fakes.node import FakeNode, interface
@@ -118,7 +119,7 @@ FAILURES = [
     ("IPv6 sets grown", {*SETS, "IPv4 tables"}),
     ("IPv4 tables", {*SETS, *TABLES}),
     ("IPv6 tables", {*SETS, *TABLES}),
-    ("settings", ALL - {"IPv4 routes", "IPv6 routes", "neighbours"}),
+    ("settings", ALL),
     ("IPv4 routes", ALL),
     ("neighbours", ALL),
     ("IPv4 sets shrunk and destroyed", ALL),
@@ -134,12 +135,21 @@ async def test_before_a_first_success_a_failure_keeps_closed(node: FakeNode, fai
     assert {step for step in node.journal.take() if step in ALL} == done
 
 
+async def test_a_refused_chain_does_not_keep_the_rest_closed(node: FakeNode) -> None:
+    node.tables[4].refused = {("filter", "cali-tw-cali1"): "the kernel does not like it"}
+    applied = await node.dataplane.apply()
+    assert applied is not None
+    assert list(applied.problems) == ["IPv4 tables"]
+    steps = {step for step in node.journal.take() if step in ALL}
+    assert steps == ALL - {"IPv4 sets shrunk and destroyed"}
+
+
 async def test_a_failed_step_blocks_only_what_depends_on_it(node: FakeNode) -> None:
     await apply(node)
     for failing, blocked in (
         ("IPv4 sets grown", {"IPv4 tables", "IPv4 sets shrunk and destroyed"}),
         ("IPv6 tables", {"IPv6 sets shrunk and destroyed"}),
-        ("settings", {"IPv4 routes", "IPv6 routes", "neighbours"}),
+        ("settings", set()),
         ("IPv6 routes", set()),
         ("neighbours", set()),
     ):
@@ -429,3 +439,26 @@ async def test_figures(node: FakeNode) -> None:
     assert isinstance(applied, Applied)
     assert applied.seconds >= 0
     assert node.dataplane.summary()[:3] == (1, 1, 1)
+async def test_a_new_interface_does_not_wait_for_the_next_attempt(node: FakeNode) -> None:
+    node.journal.failing["IPv4 routes"] = "no luck"
+    await apply(node)
+    node.has(interface("cali1"))
+    assert node.dataplane.seconds_to_next() == 0.0
+    assert await node.dataplane.apply() is not None
+
+
+
+
+async def test_a_permission_ends_though_tables_cannot_be_written(node: FakeNode) -> None:
+    node.journal.failing = {"IPv4 tables": "no luck", "IPv6 sets grown": "no luck"}
+    await node.dataplane.apply()
+    shrunk = {step for step in node.journal.take() if step.endswith("shrunk")}
+    assert shrunk == {"IPv4 sets shrunk", "IPv6 sets shrunk"}
+
+
+async def test_a_notice_about_routes_alone_waits_for_the_next_attempt(node: FakeNode) -> None:
+    node.journal.failing["IPv4 routes"] = "no luck"
+    await apply(node)
+    node.dataplane._note_interfaces(Changes(routes=True))
+    assert node.dataplane.seconds_to_next() > 0
+    assert await node.dataplane.apply() is None

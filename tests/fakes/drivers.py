@@ -19,7 +19,7 @@ from dataplane.chains import Chain
 from dataplane.drivers.ipset_messages import Codec
 from dataplane.drivers.iptables.detect import Backend
 from dataplane.drivers.routes import Route
-from dataplane.errors import DataplaneError
+from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.interfaces import Changes, Interface, RouteWatcher
 from dataplane.netlink import Message
 from dataplane.render.names import Family
@@ -100,6 +100,8 @@ class FakeTables:
         self.closed = 0
         self.written = 0
         self.left_over = 0
+        self.hooked = False
+        self.refused: dict[tuple[str, str], str] = {}
 
     def desire_chain(self, table: str, chain: Chain, *, forced: bool = False) -> None:
         assert _CHAIN.fullmatch(chain.name), f"{chain.name!r} is no name of a chain"
@@ -149,6 +151,12 @@ class FakeTables:
     async def apply(self) -> None:
         await self.journal.step(f"IPv{self.family} tables")
         self.drifted = False
+        self.hooked = True
+        if self.refused:
+            raise ChainsRefusedError(self.family, self.refused)
+
+    def guards(self) -> bool:
+        return self.hooked
 
     async def sweep_other_backend(self) -> int:
         await self.journal.step(f"IPv{self.family} leftovers")

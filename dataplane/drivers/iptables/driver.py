@@ -108,6 +108,10 @@ class IptablesDriver:
             for table in self._tables.values()
         )
 
+    def guards(self) -> bool:
+        """Whether packets meet our chains, be it that some of those were refused."""
+        return all(table.is_hooked() for table in self._tables.values())
+
     async def apply(self) -> None:
         """Make the kernel agree; a DataplaneError leaves the rest of the work pending.
 

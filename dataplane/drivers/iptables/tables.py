@@ -137,6 +137,10 @@ class Table:
         found = {rule.id for rule in self._kernel.get(chain, ())}
         return all(rule.id in found for rule in (*expected.inserts, *expected.appends))
 
+    def is_hooked(self) -> bool:
+        """Whether every kernel chain leads to ours, as far as is known."""
+        return self.known and all(self.has_jumps(chain) for chain in self._hooks)
+
     def above_us(self, chain: str) -> list[str]:
         """The foreign rules before our first one."""
         above: list[str] = []

@@ -310,6 +310,7 @@ REFUSED = [
     ("too long", "cali" + 12 * "x", {}, "no name of an interface"),
     ("none", "", {}, "no name of an interface"),
     ("a directory", "..", {}, "no name of an interface"),
+    ("of the host", "eth0", {}, "no rule guards it"),
     ("forged", "cali1", {"spoofable_sources": ("10.8.0.0/16",)}, "WorkloadSourceSpoofing"),
     ("limits", "cali1", {"qos": QosControls(ingress_packet_rate=10_001)}, "packet rate 10001/s"),
     ("burst", "cali1", {"qos": QosControls(0, 5, 0, 10_001)}, "burst 10001"),

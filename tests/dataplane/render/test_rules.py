@@ -293,6 +293,16 @@ def test_never_wider_than_asked(what: str) -> None:
 # ---------------------------------------------------------------- whole chains
 
 
+def test_pass_in_a_profile_leaves_no_mark_and_asks_for_none() -> None:
+    """Felix marks the packet here as well; a mark that a policy has left then ends the profile."""
+    profile = ActiveProfile(ingress=(ActiveRule("pass", protocol="udp"), ActiveRule("allow")))
+    ingress, _ = profile_chains("prof", profile, 4, RenderSettings())
+    assert ingress.rules == (
+        '-m comment --comment "Profile prof ingress" -p udp --jump RETURN',
+        "--jump MARK --set-mark 0x10000/0x10000",
+    )
+
+
 def test_returns_at_the_end_are_left_out_and_the_rest_kept() -> None:
     allow = ActiveRule("allow")
     assert bodies(allow, deny(), allow, allow) == [
