@@ -47,7 +47,6 @@ class Reporter:
         self._written: Status | None = None
         self._written_at = float("-inf")
         self._unwritable = ""
-        self._applies = 0
         self._ready = False  # a first apply has succeeded
 
     def watch(self, watchdog_seconds: float) -> None:
@@ -74,23 +73,23 @@ class Reporter:
     def applied(self, applied: Applied, summary: Summary, backend: str) -> None:
         """After each apply: what it did, and whether anything is still pending."""
         known = self._status.dataplane
-        self._applies += 1
+        wrote = bool(applied.written)
         state = "failing" if applied.problems else IN_SYNC
         self.problems.replace("dataplane", applied.problems)
         self._change(
             dataplane=DataplaneStatus(
                 state=state,
                 backend=backend,
-                applies=self._applies,
-                last_apply=status.now(),
-                seconds=round(applied.seconds, 6),
+                writes=known.writes + wrote,
+                last_write=status.now() if wrote else known.last_write,
+                seconds=round(applied.seconds, 6) if wrote else known.seconds,
                 workload_endpoints=summary.workload_endpoints,
                 host_endpoints=summary.host_endpoints,
                 policies=summary.policies,
                 ipsets=summary.ipsets,
             )
         )
-        say = log.info if applied.written else log.debug
+        say = log.info if wrote else log.debug
         say("dataplane.applied", ms=round(applied.seconds * 1000, 1), **applied.written)
         if state == IN_SYNC and known.state != state:
             log.info("dataplane.in_sync", backend=backend, **summary._asdict())

@@ -35,12 +35,12 @@ class DatastoreStatus(Struct, frozen=True):
 
 
 class DataplaneStatus(Struct, frozen=True):
-    """`applies` counts those that wrote or checked; `seconds` is how long the last one took."""
+    """`writes` counts the applies that wrote something; `seconds` is how long the last one took."""
 
     state: str = "waiting"  # "waiting" for the datastore, "in sync", "failing"
     backend: str = ""
-    applies: int = 0
-    last_apply: str = ""
+    writes: int = 0
+    last_write: str = ""
     seconds: float = 0.0
     workload_endpoints: int = 0
     host_endpoints: int = 0

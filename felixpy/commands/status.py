@@ -65,9 +65,9 @@ def _show(pid: int | None, status: Status | None) -> None:
     store = status.datastore
     say(f"  datastore   {store.state}: {store.type} {store.location}")
     say(f"  dataplane   {plane.state}: {plane.backend}")
-    if plane.last_apply:
-        ago = _since(plane.last_apply, "ago")
-        say(f"  last write  {ago}, took {plane.seconds * 1000:.1f} ms; {plane.applies} so far")
+    if plane.last_write:
+        ago = _since(plane.last_write, "ago")
+        say(f"  last write  {ago}, took {plane.seconds * 1000:.1f} ms; {plane.writes} so far")
     counts = (
         (plane.workload_endpoints, "workload endpoint", "workload endpoints"),
         (plane.host_endpoints, "host endpoint", "host endpoints"),

@@ -211,7 +211,7 @@ KNOWN = Status(
     version="1",
     started=status.now(),
     datastore=DatastoreStatus("file", "/m", "in sync"),
-    dataplane=DataplaneStatus(state="in sync", last_apply=status.now()),
+    dataplane=DataplaneStatus(state="in sync", last_write=status.now()),
 )
 PROBLEM = Problem("datastore", "/m/p.yaml", "/m/p.yaml:1:1: wrong", status.now())
 
