@@ -49,6 +49,7 @@ class Pipeline:
         self._dataplane: Dataplane | None = None
         self.in_sync = False
         self._build_at = 0.0
+        reporter.node(live.config.felix_hostname)
         self._tell_datastore(LISTING)
         services.count_resync()
 

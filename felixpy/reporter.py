@@ -55,6 +55,10 @@ class Reporter:
 
     # ---------------------------------------------------------------- what happens
 
+    def node(self, name: str) -> None:
+        """Who the node is; that may change while the agent runs."""
+        self._change(node=name)
+
     def datastore(self, type_: str, location: str, state: str) -> None:
         before = self._status.datastore
         now = DatastoreStatus(type_, location, state)
@@ -125,7 +129,7 @@ class Reporter:
 
     # ---------------------------------------------------------------- the file
 
-    def _change(self, **fields: DatastoreStatus | DataplaneStatus) -> None:
+    def _change(self, **fields: str | DatastoreStatus | DataplaneStatus) -> None:
         self._status = structs.replace(self._status, **fields)
 
     def write(self, *, at_once: bool = False) -> None:

@@ -202,6 +202,9 @@ async def test_sighup(
         await until(lambda: len(kernel.built) == built and len(kernel.intervals) == intervals)
         os.kill(os.getpid(), signal.SIGTERM)
         await running
+    status = read(tmp_path)
+    assert status is not None
+    assert status.node == kernel.built[-1].settings.hostname
 
 
 @pytest.mark.usefixtures("signals")
