@@ -78,6 +78,8 @@ class Agent:
     # ---------------------------------------------------------------- what comes from outside
 
     def _ask_to_stop(self, name: signal.Signals) -> None:
+        if self._stop:
+            return
         log.info("agent.stopping", signal=name.name, rules="stay in force")
         notify("STOPPING=1")
         self._stop = True
