@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import structlog
 from msgspec import structs
@@ -19,6 +20,8 @@ from dataplane.settings import Settings
 
 log = structlog.get_logger(__name__)
 
+IPV6 = Path("/proc/sys/net/ipv6")
+
 
 async def build_dataplane(settings: Settings, wake: Callable[[], None]) -> Dataplane:
     """Make it and list the interfaces; nothing is written yet.
@@ -27,6 +30,10 @@ async def build_dataplane(settings: Settings, wake: Callable[[], None]) -> Datap
     where a program is missing or the kernel does not answer.
     """
     runner = Runner()
+    if settings.ipv6 and not IPV6.is_dir():
+        # Nothing of that family gets in or out, so there is nothing to guard.
+        log.warning("ipv6.absent", because="this kernel runs without IPv6", ipv6="left alone")
+        settings = structs.replace(settings, ipv6=False)
     backends = await choose_backends(settings, runner)
     random_fully = all(backend.random_fully for backend in backends.values())
     settings = structs.replace(

@@ -21,6 +21,7 @@ from calc_graph.updates import (
     TierPolicies,
     Update,
 )
+from dataplane import build
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Applied, Dataplane
 from dataplane.netlink import ACK, NETFILTER, Request, Socket, attributes
@@ -466,3 +467,17 @@ async def test_close_leaves_the_rules_and_nothing_of_itself(lab: Lab) -> None:
         assert ours() == before
     assert lab.both(1, 2) == {4, 6}
     assert "cali1" in lab.node.run("iptables-nft-save")
+
+
+async def test_a_kernel_without_ipv6_is_served_for_ipv4(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(build, "IPV6", tmp_path / "absent")
+    lab.plug(1)
+    await lab.start()
+    assert lab.dataplane is not None
+    lab.dataplane.desire([OPEN, wep("a", "cali1", "10.65.0.1/32")])
+    await lab.settle()
+    assert "10.65.0.1 dev cali1" in lab.node.run("ip route show")
+    assert "cali-" not in lab.node.run("ip6tables-nft-save")
+    assert not lab.node.run("ipset list -name | grep ^cali6; true")
