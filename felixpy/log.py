@@ -128,7 +128,6 @@ def _install(handlers: list[logging.Handler]) -> None:
     for handler in handlers:
         root.addHandler(handler)
     root.setLevel(min(handler.level for handler in handlers))
-    logging.getLogger("pyroute2").setLevel(logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     structlog.configure(
         processors=[
