@@ -439,14 +439,14 @@ async def test_figures(node: FakeNode) -> None:
     assert isinstance(applied, Applied)
     assert applied.seconds >= 0
     assert node.dataplane.summary()[:3] == (1, 1, 1)
+
+
 async def test_a_new_interface_does_not_wait_for_the_next_attempt(node: FakeNode) -> None:
     node.journal.failing["IPv4 routes"] = "no luck"
     await apply(node)
     node.has(interface("cali1"))
     assert node.dataplane.seconds_to_next() == 0.0
     assert await node.dataplane.apply() is not None
-
-
 
 
 async def test_a_permission_ends_though_tables_cannot_be_written(node: FakeNode) -> None:
