@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from msgspec import Struct
-
-from calc_graph.model import IpPool, PolicyKey
+from calc_graph.model import EndpointKey, IpPool, PolicyKey
 from calc_graph.updates import (
     ActivePolicy,
     ActiveProfile,
@@ -40,7 +38,7 @@ class Replay:
         self.ipsets: dict[str, tuple[IpsetType, frozenset[str]]] = {}
         self.policies: dict[PolicyKey, ActivePolicy] = {}
         self.profiles: dict[str, ActiveProfile] = {}
-        self.endpoints: dict[Struct, WorkloadEndpointUpdate | HostEndpointUpdate] = {}
+        self.endpoints: dict[EndpointKey, WorkloadEndpointUpdate | HostEndpointUpdate] = {}
         self.hosts: dict[str, HostUpdate] = {}
         self.pools: dict[str, IpPool] = {}
         self.service_cidrs: tuple[str, ...] = ()
@@ -109,6 +107,7 @@ class Replay:
         assert ipsets_of(rules) <= self.ipsets.keys()
 
     def _used_ipsets(self) -> set[str]:
+        holders: list[ActivePolicy | ActiveProfile]
         holders = [*self.policies.values(), *self.profiles.values()]
         return {ipset for holder in holders for ipset in ipsets_of(holder)}
 

@@ -170,7 +170,7 @@ def test_a_profile_with_a_bad_selector_denies() -> None:
 
 def test_ipsets_are_named_by_their_selectors() -> None:
     (made, *_) = graph_with(*SETUP).flush()
-    assert made.id == parse(DB).id  # type: ignore[union-attr]
+    assert made.id == parse(DB).id
 
 
 SMALL, BIG = IpPool("10.0.0.0/16", nat_outgoing=True), IpPool("10.0.0.0/16")

@@ -7,6 +7,7 @@ graph's own but the parser of selectors.
 from __future__ import annotations
 
 from ipaddress import ip_network
+from random import Random
 from typing import TypeAlias
 
 from hypothesis import given, settings
@@ -36,6 +37,7 @@ from calc_graph.model import (
     PortRange,
     Profile,
     ProfileKey,
+    Protocol,
     Rule,
     Tier,
     TierAction,
@@ -209,7 +211,10 @@ class InSync(Struct, frozen=True):
     pass
 
 
-def everything_watched() -> list[object]:
+Step: TypeAlias = tuple[Key, Value | None] | Flush | InSync
+
+
+def everything_watched() -> list[Step]:
     """A policy that needs every selector's set, so that each later step has something to move."""
     watching = tuple(Rule("allow", destination=Peer(selector=text)) for text in SELECTORS)
     named = (
@@ -291,8 +296,9 @@ def port_members(state: State, selector: str, protocol: str, name: str) -> froze
 
 def expected_ipsets(state: State, needed: list[Policy | Profile]) -> dict[str, object]:
     found: dict[str, object] = {}
+    protocol_names: dict[Protocol | None, str] = {None: "any", 17: "udp"}
     for rule in (rule for rules in needed for rule in (*rules.ingress, *rules.egress)):
-        protocol = {None: "any", 17: "udp"}.get(rule.protocol, str(rule.protocol))
+        protocol = protocol_names.get(rule.protocol, str(rule.protocol))
         for peer, prefix in ((rule.source, "svcnoport"), (rule.destination, "svc")):
             positive = peer.selector
             if peer.selector and peer.not_selector:
@@ -357,7 +363,10 @@ def check_against_interpretation(state: State, replay: Replay) -> None:
     assert replay.policies.keys() == active.keys()
     assert replay.profiles.keys() == names
     assert replay.endpoints.keys() == local.keys()
-    needed = [*active.values(), *(value for value in used if isinstance(value, Profile))]
+    needed: list[Policy | Profile] = [
+        *active.values(),
+        *(value for value in used if isinstance(value, Profile)),
+    ]
     assert replay.ipsets == expected_ipsets(state, needed)
     for key, update in replay.endpoints.items():
         found = {policy_key: active[policy_key] for policy_key in matching[key]}
@@ -413,7 +422,7 @@ def fresh(state: State) -> Replay:
     return replay
 
 
-def walk(path: list[object]) -> tuple[State, Replay]:
+def walk(path: list[Step]) -> tuple[State, Replay]:
     """The state at the end of the path, and what the dataplane was told on the way."""
     graph, replay, state, in_sync = CalcGraph(HOST), Replay(), State(), False
     for step in path:
@@ -439,7 +448,7 @@ def walk(path: list[object]) -> tuple[State, Replay]:
 
 @given(steps)
 @settings(max_examples=100, deadline=None)
-def test_output_depends_on_the_state_not_on_the_path(path: list[object]) -> None:
+def test_output_depends_on_the_state_not_on_the_path(path: list[Step]) -> None:
     state, replay = walk(path)
     assert replay.state() == fresh(state).state()
     check_against_interpretation(state, replay)
@@ -447,7 +456,7 @@ def test_output_depends_on_the_state_not_on_the_path(path: list[object]) -> None
 
 @given(steps, st.randoms(use_true_random=False))
 @settings(max_examples=40, deadline=None)
-def test_a_resync_in_any_order_says_nothing_new(path: list[object], random: object) -> None:
+def test_a_resync_in_any_order_says_nothing_new(path: list[Step], random: Random) -> None:
     graph = CalcGraph(HOST)
     graph.in_sync()
     state: State = {}
@@ -460,7 +469,7 @@ def test_a_resync_in_any_order_says_nothing_new(path: list[object], random: obje
                 state[key] = value
     graph.flush()
     again = list(state.items())
-    random.shuffle(again)  # type: ignore[attr-defined]
+    random.shuffle(again)
     for key, value in again:
         graph.update(key, value)
     graph.in_sync()
@@ -469,7 +478,7 @@ def test_a_resync_in_any_order_says_nothing_new(path: list[object], random: obje
 
 @given(steps)
 @settings(max_examples=40, deadline=None)
-def test_everything_gone_is_nothing_left(path: list[object]) -> None:
+def test_everything_gone_is_nothing_left(path: list[Step]) -> None:
     graph, replay = CalcGraph(HOST), Replay()
     graph.in_sync()
     keys: dict[Key, None] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 import pytest
@@ -32,8 +33,8 @@ def test_difference(
     before: set[str],
     added: set[str],
     removed: set[str],
-    told_added: set[str],
-    told_removed: set[str],
+    told_added: AbstractSet[str],
+    told_removed: AbstractSet[str],
     among: set[str],
 ) -> None:
     nets = MaximalNets()

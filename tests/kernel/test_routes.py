@@ -32,9 +32,12 @@ class Node:
         for driver in self.routes.values():
             self.monitor.watch_routes(driver)
 
+    def drivers(self) -> list[RouteDriver | NeighbourDriver]:
+        return [*self.routes.values(), self.neighbours]
+
     async def start(self) -> None:
         for name, interface in (await self.monitor.start()).items():
-            for driver in (*self.routes.values(), self.neighbours):
+            for driver in self.drivers():
                 driver.interface_changed(name, interface)
 
     def plug(self, name: str, extra: str = "") -> None:
@@ -61,7 +64,7 @@ class Node:
                     changes = await self.monitor.next_changes()
             except TimeoutError:
                 break
-            for driver in (*self.routes.values(), self.neighbours):
+            for driver in self.drivers():
                 for name in changes.gone:
                     driver.interface_changed(name, None)
                 for name, interface in changes.changed.items():
@@ -74,8 +77,7 @@ class Node:
 
     def close(self) -> None:
         self.monitor.close()
-        self.neighbours.close()
-        for driver in self.routes.values():
+        for driver in self.drivers():
             driver.close()
 
 
@@ -140,7 +142,7 @@ async def test_a_second_apply_asks_nothing(node: Node, monkeypatch: pytest.Monke
     node.neighbours.desire("caliw1", "10.65.0.2", "02:65:00:00:00:02")
     await node.settle()
     sent: list[bytes] = []
-    for driver in (*node.routes.values(), node.neighbours):
+    for driver in node.drivers():
         monkeypatch.setattr(driver._socket, "_send", sent.append)
         assert not driver.pending
     await node.apply()

@@ -600,7 +600,7 @@ def test_parameters(field: str, content: object, expected: tuple[str, str]) -> N
     assert value("FelixConfiguration", {field: content}).values == dict([expected])
 
 
-UNSET = [
+UNSET: list[tuple[str, object]] = [
     ("logPrefix", None),
     ("logPrefix", ""),
     ("healthTimeoutOverrides", []),
