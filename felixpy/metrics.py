@@ -34,6 +34,7 @@ class Figures(Struct, frozen=True):
     selectors  those whose IP sets rules of this node need
     ipsets     IP version -> sets of ours in the kernel
     tables     IP version and table -> chains and rules of ours in the kernel
+    cluster    kind of resource -> how many the datastore holds
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -43,6 +44,7 @@ class Figures(Struct, frozen=True):
     selectors: int = 0
     ipsets: Mapping[Family, int] = {}
     tables: Mapping[tuple[Family, str], tuple[int, int]] = {}
+    cluster: Mapping[str, int] = {}
 
 
 class Metrics:
@@ -113,6 +115,8 @@ class _Asked(Collector):
         yield _gauge(
             "felixpy_problems", "Things that are wrong; felixpy status names them", figures.problems
         )
+        for kind, count in figures.cluster.items():
+            yield _gauge(f"felix_cluster_num_{kind}", f"In the datastore: {kind}", count)
         yield _gauge("felix_active_local_endpoints", "Endpoints of this node", figures.endpoints)
         yield _gauge("felix_active_local_policies", "Policies that matter here", figures.policies)
         yield _gauge(

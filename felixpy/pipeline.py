@@ -20,6 +20,7 @@ from calc_graph.model import Key, Value
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
 from dataplane.errors import DataplaneError
+from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
 from felixpy.gate import ReadyGate
 from felixpy.inbox import Inbox
@@ -45,6 +46,7 @@ class Pipeline:
         self._services = services
         self._woken = woken
         self._gate = ReadyGate()
+        self._census = Census()
         self._graph = CalcGraph(live.config.felix_hostname)
         self._dataplane: Dataplane | None = None
         self.in_sync = False
@@ -103,8 +105,9 @@ class Pipeline:
         """For metrics; may be asked by another thread."""
         resync, problems = self._reporter.resync_state, len(self._reporter.problems.all())
         dataplane = self._dataplane
+        cluster = self._census.counts()
         if dataplane is None:
-            return Figures(resync, problems)
+            return Figures(resync, problems, cluster=cluster)
         summary = dataplane.summary()
         return Figures(
             resync,
@@ -114,6 +117,7 @@ class Pipeline:
             selectors=summary.ipsets,
             ipsets=dataplane.ipsets(),
             tables=dataplane.tables(),
+            cluster=cluster,
         )
 
     async def close(self) -> None:
@@ -131,6 +135,7 @@ class Pipeline:
         started = time.perf_counter()
         for key, value in changes.items():
             self._live.note(key, value)
+            self._census.note(key, value)
             self._graph.update(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
