@@ -8,6 +8,7 @@ import contextlib
 import os
 import resource
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         return refuse(error)
     set_up_logs(live.config)
     sys.excepthook = _log_crash
+    log.info("agent.starting", version=version("felixpy"), node=live.config.felix_hostname)
     live.say_problems()
     with contextlib.ExitStack() as stack:
         try:
