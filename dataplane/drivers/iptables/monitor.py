@@ -134,9 +134,9 @@ class NftMonitor:
         while offset + 4 <= end:
             length, attribute = struct.unpack_from("=HH", data, offset)
             if attribute == 1:
-                table = data[offset + 4 : offset + length - 1].decode()
+                table = data[offset + 4 : offset + length - 1].decode(errors="replace")
             elif attribute == wanted:
-                chain = data[offset + 4 : offset + length - 1].decode()
+                chain = data[offset + 4 : offset + length - 1].decode(errors="replace")
                 break
             offset += (length + 3) & ~3
         self._touched.setdefault(family, {}).setdefault(table, set()).add(chain or WHOLE_TABLE)
