@@ -14,5 +14,5 @@ exit status:
   1  it failed; the last line on standard error says why
   2  the command line, the configuration or a manifest is wrong; nothing was touched
   3  status: no agent is running on this node
-  4  status: an agent is running, but not in sync, or something is wrong
+  4  status: an agent is starting, or degraded: something is wrong
 """

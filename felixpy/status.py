@@ -9,12 +9,14 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from felixpy.rundir import write_atomically
 
+State: TypeAlias = Literal["starting", "running", "degraded"]
 INTERVAL = 0.5  # seconds
 NAME = "status.json"
 
@@ -58,12 +60,12 @@ class Status(Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
 
     @property
-    def well(self) -> bool:
-        return (
-            not self.problems
-            and self.datastore.state == "in sync"
-            and self.dataplane.state == "in sync"
-        )
+    def state(self) -> State:
+        """In systemd's words: degraded is an agent at work of which something is wrong."""
+        in_sync = self.datastore.state == "in sync" and self.dataplane.state == "in sync"
+        if self.problems or self.dataplane.state == "failing":
+            return "degraded"
+        return "running" if in_sync else "starting"
 
 
 class StatusError(Exception):

@@ -38,13 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
         _show(pid, status)
     if pid is None:
         return exits.NOT_RUNNING
-    return exits.OK if status is not None and status.well else exits.NOT_WELL
+    return exits.OK if status is not None and status.state == "running" else exits.NOT_WELL
 
 
 def _json(pid: int | None, status: Status | None) -> str:
-    found: dict[str, object] = {"running": pid is not None, "well": bool(status and status.well)}
+    found: dict[str, object] = {"state": "stopped" if pid is None else "starting"}
     if status is not None:
-        found |= msgspec.to_builtins(status)
+        found = {"state": status.state, **msgspec.to_builtins(status)}
     elif pid is not None:
         found["pid"] = pid
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
@@ -53,13 +53,14 @@ def _json(pid: int | None, status: Status | None) -> str:
 def _show(pid: int | None, status: Status | None) -> None:
     paint = Palette.of(sys.stdout)
     if pid is None:
-        say(f"{paint.bad('not running')}: rules of an earlier run, if any, stay in force")
+        say(f"{paint.bad('stopped')}: rules of an earlier run, if any, stay in force")
         return
     if status is None:
         say(f"{paint.warn('starting')}: process {pid} has not said anything yet")
         return
     plane = status.dataplane
-    word = paint.good("well") if status.well else paint.bad("not well")
+    colour = {"running": paint.good, "starting": paint.warn, "degraded": paint.bad}
+    word = colour[status.state](status.state)
     who = f"felixpy {status.version} on {status.node}, process {pid}"
     say(f"{word}: {who}, {_since(status.started)}")
     store = status.datastore

@@ -152,7 +152,7 @@ async def test_it_runs_until_told_to_stop(
     assert (len(kernel.built), kernel.closed) == (1, 1)
     status = read(tmp_path)
     assert status is not None
-    assert status.well
+    assert status.state == "running"
 
 
 @pytest.mark.usefixtures("signals")

@@ -219,10 +219,10 @@ PROBLEM = Problem("datastore", "/m/p.yaml", "/m/p.yaml:1:1: wrong", status.now()
 @pytest.mark.parametrize(
     ("runs", "written", "code", "said"),
     [
-        (False, None, exits.NOT_RUNNING, "not running"),
-        (False, KNOWN, exits.NOT_RUNNING, "not running"),
+        (False, None, exits.NOT_RUNNING, "stopped"),
+        (False, KNOWN, exits.NOT_RUNNING, "stopped"),
         (True, None, exits.NOT_WELL, "starting"),
-        (True, KNOWN, exits.OK, "well: felixpy 1 on n1"),
+        (True, KNOWN, exits.OK, "running: felixpy 1 on n1"),
     ],
 )
 def test_status(
@@ -243,7 +243,7 @@ def test_status(
         assert main(["status", "-c", str(config)]) == code
     assert capsys.readouterr().out.startswith(said)
     assert main(["status", "-c", str(config), "--json"]) == exits.NOT_RUNNING
-    assert json.loads(capsys.readouterr().out) == {"running": False, "well": False}
+    assert json.loads(capsys.readouterr().out) == {"state": "stopped"}
 
 
 def test_status_names_what_is_wrong(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +254,7 @@ def test_status_names_what_is_wrong(config: Path, capsys: pytest.CaptureFixture[
         assert PROBLEM.text in capsys.readouterr().out
         assert main(["status", "-c", str(config), "--json"]) == exits.NOT_WELL
     found = json.loads(capsys.readouterr().out)
-    assert (found["running"], found["well"]) == (True, False)
+    assert found["state"] == "degraded"
     assert found["problems"][0]["text"] == PROBLEM.text
 
 

@@ -162,7 +162,7 @@ class Lab:
         """Whether this agent, not one before it, says that all is well."""
         assert running.process.poll() is None, running.ended()
         status = self.status()
-        return status is not None and status.pid == running.pid and status.well
+        return status is not None and status.pid == running.pid and status.state == "running"
 
     def status(self) -> Status | None:
         return read(Path(self.settings["RunDir"]) / f"netns-{self.node.name}")
