@@ -116,8 +116,15 @@ class Runner:
         return stdout.decode(errors="surrogateescape")
 
     async def attach(self, *argv: str) -> Attached:
-        """Start a process that stays; the caller ends it with `end()`."""
-        ours, theirs = os.openpty()
+        """Start a process that stays; the caller ends it with `end()`.
+
+        Raises CommandMissingError.
+        """
+        try:
+            ours, theirs = os.openpty()
+        except OSError as error:
+            reason = f"there is no pseudo-terminal for it: {error.strerror}"
+            raise CommandMissingError(argv[0], reason) from error
         try:
             tty.setraw(theirs)
             process = await self._start(argv, theirs)

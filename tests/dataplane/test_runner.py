@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 import pytest
 
 from dataplane.errors import (
@@ -59,3 +62,12 @@ async def test_a_process_that_will_not_end_is_killed() -> None:
     process = await Runner().attach("sleep", "60")
     assert await process.end(0.05) == (-9, "")
     assert await process.read_line() == ""
+
+
+async def test_no_pseudo_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> tuple[int, int]:
+        raise OSError(errno.ENOENT, "No such file or directory")
+
+    monkeypatch.setattr(os, "openpty", refused)
+    with pytest.raises(CommandMissingError, match="cat: there is no pseudo-terminal"):
+        await Runner().attach("cat")
