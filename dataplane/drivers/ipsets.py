@@ -327,7 +327,7 @@ class IpsetDriver:
 
     def _hold(self, name: str) -> None:
         if name not in self._in_use:
-            log.info("ipset.held", ipset=name, reason="a rule still refers to it")
+            log.debug("ipset.held", ipset=name, reason="a rule still refers to it")
         self._in_use.add(name)
         self._dirty.pop(name, None)
 
