@@ -1,13 +1,15 @@
 """Everything of ours out of the kernel, and only that: what `felixpy cleanup` does.
 
 Ours are chains by their prefixes and rules by their ids in both backends, IP sets by their names,
-and on interfaces of workloads the routes that an agent makes.  Settings of interfaces go with the
-interfaces; forwarding stays on, because others may rely on it by now.
+and on interfaces of workloads the routes that an agent makes, with the static neighbours that they
+lead to.  Settings of interfaces go with the interfaces; forwarding stays on, because others may
+rely on it by now.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Literal
 
 from msgspec import Struct
@@ -16,9 +18,10 @@ from dataplane.desired.fixed import TABLES
 from dataplane.desired.sinks import Family
 from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.sweep import sweep
+from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.errors import DataplaneError
-from dataplane.interfaces import InterfaceMonitor
+from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.runner import Runner
 from dataplane.settings import Settings
 
@@ -32,6 +35,7 @@ class Cleaned(Struct, frozen=True):
     chains: int
     ipsets: int
     routes: int
+    neighbours: int
     errors: tuple[str, ...] = ()
 
 
@@ -48,28 +52,38 @@ class _Cleaning:
     def __init__(self, settings: Settings, *, dry_run: bool) -> None:
         self._settings = settings
         self._dry_run = dry_run
-        self._chains = self._ipsets = self._routes = 0
+        self._chains = self._ipsets = self._routes = self._neighbours = 0
         self._errors: list[str] = []
 
     def result(self) -> Cleaned:
-        return Cleaned(self._chains, self._ipsets, self._routes, tuple(self._errors))
+        return Cleaned(
+            self._chains, self._ipsets, self._routes, self._neighbours, tuple(self._errors)
+        )
 
     async def routes(self) -> None:
+        """Routes to workloads, and the static neighbours of the addresses that they lead to."""
         monitor = InterfaceMonitor(self._settings)
         try:
             interfaces = await monitor.start()
             for family in FAMILIES:
-                driver = RouteDriver(family, self._settings)
-                for name, interface in interfaces.items():
-                    driver.interface_changed(name, interface)
-                try:
-                    self._routes += await driver.remove_everything(dry_run=self._dry_run)
-                finally:
-                    driver.close()
+                await self._routes_of(family, interfaces)
         except DataplaneError as error:
             self._errors.append(str(error))
         finally:
             monitor.close()
+
+    async def _routes_of(self, family: Family, interfaces: Mapping[str, Interface]) -> None:
+        routes, neighbours = RouteDriver(family, self._settings), NeighbourDriver()
+        try:
+            for name, interface in interfaces.items():
+                routes.interface_changed(name, interface)
+            removed = await routes.remove_everything(dry_run=self._dry_run)
+            self._routes += len(removed)
+            behind = {(route.device, route.key.destination) for route in removed}
+            self._neighbours += await neighbours.remove(behind, dry_run=self._dry_run)
+        finally:
+            routes.close()
+            neighbours.close()
 
     async def tables(self) -> None:
         runner = Runner()

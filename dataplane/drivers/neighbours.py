@@ -14,6 +14,7 @@ import asyncio
 import errno
 import os
 import re
+from collections.abc import Collection
 
 import structlog
 
@@ -128,6 +129,20 @@ class NeighbourDriver:
                     failures.append(f"{rtnetlink.render_address(key[1])}: {os.strerror(code)}")
         if failures:
             raise NeighbourError(f"neighbours: {', '.join(failures[:5])}")
+
+    async def remove(self, entries: Collection[tuple[int, bytes]], *, dry_run: bool) -> int:
+        """Remove those of these (device, address) that are permanent; returns how many there were.
+
+        Raises NeighbourError for entries that the kernel will not remove.
+        """
+        for key in entries:
+            self._entries.observe(key, b"")
+        async with self._lock:
+            await self._read()
+        found = [key for key in entries if self._entries.actual.get(key)]
+        if not dry_run:
+            await self.apply()
+        return len(found)
 
     def close(self) -> None:
         self._socket.close()

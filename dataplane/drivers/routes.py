@@ -296,14 +296,14 @@ class RouteDriver:
                 await self._read_device(self._unread.pop())
             await self._write(asyncio.get_running_loop().time())
 
-    async def remove_everything(self, *, dry_run: bool = False) -> int:
+    async def remove_everything(self, *, dry_run: bool = False) -> list[KernelRoute]:
         """Remove the routes that an agent makes; nothing is desired any more.
 
-        Returns how many there were.  Those of other makers stay, on interfaces of workloads too.
+        Returns those there were.  Those of other makers stay, on interfaces of workloads too.
         Raises RouteError for routes that the kernel will not remove.
         """
         if not self._enabled:
-            return 0
+            return []
         for dst in list(self._desired):
             self.desire(dst, None)
         async with self._lock:
@@ -313,7 +313,7 @@ class RouteDriver:
             failures = [] if dry_run else await self._delete(ours)
         if failures:
             raise RouteError(f"routes: {', '.join(failures[:5])}")
-        return len(ours)
+        return ours
 
     def close(self) -> None:
         self._socket.close()

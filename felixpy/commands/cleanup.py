@@ -43,6 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _show(cleaned: Cleaned, *, dry_run: bool) -> None:
     verb = "would remove" if dry_run else "removed"
-    say(f"{verb} {cleaned.chains} chains, {cleaned.ipsets} IP sets, {cleaned.routes} routes")
+    counts = (
+        f"{cleaned.chains} chains, {cleaned.ipsets} IP sets, {cleaned.routes} routes,"
+        f" {cleaned.neighbours} static neighbours"
+    )
+    say(f"{verb} {counts}")
     for error in cleaned.errors:
         say(f"felixpy: {error}", sys.stderr)

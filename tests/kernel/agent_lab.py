@@ -36,6 +36,7 @@ spec:
   endpoint: eth0
   interfaceName: cali{name}
   ipNetworks: [{address}/32]
+  mac: {mac}
   profiles: [open]
 """
 _PROFILE = """\
@@ -110,7 +111,8 @@ class Lab:
         self.write("profile.yaml", _PROFILE)
         for name, address in WORKLOADS.items():
             self._attach(name, address)
-            self.write(f"{name}.yaml", _ENDPOINT.format(name=name, address=address))
+            mac = f"02:65:00:00:00:0{name[1:]}"
+            self.write(f"{name}.yaml", _ENDPOINT.format(name=name, address=address, mac=mac))
 
     def _attach(self, name: str, address: str) -> None:
         workload = self.workloads[name]
@@ -119,7 +121,8 @@ class Lab:
             f" && ip link set cali{name} up"
         )
         workload.run(
-            f"ip link set eth0 up && ip addr add {address}/32 dev eth0"
+            f"ip link set eth0 address 02:65:00:00:00:0{name[1:]} up"
+            f" && ip addr add {address}/32 dev eth0"
             f" && ip neigh add 169.254.1.1 lladdr {MAC} dev eth0 nud permanent"
             " && ip route add 169.254.1.1 dev eth0 && ip route add default via 169.254.1.1"
         )
@@ -195,7 +198,7 @@ class Lab:
     def kernel(self) -> str:
         text = self.node.run(
             "iptables-nft-save; ip6tables-nft-save; iptables-legacy-save; ip6tables-legacy-save;"
-            " ipset save | sort;"
+            " ipset save | sort; ip neigh show nud permanent;"
             " (ip route show table all; ip -6 route show table all) | grep -v 'proto kernel' || :"
         )
         return re.sub(r"^#.*\n|\[\d+:\d+\]", "", text, flags=re.MULTILINE)

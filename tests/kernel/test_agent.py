@@ -37,6 +37,7 @@ FOREIGN = """
 iptables-nft -N theirs && iptables-nft -A theirs -j ACCEPT && iptables-nft -A FORWARD -j theirs
 ipset create theirs hash:net && ipset add theirs 192.0.2.0/24
 ip route add 198.51.100.0/24 dev lo proto static
+ip neigh add 10.65.9.9 lladdr 02:00:00:00:00:01 dev caliw1 nud permanent
 """
 
 
@@ -219,13 +220,14 @@ def test_cleanup_takes_ours_and_nothing_else(lab: Lab, backend: str) -> None:
     running.end(signal.SIGTERM)
     during = lab.kernel()
     assert "cali-FORWARD" in during
+    assert "10.65.0.1 dev caliw1 lladdr 02:65:00:00:00:01 PERMANENT" in during
     assert lab.ask("cleanup", "--dry-run")[0] == 0
     assert lab.kernel() == during
     code, text = lab.ask("cleanup")
     assert code == 0, text
     assert _foreign(lab.kernel()) == _foreign(before)
     code, text = lab.ask("cleanup")
-    assert (code, text) == (0, "removed 0 chains, 0 IP sets, 0 routes\n")
+    assert (code, text) == (0, "removed 0 chains, 0 IP sets, 0 routes, 0 static neighbours\n")
 
 
 def _foreign(kernel: str) -> list[str]:

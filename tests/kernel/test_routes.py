@@ -422,9 +422,9 @@ async def test_cleanup_removes_ours_alone(node: Node) -> None:
     node.inside.run("ip route add 10.65.0.79 dev caliw2 proto static")
     node.routes[4].desire("10.65.0.2/32", route("10.65.0.2/32", "caliw1"))
     await node.apply()
-    assert await node.routes[4].remove_everything(dry_run=True) == 2
+    assert len(await node.routes[4].remove_everything(dry_run=True)) == 2
     assert len(node.shown()) == 5
-    assert await node.routes[4].remove_everything() == 2
+    assert len(await node.routes[4].remove_everything()) == 2
     assert {line.split()[0] for line in node.shown()} == {
         "172.30.0.0/24",
         "10.1.0.0/16",
