@@ -66,10 +66,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="wait before each change (default: wait for nothing)",
     )
+    demo.add_json()
 
     install = add("install", "put unit, configuration and command where Debian expects them")
     uninstall = add("uninstall", "take away what install put there, except configuration")
     for command in (install, uninstall):
+        command.add_json()
         command.parser.add_argument(
             "--root", type=Path, default=Path("/"), metavar="DIR", help="treat DIR as /"
         )

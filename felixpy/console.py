@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
+from collections.abc import Iterator
 from typing import NamedTuple, TextIO
+
+import msgspec
 
 from felixpy.log import colourful
 
@@ -11,6 +16,19 @@ from felixpy.log import colourful
 def say(text: str, stream: TextIO | None = None) -> None:
     """One piece of output with its line end; standard output unless said otherwise."""
     (stream or sys.stdout).write(text if text.endswith("\n") else text + "\n")
+
+
+@contextlib.contextmanager
+def as_json(name: str, *, wanted: bool) -> Iterator[None]:
+    """Where it is wanted, what is printed inside becomes a list of lines, {name: [line, ...]}."""
+    if not wanted:
+        yield
+        return
+    lines = io.StringIO()
+    with contextlib.redirect_stdout(lines):
+        yield
+    text = msgspec.json.encode({name: lines.getvalue().splitlines()})
+    say(msgspec.json.format(text, indent=2).decode())
 
 
 class Palette(NamedTuple):

@@ -10,6 +10,7 @@ import sys
 from felixpy import exits
 from felixpy.console import say
 from felixpy.demo import agent, show, signals
+from felixpy.demo.tell import ToPeople, ToPrograms
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -18,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         return exits.FAILED
     signals.end_tidily()
     try:
-        show.run(arguments.pause)
+        show.run(arguments.pause, ToPrograms() if arguments.json else ToPeople())
     except BrokenPipeError:
         raise  # the command line knows what to do
     except (agent.DemoError, OSError) as error:

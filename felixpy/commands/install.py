@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from felixpy.console import as_json
 from felixpy.install import install
 
 
 def run(arguments: argparse.Namespace) -> int:
-    return install(root=arguments.root, dry_run=arguments.dry_run, now=arguments.now)
+    with as_json("done", wanted=arguments.json):
+        return install(root=arguments.root, dry_run=arguments.dry_run, now=arguments.now)

@@ -1,37 +1,26 @@
-"""Runs the acts: write the policy, wait until the agent has it in force, ask the traffic, print."""
+"""Runs the acts: write the policy, wait until the agent has it in force, ask the traffic, tell."""
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import msgspec
 
-from felixpy.console import Palette, say
 from felixpy.demo.agent import Agent
 from felixpy.demo.network import Network
 from felixpy.demo.signals import undisturbed
 from felixpy.demo.story import ACTS, WORKLOADS, Act, Workload
+from felixpy.demo.tell import Flow, Teller
 from felixpy.demo.verdicts import counts, decider
 from felixpy.rundir import write_atomically
 
 
-class Flow(NamedTuple):
-    source: str
-    target: str
-    port: int
-    open: bool
-    by: str
-
-
-def run(pause: float) -> None:
-    """Show every act.  Raises DemoError."""
-    paint = Palette.of(sys.stdout)
+def run(pause: float, teller: Teller) -> None:
+    """Show every act, with `pause` seconds before each change.  Raises DemoError."""
     with ExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory(prefix="felixpy-demo-")))
         network = Network(WORKLOADS)
@@ -44,20 +33,13 @@ def run(pause: float) -> None:
         stack.callback(agent.stop)
         stack.push(undisturbed)
         agent.wait_for("dataplane.in_sync")
-        say(f"A node and {len(WORKLOADS)} workloads in network namespaces; the host is untouched.")
-        _play(network, agent, manifests, pause, paint)
-    say("\nNamespaces, rules and files of the demo are gone.")
-
-
-def _play(network: Network, agent: Agent, manifests: Path, pause: float, paint: Palette) -> None:
-    before: dict[tuple[str, str], bool] = {}
-    for number, act in enumerate(ACTS, 1):
-        say(f"\n{paint.strong(f'{number}. {act.title}')}")
-        time.sleep(pause)
-        _stage(agent, manifests, act, paint)
-        flows = list(_flows(network))
-        _print(flows, before, paint)
-        before = {(flow.source, flow.target): flow.open for flow in flows}
+        teller.begins(len(WORKLOADS))
+        for number, act in enumerate(ACTS, 1):
+            teller.act(number, act.title)
+            time.sleep(pause)
+            _stage(agent, manifests, act, teller)
+            teller.flows(list(_flows(network)))
+    teller.ends()
 
 
 def _write_workloads(manifests: Path) -> None:
@@ -99,14 +81,12 @@ def _manifest(workload: Workload) -> dict[str, object]:
     }
 
 
-def _stage(agent: Agent, manifests: Path, act: Act, paint: Palette) -> None:
+def _stage(agent: Agent, manifests: Path, act: Act, teller: Teller) -> None:
     """Change the files, and wait for the agent's word."""
     if not act.files:
         return
     for name, text in act.files.items():
-        say(paint.faint(f"   {'write' if text else 'remove'} {name}"))
-        for line in text.splitlines():
-            say(paint.faint(f"   | {line}"))
+        teller.writes(name, text)
     agent.forget_events()
     started = time.monotonic()
     for name, text in act.files.items():
@@ -117,10 +97,9 @@ def _stage(agent: Agent, manifests: Path, act: Act, paint: Palette) -> None:
     event = agent.wait_for("dataplane.applied", "manifest.invalid")
     after = (time.monotonic() - started) * 1000
     if event["event"] == "manifest.invalid":
-        error = str(event["error"]).removeprefix(f"{manifests}/")
-        say(f"   {paint.bad('refused')}: {error}")
+        teller.refused(str(event["error"]).removeprefix(f"{manifests}/"))
     else:
-        say(f"   {paint.good('in force')} after {after:.0f} ms")
+        teller.in_force(after)
 
 
 def _flows(network: Network) -> Iterator[Flow]:
@@ -131,14 +110,3 @@ def _flows(network: Network) -> Iterator[Flow]:
                 reached = network.reaches(source.name, target)
                 by = decider(before, counts(network.counters()))
                 yield Flow(source.name, target.name, target.port, reached, by)
-
-
-def _print(flows: Sequence[Flow], before: dict[tuple[str, str], bool], paint: Palette) -> None:
-    """A line for each flow; an asterisk marks what the change has changed."""
-    say(paint.faint(f"   {'who':10} {'whom':10} {'port':9} {'verdict':9} by"))
-    for flow in flows:
-        word = paint.good("allowed  ") if flow.open else paint.bad("dropped  ")
-        news = before.get((flow.source, flow.target), flow.open) != flow.open
-        mark = paint.warn("*") if news else " "
-        port = f"tcp/{flow.port}"
-        say(f" {mark} {flow.source:10} {flow.target:10} {port:9} {word} {flow.by}")

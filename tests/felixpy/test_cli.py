@@ -266,3 +266,15 @@ def test_a_reader_who_has_seen_enough_is_no_error(config: Path) -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0"
     assert done.stderr == ""
+
+
+# ---------------------------------------------------------------- lists of what was done
+
+
+def test_what_install_does_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["install", "--root", str(tmp_path), "--dry-run"]
+    assert main(argv) == exits.OK
+    lines = capsys.readouterr().out.splitlines()
+    assert "would write /etc/felixpy.cfg" in lines
+    assert main([*argv, "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out) == {"done": lines}

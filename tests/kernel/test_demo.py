@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -47,6 +48,22 @@ def test_what_it_shows(environment: dict[str, str]) -> None:
         ["intruder", "web", "tcp/80", "allowed", "Profile open"],
         ["intruder", "db", "tcp/5432", "allowed", "Profile open"],
     ]
+
+
+def test_what_it_tells_programs(environment: dict[str, str]) -> None:
+    argv = [*DEMO, "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60)
+    assert done.returncode == 0
+    acts = json.loads(done.stdout)["acts"]
+    assert [len(act["flows"]) for act in acts] == 5 * [6]
+    assert acts[1]["flows"][-1] == {
+        "source": "intruder",
+        "target": "db",
+        "port": 5432,
+        "open": False,
+        "by": "end of tier default",
+    }
+    assert "did you mean 'ingress'?" in acts[3]["refused"]
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
