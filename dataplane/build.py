@@ -9,11 +9,11 @@ import structlog
 from msgspec import structs
 
 from dataplane.dataplane import Dataplane
-from dataplane.desired.sinks import Family
 from dataplane.drivers.iptables.detect import Backend, describe, detect
 from dataplane.drivers.iptables.driver import IptablesDriver
 from dataplane.drivers.iptables.monitor import NftMonitor
 from dataplane.errors import DataplaneError
+from dataplane.families import Family
 from dataplane.interfaces import InterfaceMonitor
 from dataplane.runner import Runner
 from dataplane.settings import Settings

@@ -15,12 +15,12 @@ from typing import Literal
 from msgspec import Struct
 
 from dataplane.desired.fixed import TABLES
-from dataplane.desired.sinks import Family
 from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.sweep import sweep
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.errors import DataplaneError
+from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.runner import Runner
 from dataplane.settings import Settings

@@ -51,7 +51,7 @@ from dataplane.desired.hosts import Hosts
 from dataplane.desired.policies import Policies
 from dataplane.desired.sets import RuleSets
 from dataplane.desired.shared import SharedChains
-from dataplane.desired.sinks import Family, Sinks
+from dataplane.desired.sinks import Sinks
 from dataplane.desired.workloads import Workloads
 from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.driver import IptablesDriver
@@ -59,6 +59,7 @@ from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.drivers.sysctls import SysctlDriver
 from dataplane.errors import DataplaneError
+from dataplane.families import Family
 from dataplane.interfaces import Changes, InterfaceMonitor
 from dataplane.settings import Intervals, Settings
 

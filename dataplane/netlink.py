@@ -123,12 +123,11 @@ class Socket:
                 results += self._execute(part)
         return results
 
-    async def dump(self, type: int, body: bytes, doing: str) -> list[Message]:  # noqa: A002
-        """A consistent listing.  `doing` names it in errors."""
-        return await self.query(Request(type, DUMP, body), doing)
-
     async def query(self, request: Request, doing: str) -> list[Message]:
-        """The answers to one request; it has to carry DUMP or ACK, which tell where they end."""
+        """The answers to one request, which `doing` names in errors.
+
+        It has to carry DUMP or ACK, which tell where they end.
+        """
         async with self._lock:
             for _ in range(_DUMP_ATTEMPTS):
                 messages = await self._query(request, doing)

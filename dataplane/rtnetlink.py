@@ -12,11 +12,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple
 
+from dataplane.families import Family
 from dataplane.netlink import CREATE, DUMP, REPLACE, Request, attribute, attributes
-
-Family: TypeAlias = Literal[4, 6]
 
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26

@@ -22,7 +22,7 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from dataplane.desired.sinks import Family
+from dataplane.families import Family
 from felixpy.http_server import Answer
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter's time of birth: Felix has no such series

@@ -23,8 +23,9 @@ from calc_graph.updates import (
     PoolUpdate,
     ServiceCidrsUpdate,
 )
-from dataplane.desired.sets import family_of, of_family
-from dataplane.desired.sinks import Family, Sinks
+from dataplane.desired.sets import of_family
+from dataplane.desired.sinks import Sinks
+from dataplane.families import Family, family_of
 from dataplane.interfaces import Interface
 from dataplane.render.names import ipset_name
 from dataplane.render.nat import cidr_block_chain, egress_dscp_chain, nat_outgoing_chain

@@ -25,7 +25,8 @@ from calc_graph.updates import (
     ProfileUpdate,
 )
 from dataplane.chains import Chain
-from dataplane.desired.sinks import Family, Sinks
+from dataplane.desired.sinks import Sinks
+from dataplane.families import Family
 from dataplane.render.errors import RenderError
 from dataplane.render.names import Direction, Table, policy_chain, profile_chain
 from dataplane.render.rules import policy_chains, profile_chains

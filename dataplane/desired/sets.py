@@ -10,13 +10,9 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from calc_graph.updates import IpsetDelta, IpsetRemove, IpsetUpdate
-from dataplane.desired.sinks import Family, Sinks
+from dataplane.desired.sinks import Sinks
+from dataplane.families import Family, family_of
 from dataplane.render.names import ipset_name
-
-
-def family_of(member: str) -> Family:
-    """The family of a net, an address or an "address,protocol:port"."""
-    return 6 if ":" in member.partition(",")[0] else 4
 
 
 def of_family(members: Iterable[str], family: Family) -> frozenset[str]:

@@ -5,13 +5,12 @@ can stand in for them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol
 
 from calc_graph.updates import IpsetType
 from dataplane.chains import Chain
 from dataplane.drivers.routes import Route
-
-Family: TypeAlias = Literal[4, 6]
+from dataplane.families import Family
 
 
 class Tables(Protocol):

@@ -24,10 +24,10 @@ from calc_graph.multimap import Multimap
 from calc_graph.updates import WorkloadEndpointRemove, WorkloadEndpointUpdate
 from dataplane.chains import Chain
 from dataplane.desired.policies import DIRECTIONS
-from dataplane.desired.sets import family_of
 from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
 from dataplane.drivers.routes import Route
+from dataplane.families import family_of
 from dataplane.render.dispatch import workload_dispatch
 from dataplane.render.endpoints import workload_chains
 from dataplane.render.errors import RenderError
@@ -116,9 +116,6 @@ class Workloads:
         """
         for dst in self._routes.get(name, ()):
             self._settle(dst)
-
-    def has(self, interface: str) -> bool:
-        return interface in self._on
 
     def endpoints(self) -> Mapping[str, WorkloadEndpointUpdate]:
         """The endpoints in force, by interface."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
 
 from calc_graph.updates import IpsetType
+from dataplane.families import Family
 from dataplane.netlink import (
     ACK,
     CREATE,
@@ -33,7 +34,6 @@ from dataplane.netlink import (
     nested,
 )
 
-Family: TypeAlias = Literal[4, 6]
 Member: TypeAlias = bytes
 
 NOT_FOUND, BUSY = 2, 4100  # error numbers: ENOENT; still referred to by a rule or a set

@@ -30,9 +30,10 @@ import structlog
 
 from calc_graph.updates import IpsetType
 from dataplane.drivers import ipset_messages as messages
-from dataplane.drivers.ipset_messages import Codec, Family, Header
+from dataplane.drivers.ipset_messages import Codec, Header
 from dataplane.drivers.ipset_state import Growth, SetState
 from dataplane.errors import DataplaneError
+from dataplane.families import Family
 from dataplane.netlink import NETFILTER, NetlinkError, Request, Socket
 
 log = structlog.get_logger(__name__)

@@ -35,9 +35,10 @@ from dataplane import rtnetlink
 from dataplane.delta_tracker import DeltaTracker
 from dataplane.drivers.conntrack import Conntrack
 from dataplane.errors import DataplaneError
+from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.netlink import ROUTE, Message, NetlinkError, Socket
-from dataplane.rtnetlink import BITS, MAIN, Family, KernelRoute, RouteKey
+from dataplane.rtnetlink import BITS, MAIN, KernelRoute, RouteKey
 from dataplane.settings import Settings
 
 log = structlog.get_logger(__name__)

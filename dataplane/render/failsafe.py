@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from dataplane.chains import Chain
+from dataplane.families import Family
 from dataplane.render import names, text
-from dataplane.render.names import Family, Table
+from dataplane.render.names import Table
 from dataplane.settings import FailsafePort, RenderSettings
 
 

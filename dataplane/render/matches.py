@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from calc_graph.model import Icmp, PortRange, Protocol
 from calc_graph.updates import ActiveRule, PeerMatch
+from dataplane.families import Family
 from dataplane.render import text
 from dataplane.render.blocks import MatchBlocks
 from dataplane.render.errors import UnrenderableError
-from dataplane.render.names import Family, ipset_name
+from dataplane.render.names import ipset_name
 from dataplane.settings import MarkBits
 
 _PORT_SLOTS = 15  # of one multiport match: a port takes one, a range two

@@ -19,7 +19,6 @@ from typing import Final, Literal, TypeAlias
 from calc_graph.model import PolicyKey
 
 Direction: TypeAlias = Literal["ingress", "egress"]
-Family: TypeAlias = Literal[4, 6]
 Table: TypeAlias = Literal["raw", "mangle", "nat", "filter"]
 
 # 20 characters, so it can never be the name of a real interface.

@@ -16,9 +16,10 @@ from collections.abc import Iterable
 
 from calc_graph.model import NatMapping
 from dataplane.chains import Chain
+from dataplane.families import Family, family_of
 from dataplane.render import names, text
 from dataplane.render.errors import RenderError
-from dataplane.render.names import Family, ipset_name, safe_interface
+from dataplane.render.names import ipset_name, safe_interface
 from dataplane.settings import RenderSettings
 
 _LOOP_ACTION = {"Drop": "DROP", "Reject": "REJECT"}
@@ -60,7 +61,7 @@ def _nat_outgoing_match(family: Family, settings: RenderSettings) -> str:
 def _translate(family: Family, settings: RenderSettings, ports: tuple[int, int] | None) -> str:
     address = settings.nat_outgoing_address
     random_fully = settings.random_fully
-    if not address or _family_of(address) != family:
+    if not address or family_of(address) != family:
         return text.masquerade(random_fully=random_fully, ports=ports)
     if ports is None:
         return text.snat(address, random_fully=random_fully)
@@ -78,7 +79,7 @@ def floating_ip_chains(
     """
     internal_of: dict[str, str] = {}
     external_of: dict[str, str] = {}
-    ordered = sorted((m.external, m.internal) for m in mappings if _family_of(m.external) == family)
+    ordered = sorted((m.external, m.internal) for m in mappings if family_of(m.external) == family)
     for external, internal in ordered:
         internal_of.setdefault(external, internal)
     for external, internal in internal_of.items():
@@ -103,7 +104,7 @@ def cidr_block_chain(cidrs: Iterable[str], family: Family, settings: RenderSetti
     if settings.service_loop_prevention == "Disabled":
         return Chain(names.CIDR_BLOCK)
     action = text.verdict(_LOOP_ACTION[settings.service_loop_prevention])
-    mine = sorted({cidr for cidr in cidrs if _family_of(cidr) == family})
+    mine = sorted({cidr for cidr in cidrs if family_of(cidr) == family})
     return Chain(names.CIDR_BLOCK, tuple(f"{text.destination(cidr)} {action}" for cidr in mine))
 
 
@@ -113,7 +114,7 @@ def egress_dscp_chain(values: Iterable[tuple[str, int]], family: Family) -> Chai
     One rule a net: Felix writes the nets of an endpoint as a list, which iptables splits into
     rules of one id (defect D5).
     """
-    mine = sorted(value for value in values if _family_of(value[0]) == family)
+    mine = sorted(value for value in values if family_of(value[0]) == family)
     bodies = (f"{text.source(net)} {text.set_dscp(dscp)}" for net, dscp in mine)
     return Chain(names.EGRESS_DSCP, tuple(bodies))
 
@@ -124,7 +125,7 @@ def rpf_skip_chain(sources: Iterable[tuple[str, str]], family: Family) -> Chain:
 
     Raises RenderError for a name that is no interface's.
     """
-    mine = sorted({pair for pair in sources if _family_of(pair[1]) == family})
+    mine = sorted({pair for pair in sources if family_of(pair[1]) == family})
     for interface, _net in mine:
         if not safe_interface(interface):
             raise RenderError(interface, "not the name of an interface")
@@ -133,7 +134,3 @@ def rpf_skip_chain(sources: Iterable[tuple[str, str]], family: Family) -> Chain:
         for interface, net in mine
     )
     return Chain(names.RPF_SKIP, tuple(bodies))
-
-
-def _family_of(address: str) -> Family:
-    return 6 if ":" in address else 4

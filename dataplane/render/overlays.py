@@ -13,9 +13,10 @@ from __future__ import annotations
 from msgspec import Struct
 
 from dataplane.chains import Chain
+from dataplane.families import Family
 from dataplane.render import names, text
 from dataplane.render.actions import deny_action, spoken
-from dataplane.render.names import Family, ipset_name
+from dataplane.render.names import ipset_name
 from dataplane.settings import RenderSettings
 
 _IPIP = 4  # protocol numbers, as Felix writes them here

@@ -22,18 +22,12 @@ from typing import NamedTuple
 from calc_graph.model import PolicyKey, ProfileKey
 from calc_graph.updates import ActivePolicy, ActiveProfile, ActiveRule
 from dataplane.chains import Chain
+from dataplane.families import Family
 from dataplane.render import text
 from dataplane.render.actions import deny_action
 from dataplane.render.errors import RenderError, UnrenderableError
 from dataplane.render.matches import match_rule
-from dataplane.render.names import (
-    Direction,
-    Family,
-    Table,
-    policy_chain,
-    profile_chain,
-    short_kind,
-)
+from dataplane.render.names import Direction, Table, policy_chain, profile_chain, short_kind
 from dataplane.settings import RenderSettings
 
 _SPECIFIER = re.compile(r"%[tknp]")

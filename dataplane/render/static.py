@@ -19,11 +19,12 @@ from __future__ import annotations
 from msgspec import Struct
 
 from dataplane.chains import Chain
+from dataplane.families import Family
 from dataplane.render import names, overlays, text
 from dataplane.render.actions import deny_action
 from dataplane.render.failsafe import failsafe_chains
-from dataplane.render.names import Family, ipset_name
 from dataplane.render.names import Table as Table
+from dataplane.render.names import ipset_name
 from dataplane.render.overlays import NO_OVERLAYS, Overlays
 from dataplane.render.static_filter import filter_chains
 from dataplane.settings import RenderSettings

@@ -14,9 +14,9 @@ projectcalico/calico felix/rules/static.go; section 1.5 of the rules reference.
 from __future__ import annotations
 
 from dataplane.chains import Chain
+from dataplane.families import Family
 from dataplane.render import names, overlays, text
 from dataplane.render.failsafe import failsafe_chains
-from dataplane.render.names import Family
 from dataplane.render.overlays import Overlays
 from dataplane.settings import RenderSettings
 

@@ -16,7 +16,3 @@ DEFAULT_ALLOW_PROFILE = (
     Profile(ingress=(Rule(action="allow"),), egress=(Rule(action="allow"),)),
 )
 DEFAULT_TIER = (TierKey("default"), Tier(order=1e6, default_action="Deny"))
-KUBE_TIERS = (
-    (TierKey("kube-admin"), Tier(order=1e3, default_action="Pass")),
-    (TierKey("kube-baseline"), Tier(order=1e7, default_action="Pass")),
-)

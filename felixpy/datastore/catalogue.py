@@ -109,9 +109,6 @@ class Catalogue:
     def placed(self, claimant: Claimant) -> Placed:
         return self._files[claimant.file][claimant.identity]
 
-    def resources_of(self, file: str) -> dict[Identity, Placed]:
-        return self._files.get(file, {})
-
     def _enter(self, file: str, new: dict[Identity, Placed]) -> None:
         old = self._files.get(file, {})
         for identity, placed in new.items():

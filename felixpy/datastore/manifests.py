@@ -17,7 +17,8 @@ from typing import Final
 
 import structlog
 
-from calc_graph.model import Key, Profile, ProfileKey, Rule, Tier, TierKey, Value
+from calc_graph.model import Key, Value
+from felixpy.datastore import builtin
 from felixpy.datastore.decode import decode_documents
 from felixpy.datastore.holdings import Holdings
 from felixpy.datastore.inotify import Inotify
@@ -33,14 +34,10 @@ RESCAN_SECONDS: Final = 30.0  # for what the kernel does not tell: changes made 
 BLIND_RESCAN_SECONDS: Final = 1.0  # the kernel grants no watch
 AWAY_RESCAN_SECONDS: Final = 0.25
 
-ALLOW_ALL: Final = (Rule(action="allow"),)
 # what every Calico datastore holds from its first start; without it policies of the default tier
 # would come last
 BUILTIN: Final[MappingProxyType[Key, Value]] = MappingProxyType(
-    {
-        TierKey("default"): Tier(order=1_000_000.0, default_action="Deny"),
-        ProfileKey("projectcalico-default-allow"): Profile(ingress=ALLOW_ALL, egress=ALLOW_ALL),
-    }
+    dict((builtin.DEFAULT_TIER, builtin.DEFAULT_ALLOW_PROFILE))
 )
 
 

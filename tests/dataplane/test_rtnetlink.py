@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane import rtnetlink
+from dataplane.families import Family
 from dataplane.netlink import attribute
-from dataplane.rtnetlink import Family, KernelRoute, Neighbour, RouteKey, RouteMessage
+from dataplane.rtnetlink import KernelRoute, Neighbour, RouteKey, RouteMessage
 
 
 @st.composite

@@ -20,9 +20,9 @@ from dataplane.drivers.ipset_messages import Codec
 from dataplane.drivers.iptables.detect import Backend
 from dataplane.drivers.routes import Route
 from dataplane.errors import ChainsRefusedError, DataplaneError
+from dataplane.families import Family
 from dataplane.interfaces import Changes, Interface, RouteWatcher
 from dataplane.netlink import Message
-from dataplane.render.names import Family
 from dataplane.rtnetlink import parse_address, parse_net
 from dataplane.settings import Intervals, Settings
 

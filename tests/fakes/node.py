@@ -18,8 +18,8 @@ from calc_graph.updates import Update
 from dataplane.chains import Chain
 from dataplane.dataplane import Dataplane
 from dataplane.drivers.iptables.driver import IptablesDriver
+from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
-from dataplane.render.names import Family
 from dataplane.settings import Settings
 from tests.fakes.drivers import (
     FakeIpsets,

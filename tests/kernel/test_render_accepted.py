@@ -16,7 +16,8 @@ import pytest
 from calc_graph.model import Icmp, PolicyKey
 from calc_graph.updates import ActivePolicy, ActiveRule
 from dataplane.chains import Chain
-from dataplane.render.names import Family, Table
+from dataplane.families import Family
+from dataplane.render.names import Table
 from dataplane.render.nat import egress_dscp_chain, nat_outgoing_chain, rpf_skip_chain
 from dataplane.render.rules import policy_chains
 from dataplane.settings import RenderSettings

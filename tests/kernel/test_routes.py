@@ -12,8 +12,8 @@ from dataplane.drivers import routes as routes_module
 from dataplane.drivers.conntrack import Conntrack
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import Route, RouteDriver, RouteError
+from dataplane.families import Family
 from dataplane.interfaces import InterfaceMonitor
-from dataplane.rtnetlink import Family
 from dataplane.settings import Settings
 from tests.kernel.conftest import Namespace
 

@@ -9,8 +9,8 @@ from pyroute2 import AsyncIPRoute
 
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import Route, RouteDriver
+from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
-from dataplane.rtnetlink import Family
 from dataplane.settings import Settings
 from tests.kernel.conftest import Namespace
 

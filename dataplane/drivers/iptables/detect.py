@@ -15,9 +15,9 @@ from typing import Literal
 from msgspec import Struct
 
 from dataplane.errors import CommandMissingError, DataplaneError
+from dataplane.families import Family
 from dataplane.runner import SEARCH_PATH, Runner
 
-Family = Literal[4, 6]
 Kind = Literal["nft", "legacy"]
 Version = tuple[int, int, int]
 

@@ -137,27 +137,11 @@ class IptablesDriver:
             await self._writer.close()
             self._drift.close()
 
-    async def remove_everything(self) -> None:
-        """All chains and rules of ours out of both backends; nothing is written afterwards."""
-        await self.close()
-        errors: list[DataplaneError] = []
-        kinds: tuple[Kind, ...] = ("nft", "legacy")
-        for kind in kinds:
-            try:
-                await self._sweep(kind)
-            except DataplaneError as error:
-                log.warning("iptables.sweep_failed", backend=kind, reason=str(error))
-                errors.append(error)
-        if errors:
-            raise errors[0]
-
     async def sweep_other_backend(self) -> int:
         """What an agent on the other backend has left; gives the number of chains removed."""
-        return await self._sweep("nft" if self.backend.kind == "legacy" else "legacy")
-
-    async def _sweep(self, kind: Kind) -> int:
+        other: Kind = "nft" if self.backend.kind == "legacy" else "legacy"
         return await sweep(
-            kind, self.family, TABLES, self._runner, lock_probe_micros=self._lock_probe
+            other, self.family, TABLES, self._runner, lock_probe_micros=self._lock_probe
         )
 
     async def _write_all(self) -> None:

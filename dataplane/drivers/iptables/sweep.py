@@ -11,12 +11,13 @@ from collections.abc import Sequence
 import structlog
 
 from dataplane.drivers.iptables.blocks import RefusedError
-from dataplane.drivers.iptables.detect import Family, Kind, describe, installed, legacy_tables
+from dataplane.drivers.iptables.detect import Kind, describe, installed, legacy_tables
 from dataplane.drivers.iptables.reader import Reader
 from dataplane.drivers.iptables.save import is_owned
 from dataplane.drivers.iptables.tables import Table
 from dataplane.drivers.iptables.writer import BatchWriter
 from dataplane.errors import ChainsRefusedError
+from dataplane.families import Family
 from dataplane.runner import Runner
 
 log = structlog.get_logger(__name__)

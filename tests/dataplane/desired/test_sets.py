@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calc_graph.updates import IpsetDelta, IpsetRemove, IpsetType, IpsetUpdate
-from dataplane.desired.sets import family_of
+from dataplane.families import family_of
 from dataplane.settings import Settings
 from tests.fakes.node import FakeNode
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from calc_graph.updates import IpsetType
-from dataplane.drivers.ipset_messages import Codec, Family, add, parse_members
+from dataplane.drivers.ipset_messages import Codec, add, parse_members
+from dataplane.families import Family
 from dataplane.netlink import attribute, nested
 
 NET, IP, IP_PORT = IpsetType.NET, IpsetType.IP, IpsetType.IP_PORT
