@@ -24,8 +24,8 @@ from typing import Any
 
 import structlog
 
-from felixpy.datastore.manifests import ManifestSource
-from felixpy.datastore.source import DatastoreStartError
+from felixpy.datastore.opening import open_source
+from felixpy.datastore.source import DatastoreStartError, Source
 from felixpy.health import notify
 from felixpy.live_config import LiveConfig
 from felixpy.metrics import Figures
@@ -105,10 +105,10 @@ class Agent:
 
     async def _run_once(self) -> None:
         """Until asked to stop, or until the configuration asks for everything anew."""
-        source = ManifestSource(Path(self._live.config.datastore_path).absolute())
+        source = open_source(self._live.config)
         source.problems.listen(self._woken.set)
         self._pipeline = pipeline = Pipeline(
-            self._live, self._reporter, self._services, self._woken
+            self._live, self._reporter, self._services, source, self._woken
         )
         reading = asyncio.create_task(
             endless(source.run(pipeline.inbox), "datastore"), name="datastore"
@@ -129,7 +129,7 @@ class Agent:
                 await pipeline.close()
 
     async def _turn(
-        self, pipeline: Pipeline, reading: asyncio.Task[None], source: ManifestSource
+        self, pipeline: Pipeline, reading: asyncio.Task[None], source: Source
     ) -> bool:
         if self._failure is not None:
             raise self._failure

@@ -4,7 +4,8 @@ migration, its changes wait.
     in   changes, by key
     out  changes to work in now: all that has waited, as soon as the gate is open
 
-A directory of manifests that has no ClusterInformation is ready.
+Without a ClusterInformation a directory of manifests is ready, and an etcd is not: there somebody
+has to set a cluster up.
 Source: section 6.5 of the data model reference; Felix restarts where this waits.
 """
 
@@ -18,8 +19,10 @@ _KEY = ClusterInformationKey("default")
 
 
 class ReadyGate:
-    def __init__(self) -> None:
-        self.open = True
+    def __init__(self, *, open_without: bool) -> None:
+        """`open_without`: a datastore that has no ClusterInformation is ready."""
+        self._open_without = open_without
+        self.open = open_without
         self._waiting: dict[Key, Value | None] = {}
 
     def pass_on(self, changes: Mapping[Key, Value | None]) -> dict[Key, Value | None]:
@@ -27,7 +30,10 @@ class ReadyGate:
         self._waiting.update(changes)
         if _KEY in changes:
             cluster = changes[_KEY]
-            self.open = not isinstance(cluster, ClusterInformation) or cluster.ready
+            if isinstance(cluster, ClusterInformation):
+                self.open = cluster.ready
+            else:
+                self.open = self._open_without
         if not self.open:
             return {}
         passed, self._waiting = self._waiting, {}

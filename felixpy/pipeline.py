@@ -22,6 +22,7 @@ from dataplane.dataplane import Dataplane
 from dataplane.errors import DataplaneError
 from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
+from felixpy.datastore.source import Source
 from felixpy.gate import ReadyGate
 from felixpy.inbox import Inbox
 from felixpy.live_config import Ask, LiveConfig
@@ -38,18 +39,25 @@ class Pipeline:
     """`woken` is set whenever a turn may have something to do."""
 
     def __init__(
-        self, live: LiveConfig, reporter: Reporter, services: Services, woken: asyncio.Event
+        self,
+        live: LiveConfig,
+        reporter: Reporter,
+        services: Services,
+        source: Source,
+        woken: asyncio.Event,
     ) -> None:
         self.inbox = Inbox(woken.set)
         self._live = live
         self._reporter = reporter
         self._services = services
+        self._source = source
         self._woken = woken
-        self._gate = ReadyGate()
+        self._gate = ReadyGate(open_without=source.ready_without_record)
         self._census = Census()
         self._graph = CalcGraph(live.config.felix_hostname)
         self._dataplane: Dataplane | None = None
         self.in_sync = False
+        self._listed = False
         self._build_at = 0.0
         reporter.node(live.config.felix_hostname)
         self._tell_datastore(LISTING)
@@ -62,7 +70,8 @@ class Pipeline:
         """
         batch = self.inbox.take()
         self._absorb(self._gate.pass_on(batch.changes))
-        if not self._gate.open:
+        self._listed = batch.in_sync
+        if self._listed and not self._gate.open:
             self._tell_datastore(NOT_READY)
         if not self.in_sync and not (batch.in_sync and self._gate.open):
             return False
@@ -97,7 +106,7 @@ class Pipeline:
     @property
     def problems(self) -> dict[str, str]:
         """What is wrong with the datastore's state, though it can be read."""
-        if self._gate.open:
+        if self._gate.open or not self._listed:
             return {}
         return {"ClusterInformation default": "datastoreReady is not true: its changes wait"}
 
@@ -127,7 +136,7 @@ class Pipeline:
 
     def _tell_datastore(self, state: str) -> None:
         config = self._live.config
-        self._reporter.datastore(config.datastore_type, config.datastore_path, state)
+        self._reporter.datastore(config.datastore_type, self._source.location, state)
 
     def _absorb(self, changes: dict[Key, Value | None]) -> None:
         if not changes:

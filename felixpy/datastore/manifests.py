@@ -44,6 +44,8 @@ BUILTIN: Final[MappingProxyType[Key, Value]] = MappingProxyType(
 class ManifestSource:
     """`root` should be absolute: it is how errors name the files."""
 
+    ready_without_record = True
+
     def __init__(
         self,
         root: Path,
@@ -60,6 +62,10 @@ class ManifestSource:
         self._tree_root = (0, 0)
         self._away = ""  # what is wrong with the directory itself
         self._next_walk = 0.0
+
+    @property
+    def location(self) -> str:
+        return str(self._root)
 
     async def run(self, sink: Sink) -> None:
         """Endless.  Raises DatastoreStartError with all that is wrong at the start, before anything

@@ -7,7 +7,7 @@
 
 A key is put only when its value differs from the one put last.  `run` goes on until it is
 cancelled; whatever happens to the datastore after in-sync, it keeps what it has put and tries
-again.  Before in-sync it may raise DatastoreStartError.
+again.  Before in-sync it may raise DatastoreStartError, where waiting would not help.
 """
 
 from __future__ import annotations
@@ -39,8 +39,17 @@ class Sink(Protocol):
 
 
 class Source(Protocol):
+    """`ready_without_record`: whether it may be acted on although it has no ClusterInformation."""
+
     @property
     def problems(self) -> Problems: ...
+
+    @property
+    def location(self) -> str:
+        """Where the resources come from just now, for people."""
+
+    @property
+    def ready_without_record(self) -> bool: ...
 
     async def run(self, sink: Sink) -> None:
         """Endless; cancel it to stop.  Raises DatastoreStartError before in-sync, never after."""

@@ -1,0 +1,69 @@
+"""Where in etcd the resources are that a node agent reads.
+
+    RANGES          what is listed and watched: one range of keys for each kind
+    identity(key)   of one of a range's keys: namespace and name
+
+Source: section 1.1 of the data model reference; projectcalico/calico libcalico-go/lib/backend/
+syncersv1/felixsyncer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from msgspec import Struct
+
+from felixpy.datastore.resources import KINDS
+from felixpy.etcd.member import Interval
+
+RESOURCES: Final = "/calico/resources/v3/projectcalico.org/"
+
+_PLURALS: Final = {
+    # first, because it says whether the rest may be acted on, and how
+    "ClusterInformation": "clusterinformations",
+    "FelixConfiguration": "felixconfigurations",
+    "Node": "nodes",
+    "Tier": "tiers",
+    "Profile": "profiles",
+    "GlobalNetworkPolicy": "globalnetworkpolicies",
+    "NetworkPolicy": "networkpolicies",
+    "StagedGlobalNetworkPolicy": "stagedglobalnetworkpolicies",
+    "StagedNetworkPolicy": "stagednetworkpolicies",
+    "StagedKubernetesNetworkPolicy": "stagedkubernetesnetworkpolicies",
+    "GlobalNetworkSet": "globalnetworksets",
+    "NetworkSet": "networksets",
+    "IPPool": "ippools",
+    "BGPConfiguration": "bgpconfigurations",
+    "HostEndpoint": "hostendpoints",
+    "WorkloadEndpoint": "workloadendpoints",
+}
+
+
+class KeyRange(Struct, frozen=True):
+    """All resources of one kind."""
+
+    kind: str
+    prefix: str  # ends in "/", so that no other kind's keys can begin with it
+    namespaced: bool
+
+    @property
+    def interval(self) -> Interval:
+        prefix = self.prefix.encode()
+        return Interval(prefix, prefix[:-1] + b"0")  # "0" follows "/"
+
+    def identity(self, key: bytes) -> tuple[str, str] | None:
+        """Namespace ("" for a global kind) and name; None for a key that is no resource's."""
+        try:
+            rest = key[len(self.prefix) :].decode()
+        except UnicodeDecodeError:
+            return None
+        namespace, slash, name = rest.rpartition("/")
+        if not name or "/" in namespace or bool(slash) != self.namespaced:
+            return None
+        return (namespace, name) if namespace or not slash else None
+
+
+RANGES: Final = tuple(
+    KeyRange(kind, f"{RESOURCES}{plural}/", KINDS[kind].namespaced)
+    for kind, plural in _PLURALS.items()
+)

@@ -1,0 +1,64 @@
+"""One connection to one server: HTTP/2 by grpclib, with the socket told to notice a dead peer.
+
+grpclib would connect again by itself; here a channel is used for one connection only, so that
+whoever uses it always knows which server has answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import Final
+
+from grpclib.client import Channel
+from grpclib.config import Configuration
+from grpclib.protocol import H2Protocol
+
+from felixpy.etcd.settings import Endpoint
+
+# The kernel asks a silent peer every second, at no cost to this process, and gives the connection
+# up when nothing has been acknowledged for this long: a host that has vanished is noticed within
+# two seconds.
+_PROBE_SECONDS: Final = 1
+_PATIENCE_MILLISECONDS: Final = 1500
+# Where there is nobody else to turn to, a lost packet or two is no reason to begin anew.
+_PROBE_SECONDS_ALONE: Final = 5
+_PATIENCE_MILLISECONDS_ALONE: Final = 15_000
+
+_WINDOW: Final = 2**24  # bytes under way; a page of a list is a few hundred thousand
+
+
+class EtcdChannel(Channel):
+    def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None, *, alone: bool) -> None:
+        """`alone`: there is no other endpoint."""
+        super().__init__(
+            endpoint.host,
+            endpoint.port,
+            ssl=tls,
+            config=Configuration(
+                http2_connection_window_size=_WINDOW, http2_stream_window_size=_WINDOW
+            ),
+        )
+        self._alone = alone
+        self._used = False
+
+    async def _create_connection(self) -> H2Protocol:
+        if self._used:
+            raise ConnectionResetError("the connection was closed")
+        self._used = True
+        transport, protocol = await asyncio.get_running_loop().create_connection(
+            self._protocol_factory,
+            self._host,
+            self._port,
+            ssl=self._ssl,
+            happy_eyeballs_delay=0.25,
+        )
+        sock: socket.socket = transport.get_extra_info("socket")
+        probe = _PROBE_SECONDS_ALONE if self._alone else _PROBE_SECONDS
+        patience = _PATIENCE_MILLISECONDS_ALONE if self._alone else _PATIENCE_MILLISECONDS
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, probe)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, probe)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
+        return protocol
