@@ -52,13 +52,15 @@ from dataplane.desired.policies import Policies
 from dataplane.desired.sets import RuleSets
 from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
+from dataplane.desired.unwritten import NEIGHBOURS, Unwritten, routes_step, tables_step
 from dataplane.desired.workloads import Workloads
 from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.driver import IptablesDriver
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.drivers.sysctls import SysctlDriver
-from dataplane.errors import DataplaneError
+from dataplane.endpoint_states import EndpointKey, EndpointStates, LocalEndpoint
+from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Changes, InterfaceMonitor
 from dataplane.settings import Intervals, Settings
@@ -121,12 +123,23 @@ class Dataplane:
         self._sets = RuleSets(sinks)
         self._policies = Policies(sinks, render)
         selector_of = self._policies.selectors.__getitem__
-        self._workloads = Workloads(sinks, settings, selector_of, shared, self._index_of)
-        self._hosts = Hosts(sinks, settings, selector_of, shared)
+        self._unwritten = Unwritten(sinks.families)
+        self._workloads = Workloads(
+            sinks, settings, selector_of, shared, self._index_of, self._unwritten
+        )
+        self._hosts = Hosts(sinks, settings, selector_of, shared, self._unwritten)
         self._addresses = Addresses(sinks, settings)
+        self._states = EndpointStates(
+            self._workloads,
+            self._hosts,
+            self._unwritten,
+            lambda name: self._monitor.interfaces.get(name),
+            self._sysctls.configured,
+        )
         self._used_ipsets: set[str] = set()
         desire_fixed(sinks, settings)
         self._guarded = False  # the tables have been written at least once
+        self._in_force = False  # and an apply has been without a problem
         self._retry = FIRST_RETRY
         self._retry_at: float | None = None
         self._pending = True  # there is something to write
@@ -230,6 +243,20 @@ class Dataplane:
             for name, size in tables.sizes().items()
         }
 
+    @property
+    def in_force(self) -> bool:
+        """Whether an apply has been without any problem of a step, at least once."""
+        return self._in_force
+
+    def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
+        """The local endpoints whose state, or what is told of them, differs from what was taken
+        last; None for those that are gone.
+
+        Empty before `in_force`; then and after each apply it tells what that has come to.  Costs
+        nothing when nothing has changed.
+        """
+        return self._states.take()
+
     # ---------------------------------------------------------------- interfaces
 
     def _index_of(self, name: str) -> int | None:
@@ -292,6 +319,9 @@ class Dataplane:
             self._retry = min(self._retry * 2, LAST_RETRY)
         else:
             self._retry, self._retry_at = FIRST_RETRY, None
+            self._in_force = True
+        if self._in_force:
+            self._states.judge()
         return Applied(seconds, {**self._problems, **self._refused()}, self._written() - before)
 
     def _written(self) -> Counter[str]:
@@ -327,8 +357,8 @@ class Dataplane:
                 self._look(f"IPv{family} leftovers", _swept(tables))
         await self._step("settings", self._sysctls.apply())
         for family, routes in self._routes.items():
-            await self._step(f"IPv{family} routes", routes.apply())
-        await self._step("neighbours", self._neighbours.apply())
+            await self._step(routes_step(family), routes.apply())
+        await self._step(NEIGHBOURS, self._neighbours.apply())
         for family, done in zip(self._tables, written, strict=True):
             if done:
                 await self._step(f"IPv{family} sets", self._ipsets[family].apply_removals())
@@ -337,18 +367,24 @@ class Dataplane:
         """IP sets, then tables; whether the tables are as they should be."""
         name, sets = f"IPv{family} sets", self._ipsets[family]
         grown = await self._step(name, sets.apply_additions())
-        if grown and await self._step(f"IPv{family} tables", self._tables[family].apply()):
+        if grown and await self._step(tables_step(family), self._tables[family].apply()):
             return True
         await self._step(name, sets.shrink())  # no permission outlives its reason
         return False
 
     async def _step(self, name: str, work: Coroutine[Any, Any, None]) -> bool:
+        begun = self._unwritten.begin(name)
         try:
             await work
         except DataplaneError as error:
+            if isinstance(error, ChainsRefusedError):
+                self._unwritten.end_refused(name, begun, error.refused)
+            else:
+                self._unwritten.end(name, begun, failed=True)
             self._problems[name] = str(error)
             log.error("dataplane.step_failed", step=name, reason=str(error))
             return False
+        self._unwritten.end(name, begun)
         return True
 
     # ---------------------------------------------------------------- looking

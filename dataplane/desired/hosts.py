@@ -4,6 +4,8 @@ dispatch to them.
     in   HostEndpointUpdate, HostEndpointRemove; the host's interfaces
     out  cali-th-…, cali-fh-…, cali-thfw-…, cali-fhfw-…, group chains, cali-{from,to}-host-endpoint,
          cali-{from,to}-hep-forward
+         Unwritten     what of this has yet to come into the kernel
+         take_touched  whose state may be another one
 
 An endpoint governs the interface that it names, or, naming none, every interface that has one of
 its addresses; of several, the one with the lowest name.  "*" governs every interface that no other
@@ -14,15 +16,17 @@ reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 import structlog
 
-from calc_graph.model import HostEndpointKey, PolicyKey
+from calc_graph.model import HostEndpoint, HostEndpointKey, PolicyKey
+from calc_graph.multimap import Multimap
 from calc_graph.updates import HostEndpointRemove, HostEndpointUpdate
 from dataplane.chains import Chain
 from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
+from dataplane.desired.unwritten import Unwritten
 from dataplane.interfaces import Interface
 from dataplane.render.dispatch import (
     host_filter_dispatch,
@@ -55,48 +59,84 @@ class Hosts:
         settings: Settings,
         selector_of: SelectorOf,
         shared: SharedChains,
+        unwritten: Unwritten,
     ) -> None:
         self._sinks = sinks
         self._settings = settings
         self._selector_of = selector_of
         self._shared = shared
+        self._unwritten = unwritten
         self._all: dict[HostEndpointKey, HostEndpointUpdate] = {}
         self._interfaces: dict[str, frozenset[str]] = {}  # host interface -> its addresses
+        self._up: set[str] = set()  # of these
         self._offered: ChainsByTable = {}
         self._dirty = True
         self.governed: dict[str, HostEndpointUpdate] = {}  # interface, or ANY_INTERFACE -> endpoint
+        self._governs: Multimap[HostEndpointKey, str] = Multimap()  # the other way round
+        self._chains_of: dict[str, dict[str, EndpointChains]] = {}  # by interface and table
+        self._told = False  # states may be others since the last resolve
+        self._gone: set[HostEndpointKey] = set()
+        self._touched: set[HostEndpointKey] = set()
 
     def update(self, event: HostEndpointUpdate | HostEndpointRemove) -> None:
         if isinstance(event, HostEndpointUpdate):
             self._all[event.key] = event
         else:
             del self._all[event.key]
-        self._dirty = True
+            self._gone.add(event.key)
+        self._dirty = self._told = True
 
     def policy_regrouped(self, key: PolicyKey) -> None:
-        self._dirty |= any(key in _policies_of(event) for event in self._all.values())
+        if any(key in _policies_of(event) for event in self._all.values()):
+            self._dirty = self._told = True
 
     def interfaces_changed(self, interfaces: Iterable[Interface]) -> None:
         """`interfaces` are all there are."""
         prefixes = self._settings.render.interface_prefixes
-        now = {
-            i.name: i.addresses
-            for i in interfaces
-            if not i.name.startswith(prefixes) and safe_interface(i.name)
-        }
+        ours = [i for i in interfaces if not i.name.startswith(prefixes) and safe_interface(i.name)]
+        now = {i.name: i.addresses for i in ours}
+        up = {i.name for i in ours if i.up}
         self._dirty |= now != self._interfaces
-        self._interfaces = now
+        self._told |= self._dirty or up != self._up
+        self._interfaces, self._up = now, up
 
     def unmatched(self) -> list[HostEndpointKey]:
         """The endpoints that govern no interface."""
         at_work = {event.key for event in self.governed.values()}
         return sorted(self._all.keys() - at_work)
 
+    def endpoint(self, key: HostEndpointKey) -> HostEndpoint | None:
+        """As last told; None for one that is gone."""
+        event = self._all.get(key)
+        return None if event is None else event.endpoint
+
+    def governed_by(self, key: HostEndpointKey) -> Set[str]:
+        """Interfaces, ANY_INTERFACE among them."""
+        return self._governs.get(key)
+
+    def take_touched(self, written: Iterable[str]) -> set[HostEndpointKey]:
+        """Those of which something was resolved since the last time, and those that govern an
+        interface of which something was `written`; none if more was told since.
+        """
+        touched = self._touched
+        touched |= {self.governed[name].key for name in written if name in self.governed}
+        if self._told:
+            return set()
+        self._touched = set()
+        return touched
+
     def resolve(self) -> None:
+        if self._told:
+            self._touched |= self._all.keys() | self._gone
+            self._gone.clear()
+            self._told = False
         if not self._dirty:
             return
         self._dirty = False
         self.governed = self._assign()
+        self._governs = Multimap()
+        for interface, event in self.governed.items():
+            self._governs.add(event.key, interface)
         rendered = self._render()
         wanted = {table: chains for table, (chains, _) in rendered.items()}
         for table, (_, groups) in rendered.items():
@@ -135,8 +175,12 @@ class Hosts:
         rendered: dict[str, tuple[dict[str, Chain], list[Chain]]] = {}
         for table, chains in self._dispatch().items():
             rendered[table] = ({chain.name: chain for chain in chains}, [])
+        before, self._chains_of = self._chains_of, {}
         for interface, event in sorted(self.governed.items()):
-            for table, endpoint_chains in self._chains(interface, event).items():
+            chains_of = self._chains_of[interface] = self._chains(interface, event)
+            if chains_of != before.get(interface):
+                self._unwritten.chains(interface, chains_of)
+            for table, endpoint_chains in chains_of.items():
                 own, groups = rendered[table]
                 own |= {chain.name: chain for chain in endpoint_chains.chains}
                 groups += endpoint_chains.groups

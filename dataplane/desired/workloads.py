@@ -6,6 +6,8 @@ settings.
          raw     cali-rpf-skip
          nat     cali-fip-dnat, cali-fip-snat
          routes, static neighbours, interface settings
+         Unwritten     what of this has yet to come into the kernel
+         take_touched  whose state may be another one
 
 Two endpoints on one interface: the lower key wins, the other waits for it to go.  Two interfaces
 with one address: the one with the higher index, which is the newer one, has the route.
@@ -15,17 +17,18 @@ reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
-from calc_graph.model import NatMapping, PolicyKey, WorkloadEndpointKey
+from calc_graph.model import NatMapping, PolicyKey, WorkloadEndpoint, WorkloadEndpointKey
 from calc_graph.multimap import Multimap
 from calc_graph.updates import WorkloadEndpointRemove, WorkloadEndpointUpdate
 from dataplane.chains import Chain
 from dataplane.desired.policies import DIRECTIONS
 from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
+from dataplane.desired.unwritten import Unwritten
 from dataplane.drivers.routes import Route
 from dataplane.families import family_of
 from dataplane.render.dispatch import workload_dispatch
@@ -50,12 +53,14 @@ class Workloads:
         selector_of: SelectorOf,
         shared: SharedChains,
         index_of: Callable[[str], int | None],
+        unwritten: Unwritten,
     ) -> None:
         self._sinks = sinks
         self._settings = settings
         self._selector_of = selector_of
         self._shared = shared
         self._index_of = index_of
+        self._unwritten = unwritten
         self._all: dict[WorkloadEndpointKey, WorkloadEndpointUpdate] = {}
         self._claimants: Multimap[str, WorkloadEndpointKey] = Multimap()  # by interface
         self._on: dict[str, WorkloadEndpointUpdate] = {}  # interface -> whose it is
@@ -65,10 +70,14 @@ class Workloads:
         self._claims: Multimap[str, str] = Multimap()  # destination -> interfaces
         self._neighbours: dict[str, frozenset[tuple[str, str]]] = {}  # interface -> (address, MAC)
         self._dirty: set[str] = set()
+        self._regrouped: set[str] = set()  # of the dirty ones, those with another group of policies
+        self._told: set[WorkloadEndpointKey] = set()  # touched since the last resolve
+        self._touched: set[WorkloadEndpointKey] = set()
         self._dispatch_dirty = True
         self._spoof_dirty = True
         self._nat_dirty = True
-        self.problems: dict[WorkloadEndpointKey, str] = {}
+        self._refused: dict[WorkloadEndpointKey, WorkloadEndpoint] = {}
+        self.problems: dict[WorkloadEndpointKey, str] = {}  # why each of the refused ones is
 
     def update(self, event: WorkloadEndpointUpdate | WorkloadEndpointRemove) -> None:
         old = self._all.pop(event.key, None)
@@ -76,11 +85,14 @@ class Workloads:
             self._claimants.discard(old.endpoint.interface, event.key)
             self._dirty.add(old.endpoint.interface)
         self.problems.pop(event.key, None)
+        self._refused.pop(event.key, None)
+        self._told.add(event.key)
         if isinstance(event, WorkloadEndpointRemove):
             return
         interface = event.endpoint.interface
         reason = self._refusal(event)
         if reason:
+            self._refused[event.key] = event.endpoint
             self.problems[event.key] = f"{reason}; its interface is closed"
             log.error("workload.refused", workload=event.key.workload, reason=reason)
             return
@@ -108,7 +120,9 @@ class Workloads:
         return ""
 
     def policy_regrouped(self, key: PolicyKey) -> None:
-        self._dirty |= self._interfaces_of.get(key)
+        interfaces = self._interfaces_of.get(key)
+        self._dirty |= interfaces
+        self._regrouped |= interfaces
 
     def interface_changed(self, name: str) -> None:
         """It came, went, or is another one by the same name: who has an address may be decided
@@ -116,16 +130,41 @@ class Workloads:
         """
         for dst in self._routes.get(name, ()):
             self._settle(dst)
+        if name in self._neighbours:
+            self._unwritten.neighbour(name)
+        self._told |= self._claimants.get(name)
 
     def endpoints(self) -> Mapping[str, WorkloadEndpointUpdate]:
         """The endpoints in force, by interface."""
         return self._on
+
+    def endpoint(self, key: WorkloadEndpointKey) -> WorkloadEndpoint | None:
+        """As last told, in force or not; None for one that is gone."""
+        event = self._all.get(key)
+        return self._refused.get(key) if event is None else event.endpoint
+
+    def is_in_force(self, key: WorkloadEndpointKey) -> bool:
+        """Whether its interface is its own, or has been until what was told since."""
+        event = self._all.get(key)
+        owner = self._on.get(event.endpoint.interface) if event else None
+        return owner is not None and owner.key == key
+
+    def take_touched(self, written: Iterable[str]) -> set[WorkloadEndpointKey]:
+        """Those of which something was resolved since the last time, and those in force on
+        interfaces of which something was `written`; but not those of which more was told since.
+        """
+        touched, self._touched = self._touched, set()
+        touched |= {self._on[interface].key for interface in written if interface in self._on}
+        return touched - self._told
 
     def resolve(self) -> None:
         """Hand what has changed to the drivers."""
         for interface in sorted(self._dirty):
             self._place(interface)
         self._dirty.clear()
+        self._regrouped.clear()
+        self._touched |= self._told
+        self._told.clear()
         if self._dispatch_dirty:
             self._place_dispatch()
             self._dispatch_dirty = False
@@ -140,6 +179,7 @@ class Workloads:
 
     def _place(self, interface: str) -> None:
         claimants = self._claimants.get(interface)
+        self._touched |= claimants
         old = self._on.get(interface)
         new = self._all[min(claimants)] if claimants else None
         if len(claimants) > 1:
@@ -160,7 +200,7 @@ class Workloads:
         )
         self._nat_dirty |= bool(new.endpoint.nats) or bool(old and old.endpoint.nats)
         self._note_policies(interface, old, new)
-        self._place_chains(interface, new)
+        self._place_chains(interface, old, new)
         self._place_routes(interface, new)
         self._place_neighbours(interface, new)
         self._sinks.sysctls.desire_interface(interface, self._interface_settings(new))
@@ -193,10 +233,14 @@ class Workloads:
 
     # ---------------------------------------------------------------- chains
 
-    def _place_chains(self, interface: str, event: WorkloadEndpointUpdate) -> None:
+    def _place_chains(
+        self, interface: str, old: WorkloadEndpointUpdate | None, new: WorkloadEndpointUpdate
+    ) -> None:
         rendered = workload_chains(
-            interface, event.endpoint, event.tiers, self._selector_of, self._settings.render
+            interface, new.endpoint, new.tiers, self._selector_of, self._settings.render
         )
+        if old is None or interface in self._regrouped or _rules_of(old) != _rules_of(new):
+            self._unwritten.chains(interface, {"filter": rendered})
         self._shared.place("filter", f"workload on {interface}", rendered.groups)
         for chain in rendered.chains:
             self._offer("filter", chain)
@@ -270,6 +314,7 @@ class Workloads:
         if len(claims) > 1:
             log.warning("route.contested", destination=dst, interfaces=sorted(claims), by=winner)
         driver.desire(dst, self._route(dst, winner))
+        self._unwritten.route(family_of(dst), winner)
 
     def _route(self, dst: str, interface: str) -> Route:
         settings = self._settings
@@ -300,6 +345,7 @@ class Workloads:
             self._sinks.neighbours.desire(interface, address, None)
         for address, mac in after - before:
             self._sinks.neighbours.desire(interface, address, mac)
+            self._unwritten.neighbour(interface)
 
     def _interface_settings(self, event: WorkloadEndpointUpdate) -> dict[str, str]:
         """Section 6.2 of the rules reference, with the reverse-path filter first, and strict
@@ -324,6 +370,12 @@ class Workloads:
 def _is_ethernet(mac: str) -> bool:
     """A resource may have a MAC of 8 or 20 bytes, of other kinds of links than a workload's."""
     return mac.count(":") == 5
+
+
+def _rules_of(event: WorkloadEndpointUpdate) -> tuple[object, ...]:
+    """What its chains are made of, besides its interface: labels and names of ports are not."""
+    endpoint = event.endpoint
+    return event.tiers, endpoint.profiles, endpoint.qos, endpoint.admin_up
 
 
 def _policies_of(event: WorkloadEndpointUpdate | None) -> set[PolicyKey]:

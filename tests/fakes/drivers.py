@@ -263,6 +263,8 @@ class FakeSysctls(Looking):
         self.machine: dict[str, tuple[str, bool]] = {}
         self.of: dict[str, dict[str, str]] = {}
         self.interfaces: dict[str, Interface] = {}
+        self.stubborn: set[str] = set()  # interfaces whose settings cannot be written
+        self._configured: set[str] = set()
 
     def desire_global(self, path: str, value: str, *, required: bool = True) -> None:
         self.machine[path] = value, required
@@ -270,19 +272,32 @@ class FakeSysctls(Looking):
     def desire_interface(self, interface: str, values: Mapping[str, str] | None) -> None:
         if values is None:
             self.of.pop(interface, None)
+            self._configured.discard(interface)
             return
         if not _INTERFACE.fullmatch(interface) or interface in (".", ".."):
             raise ValueError(f"{interface!r} is no name of an interface")
         for path in values:
             if path.split("/")[-2] != interface:
                 raise ValueError(f"{path!r} is no setting of {interface!r}")
+        if self.of.get(interface) != values:
+            self._configured.discard(interface)
         self.of[interface] = dict(values)
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
+        old = self.interfaces.get(name)
+        if interface is None or old is None or interface.generation != old.generation:
+            self._configured.discard(name)
         _note(self.interfaces, name, interface)
+
+    def configured(self, interface: str) -> bool:
+        return interface in self._configured
 
     async def apply(self) -> None:
         await self.journal.step(self.name)
+        wanted = self.of.keys() & self.interfaces.keys()
+        self._configured |= wanted - self.stubborn
+        if wanted & self.stubborn - self._configured:
+            raise DataplaneError("a setting cannot be written")
 
 
 class FakeMonitor:
