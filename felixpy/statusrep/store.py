@@ -1,0 +1,50 @@
+"""The promise of a place where status goes; its keys are those of etcd, whatever the place is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class StatusUnwritableError(Exception):
+    """Status could not be written, removed or read; the text says why, for people."""
+
+
+class StatusStore(Protocol):
+    """Keys begin with "/calico/".  Everything raises StatusUnwritableError."""
+
+    async def put(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        """With `ttl` (seconds) the key goes when that time has passed without another put."""
+
+    async def delete(self, key: str) -> None:
+        """A key that is not there is no error."""
+
+    async def read(self, prefix: str) -> dict[str, bytes]:
+        """Every key that begins with `prefix`, and what it holds."""
+        ...
+
+    async def close(self) -> None:
+        """Remove what is to live only as long as its writer does."""
+
+
+async def answered(call: Awaitable[T], seconds: float) -> T:
+    """What a call to a store returns, for which it has this much time.
+
+    Raises StatusUnwritableError, also for errors of the operating system.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await call
+    except TimeoutError as error:  # an OSError, too, but without words
+        raise StatusUnwritableError(str(error) or f"no answer in {seconds:g} s") from error
+    except OSError as error:
+        raise StatusUnwritableError(reason(error)) from error
+
+
+def reason(error: OSError) -> str:
+    """For people: without the number, and with the file in front."""
+    text = error.strerror or str(error)
+    return f"{error.filename}: {text}" if error.filename else text

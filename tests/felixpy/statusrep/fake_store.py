@@ -1,0 +1,58 @@
+"""A store in memory that notes what is asked of it, and refuses or hangs when told to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import NamedTuple
+
+from felixpy.statusrep.store import StatusUnwritableError
+from tests.felixpy.statusrep.virtual_time import now
+
+
+class Call(NamedTuple):
+    at: float
+    what: str
+    key: str
+    value: bytes = b""
+    ttl: float | None = None
+
+
+class FakeStore:
+    """`refuse` is asked about every call: "" lets it through, "hang" never answers, "cut" does what
+    was asked and breaks off, anything else is the reason of the refusal.
+    """
+
+    def __init__(self, held: dict[str, bytes] | None = None) -> None:
+        self.held = dict(held or {})
+        self.calls: list[Call] = []
+        self.refuse: Callable[[Call], str] = lambda call: ""
+
+    def writes(self) -> list[Call]:
+        return [call for call in self.calls if call.what != "read"]
+
+    async def put(self, key: str, value: bytes, ttl: float | None = None) -> None:
+        await self._ask(
+            Call(now(), "put", key, value, ttl), lambda: self.held.__setitem__(key, value)
+        )
+
+    async def delete(self, key: str) -> None:
+        await self._ask(Call(now(), "delete", key), lambda: self.held.pop(key, None))
+
+    async def read(self, prefix: str) -> dict[str, bytes]:
+        await self._ask(Call(now(), "read", prefix), lambda: None)
+        return {key: value for key, value in self.held.items() if key.startswith(prefix)}
+
+    async def close(self) -> None:
+        pass
+
+    async def _ask(self, call: Call, act: Callable[[], object]) -> None:
+        self.calls.append(call)
+        answer = self.refuse(call)
+        if answer == "hang":
+            await asyncio.Event().wait()
+        if answer in ("", "cut"):
+            await asyncio.sleep(0)
+            act()
+        if answer:
+            raise StatusUnwritableError(answer)
