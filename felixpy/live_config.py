@@ -37,11 +37,12 @@ from felixpy.config import (
     read_local,
     resolve,
 )
+from felixpy.config.etcd import ETCD
 
 log = structlog.get_logger(__name__)
 
 # Who the node is and where its resources come from: nothing that was learnt so far holds any more.
-IDENTITY = ("DatastoreType", "DatastorePath", "FelixHostname")
+IDENTITY = ("DatastoreType", "DatastorePath", "FelixHostname", *ETCD)
 
 
 class Ask(Enum):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from ipaddress import IPv4Address, IPv6Address, ip_network
-from urllib.parse import urlsplit
 
 from dataplane.settings import FailsafePort
 from felixpy.config.types import (
@@ -25,6 +24,11 @@ _INTERFACE_NAME = re.compile(r"[a-zA-Z0-9_-]{1,15}", re.ASCII)
 _DNS_LABEL = (
     r"[a-z0-9]([-a-z0-9]{0,44}[a-z0-9])?"  # 63 characters less those of "openstack-region-"
 )
+_AUTHORITY = re.compile(
+    r"(\[(?P<v6>[0-9a-f:.%]+)\]|(?P<name>[a-z0-9_.-]+))(:(?P<port>\d{1,5}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_ETCD_PORT = 2379
 _HIGHEST_TABLE = 0xFFFFFFFF
 _MOST_TABLES = 65535
 _MOST_PORT_RANGES = 7  # multiport takes 15 ports, and a range counts as two
@@ -51,19 +55,53 @@ def _parse_interfaces(text: str) -> tuple[str, ...]:
     return tuple(_parse_interface(part) for part in text.split(","))
 
 
+def _parse_authority(text: str) -> str:
+    """`host`, `host:port`, an IPv6 address in brackets; answers with the port and in small letters,
+    so that what means the same is the same.
+    """
+    _refuse_user(text)
+    found = _AUTHORITY.fullmatch(text)
+    if not found:
+        raise ValueError(f"{text!r} is not of the form host:port (IPv6 addresses in [ ])")
+    host = f"[{_parse_ipv6(found['v6'])}]" if found["v6"] else found["name"].lower()
+    port = int(found["port"] or _ETCD_PORT)
+    if not 1 <= port <= 65535:
+        raise ValueError(f"{port} is not a port from 1 to 65535")
+    return f"{host}:{port}"
+
+
+def _refuse_user(text: str) -> None:
+    """First of all: no other reason may repeat what could be a password."""
+    if "@" in text:
+        raise ValueError("a user has no place in it: that is EtcdUsername and EtcdPassword")
+
+
 def _parse_endpoint(text: str) -> str:
-    url = urlsplit(text)  # raises ValueError
-    plain = url.path in ("", "/") and not (url.query or url.fragment or "@" in url.netloc)
-    if url.scheme not in ("http", "https") or not url.hostname or not url.port or not plain:
-        raise ValueError(f"{text!r} is not of the form http(s)://host:port")
-    return f"{url.scheme}://{url.netloc}"
+    scheme, colon, rest = text.partition("://")
+    if scheme.lower() not in ("http", "https") or not colon:
+        raise ValueError(f"{text!r} does not begin with http:// or https://")
+    authority = rest.removesuffix("/")
+    if re.search(r"[/?#]", authority):
+        raise ValueError(f"{text!r} has a path, which etcd has no use for")
+    return f"{scheme.lower()}://{_parse_authority(authority)}"
 
 
 def _parse_endpoints(text: str) -> tuple[str, ...]:
-    endpoints = tuple(_parse_endpoint(part.strip()) for part in text.split(",") if part.strip())
+    """Each once, in the order given."""
+    _refuse_user(text)
+    parts = [part.strip() for part in text.split(",")]
+    endpoints = tuple(dict.fromkeys(_parse_endpoint(part) for part in parts if part))
+    if not endpoints:
+        raise ValueError("no endpoint in it")
     if len({endpoint.partition(":")[0] for endpoint in endpoints}) > 1:
         raise ValueError("http and https are mixed")
     return endpoints
+
+
+def _without_user(text: str) -> str:
+    """A URL's password must not be repeated, wherever in a malformed one it may be."""
+    _, at, rest = text.rpartition("@")
+    return f"…@{rest}" if at else text
 
 
 # ---------------------------------------------------------------- addresses
@@ -194,7 +232,13 @@ def _render_table_range(value: Range | None) -> str:
 
 HOSTNAME = matching(r"[a-zA-Z0-9_.-]+", "a host name")
 HOST_ADDRESS = matching(r"[a-zA-Z0-9:._+-]{1,64}", "a host name or an address")
-AUTHORITY = matching(r"[^:/\s]+:\d{1,5}", "host:port")
+AUTHORITY: Type[str] = Type(
+    f"host:port, an IPv6 address in [ ]; without a port {_ETCD_PORT}",
+    "",
+    _parse_authority,
+    str,
+    quote=_without_user,
+)
 INTERFACE = matching(
     r"[a-zA-Z0-9:._+-]{1,15}", "the name of an interface; a + at its end means any rest"
 )
@@ -211,10 +255,12 @@ INTERFACES_OR_REGEXPS = list_of(
     "names of interfaces or /regular expressions/, with commas between them",
 )
 ENDPOINTS: Type[tuple[str, ...]] = Type(
-    "http://host:port or https://host:port, with commas between them, all of one scheme",
+    "http://host:port or https://host:port, with commas between them, all of one scheme; "
+    f"IPv6 addresses in [ ]; without a port {_ETCD_PORT}",
     (),
     _parse_endpoints,
     ",".join,
+    quote=_without_user,
 )
 IPV4: Type[str] = Type("an IPv4 address", "", _parse_ipv4, str)
 IPV6: Type[str] = Type("an IPv6 address", "", _parse_ipv6, str)

@@ -59,6 +59,10 @@ class Parameter(Generic[T]):
             return "none"
         return f"{text} {self.unit}" if self.unit else text
 
+    def quote(self, text: str) -> str:
+        """A text that was given for it, as it may be repeated to people."""
+        return "…" if self.secret else self.type.quote(text)
+
 
 def param(
     name: str,
@@ -88,7 +92,7 @@ def param(
         "unit": unit or type.unit,
         "quiet": quiet,
     }
-    return field(default=default, metadata={_METADATA: facts})
+    return field(default=default, repr=not secret, metadata={_METADATA: facts})
 
 
 def parameter_of(group: str, declared: Field[Any]) -> Parameter[Any]:

@@ -189,8 +189,7 @@ def _explain(parameter: Parameter[Any], resolved: Resolved) -> str:
 
 
 def _also(parameter: Parameter[Any], setting: Setting) -> str:
-    text = "…" if parameter.secret else setting.text
-    return f"{text} at {setting.where}, which is overruled"
+    return f"{parameter.quote(setting.text)} at {setting.where}, which is overruled"
 
 
 def resource_field(name: str) -> str:

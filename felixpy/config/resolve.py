@@ -17,6 +17,7 @@ from typing import Any
 from msgspec import Struct
 
 from felixpy.config import marks
+from felixpy.config.etcd import ETCD, Said, choose_datastore
 from felixpy.config.parameter import Parameter
 from felixpy.config.parameters import (
     PARAMETERS,
@@ -28,11 +29,11 @@ from felixpy.config.parameters import (
     closest,
 )
 from felixpy.config.problems import ConfigError, Problem, error, warning
-from felixpy.config.sources import Rank, Setting, Source
+from felixpy.config.sources import DISCOVERY, Rank, Setting, Source
 from felixpy.config.types import BOOL
 
-_BUILT_DATASTORES = ("file",)
-_ETCD_IS_MEANT_BY = ("EtcdEndpoints", "EtcdAddr")
+# One choice: parts of an old and a new one together might lead elsewhere than either.
+_CHOSEN_TOGETHER = ("DatastoreType", *ETCD)
 _NOT_BUILT = "has no effect: this version of felixpy does not do that yet"
 _WITHOUT_WIREGUARD = f"{_NOT_BUILT}, and traffic between nodes is NOT encrypted"
 _CONSEQUENCES = {
@@ -102,10 +103,15 @@ class _Resolution:
         self.origins: dict[str, str] = {}
         self.given: dict[str, list[Setting]] = {}
         self.problems: list[Problem] = []
+        self._deciding: dict[str, Rank] = {}
+        self._refused: set[str] = set()
+        self._discovery: Setting | None = None
 
     def take(self, rank: Rank, setting: Setting) -> None:
         name = canonical(setting.name)
-        if name is None:
+        if setting.name == DISCOVERY and rank is Rank.CLIENT:
+            self._discovery = setting
+        elif name is None:
             self._warn(setting, _unknown(setting.name))
         elif name in RETIRED:
             self._warn(setting, f"has no effect: {RETIRED[name]}")
@@ -114,7 +120,7 @@ class _Resolution:
         elif PARAMETERS[name].local and not rank.local:
             self._warn(setting, "is ignored: only the file and the environment may set it")
         else:
-            self._take_known(PARAMETERS[name], setting)
+            self._take_known(PARAMETERS[name], rank, setting)
 
     def _warn(self, setting: Setting, reason: str) -> None:
         self.problems.append(warning(setting.where, setting.name, reason))
@@ -129,8 +135,9 @@ class _Resolution:
         elif name == "BPFEnabled" and _is_true(setting.text):
             self._warn(setting, "has no effect: felixpy has no eBPF dataplane and uses iptables")
 
-    def _take_known(self, parameter: Parameter[Any], setting: Setting) -> None:
+    def _take_known(self, parameter: Parameter[Any], rank: Rank, setting: Setting) -> None:
         decides = parameter.name not in self.given
+        self._deciding.setdefault(parameter.name, rank)
         self.given.setdefault(parameter.name, []).append(setting)
         try:
             value = _read(parameter, setting.text)
@@ -145,13 +152,14 @@ class _Resolution:
     def _refuse(
         self, parameter: Parameter[Any], setting: Setting, reason: str, *, decides: bool
     ) -> None:
-        text = "…" if parameter.secret else setting.text
         stops = parameter.fatal or (parameter.required and setting.text.lower() == "none")
-        said = f"= {text}: {reason}; allowed: {parameter.type.allowed}"
+        said = f"= {parameter.quote(setting.text)}: {reason}; allowed: {parameter.type.allowed}"
         if not decides:
             said += "; not used, as it is also set elsewhere"
         elif self._previous is not None or not stops:
             said += f"; {self._fall_back(parameter, setting)}"
+        if decides:
+            self._refused.add(parameter.name)
         report = error if stops else warning
         self.problems.append(report(setting.where, parameter.name, said))
 
@@ -180,17 +188,18 @@ class _Resolution:
         self._check_marks()
 
     def _check_datastore(self) -> None:
-        """Whoever names an etcd means it, as Felix's default is etcd."""
-        named = [name for name in _ETCD_IS_MEANT_BY if name in self.origins]
-        if named and "DatastoreType" not in self.given:
-            self.values["datastore_type"] = "etcdv3"
-            self.origins["DatastoreType"] = f"implied by {named[0]} ({self.origins[named[0]]})"
-        kind = self._value("DatastoreType")
-        if kind not in _BUILT_DATASTORES:
-            where = self.origins["DatastoreType"]
-            reason = f"= {kind}: this version of felixpy reads only {_words(_BUILT_DATASTORES)}"
-            self.problems.append(error(where, "DatastoreType", reason))
-            self._keep("DatastoreType")
+        if not self._refused.isdisjoint(_CHOSEN_TOGETHER):
+            self._keep(*_CHOSEN_TOGETHER)
+            return
+        client = [name for name, rank in self._deciding.items() if rank is Rank.CLIENT]
+        values = {name: self._value(name) for name in _CHOSEN_TOGETHER}
+        choice = choose_datastore(Said(values, self.origins, frozenset(client), self._discovery))
+        self.problems += choice.problems
+        self.origins |= choice.origins
+        for name, value in choice.values.items():
+            self.values[PARAMETERS[name].attribute] = value
+        if any(problem.severity == "error" for problem in choice.problems):
+            self._keep(*_CHOSEN_TOGETHER)
 
     def _check_hostname(self) -> None:
         if "FelixHostname" not in self.given:

@@ -24,9 +24,12 @@ from felixpy.config.types import MILLIS, SECONDS, parse_duration
 
 DEFAULT_PATH = Path("/etc/felixpy.cfg")
 _ANNOTATION = "config.projectcalico.org/"
+# Not a parameter, but what the clients' ETCD_DISCOVERY_SRV is called on its way to `resolve`.
+DISCOVERY = "EtcdDiscoverySrv"
 _CLIENT_VARIABLES = {
     "DATASTORE_TYPE": "DatastoreType",
     "ETCD_ENDPOINTS": "EtcdEndpoints",
+    "ETCD_DISCOVERY_SRV": DISCOVERY,
     "ETCD_USERNAME": "EtcdUsername",
     "ETCD_PASSWORD": "EtcdPassword",
     "ETCD_KEY_FILE": "EtcdKeyFile",
@@ -115,14 +118,21 @@ def parse_file(text: str, path: str) -> Source:
             content = content[:-1] + next(lines, (0, ""))[1].strip()
         name, delimiter, value = _split(content)
         if not delimiter or not name:
-            problems.append(
-                error(f"{path}:{number}", "", f"{content!r} is not of the form name = value")
-            )
+            problems.append(error(f"{path}:{number}", "", _malformed(content)))
             continue
         settings.append(Setting(name, _value(value), f"{path}:{number}"))
     if problems:
         raise ConfigError(tuple(problems))
     return _source(Rank.FILE, settings)
+
+
+def _malformed(line: str) -> str:
+    """Only the first word is repeated: what follows may be a password whose "=" was forgotten."""
+    if line[:1] in ("", "=", ":"):
+        return "a value without a name"
+    first, *rest = line.split(maxsplit=1)
+    shown = f"{first} …" if rest else first
+    return f"{shown!r} is not of the form name = value"
 
 
 def _split(line: str) -> tuple[str, str, str]:
@@ -164,8 +174,8 @@ def _client_environment(environ: Mapping[str, str]) -> Source:
     settings = []
     for variable, name in _CLIENT_VARIABLES.items():
         for candidate in (f"CALICO_{variable}", variable):
-            if environ.get(candidate):
-                settings.append(Setting(name, environ[candidate], f"environment {candidate}"))
+            if value := environ.get(candidate, "").strip():
+                settings.append(Setting(name, value, f"environment {candidate}"))
                 break
     return Source(Rank.CLIENT, tuple(settings))
 

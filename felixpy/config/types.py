@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+import stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,13 +44,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Type(Generic[T]):
-    """`unit` is that of the number as it is written; "" where it has none."""
+    """`unit` is that of the number as it is written; "" where it has none.
+
+    `quote` makes of a text, good or bad, what may be repeated to people.
+    """
 
     allowed: str
     zero: T
     parse: Callable[[str], T]
     render: Callable[[T], str]
     unit: str = ""
+    quote: Callable[[str], str] = str
 
 
 # ---------------------------------------------------------------- words and text
@@ -121,11 +126,24 @@ def check_regexp(text: str) -> str:
     return text
 
 
-def _parse_existing_file(text: str) -> str:
+def _parse_existing_path(text: str) -> str:
+    """Opened, not only looked for: what is there may still not be ours to read."""
+    path = Path(_parse_text(text))
     try:
-        Path(_parse_text(text)).stat()
+        if path.is_dir():
+            next(path.iterdir(), None)
+        elif stat.S_ISREG(path.stat().st_mode):
+            path.open("rb").close()
+        else:
+            raise ValueError("neither a file nor a directory")
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
+    return text
+
+
+def _parse_existing_file(text: str) -> str:
+    if Path(_parse_existing_path(text)).is_dir():
+        raise ValueError("is a directory")
     return text
 
 
@@ -202,6 +220,9 @@ OPTIONAL_BOOL: Type[bool | None] = Type("true or false, or unset", None, _parse_
 TEXT: Type[str] = Type("text on one line", "", _parse_text, str)
 FILE: Type[str] = Type("a path", "", _parse_text, str)
 EXISTING_FILE: Type[str] = Type("the path of a file that exists", "", _parse_existing_file, str)
+EXISTING_FILE_OR_DIRECTORY: Type[str] = Type(
+    "the path of a file or a directory that exists", "", _parse_existing_path, str
+)
 REGEXP: Type[str] = Type("a regular expression", "", check_regexp, str)
 SECONDS: Type[float] = Type("a number of seconds", 0.0, _parse_amount, _render_amount, "s")
 MILLIS: Type[float] = Type("a number of milliseconds", 0.0, _parse_amount, _render_amount, "ms")

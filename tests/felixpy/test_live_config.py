@@ -47,6 +47,7 @@ ASKS = [
     ("IptablesFilterDenyAction = Reject\n", Ask.DATAPLANE),
     ("LogSeverityScreen = DEBUG\nIpv6Support = false\n", Ask.DATAPLANE),
     ("DatastorePath = /elsewhere\nIpv6Support = false\n", Ask.EVERYTHING),
+    ("EtcdEndpoints = http://a\n", Ask.EVERYTHING),
     ("WireguardListeningPort = 1\n", Ask.LIVE),  # not built yet
 ]
 
@@ -90,6 +91,27 @@ def test_later_the_last_good_value_is_kept(path: Path) -> None:
     live.note(DEFAULT, None)
     assert live.settle().ask is Ask.DATAPLANE
     assert live.problems() == {}
+
+
+ETCD = "EtcdEndpoints = http://a\nEtcdUsername = u\nEtcdPassword = p\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("EtcdPassword = p", "EtcdPassword = q"),
+        ("EtcdUsername = u", "EtcdUsername = v"),
+        ("http://a", "http://a,http://b"),
+        ("http://a", "https://a"),
+        ("http://a", "http://a\nEtcdCaFile = /"),
+    ],
+)
+def test_another_way_to_etcd_begins_anew(path: Path, old: str, new: str) -> None:
+    path.write_text(HEAD + ETCD)
+    live = settled(path)
+    path.write_text(HEAD + ETCD.replace(old, new))
+    live.read_machine()
+    assert live.settle().ask is Ask.EVERYTHING
 
 
 def test_what_the_datastore_said_can_be_forgotten(path: Path) -> None:

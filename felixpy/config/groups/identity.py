@@ -7,7 +7,7 @@ from typing import Literal
 
 from felixpy.config.network_types import AUTHORITY, ENDPOINTS, HOSTNAME, REGION
 from felixpy.config.parameter import param
-from felixpy.config.types import EXISTING_FILE, FILE, TEXT, one_of
+from felixpy.config.types import EXISTING_FILE, EXISTING_FILE_OR_DIRECTORY, FILE, TEXT, one_of
 
 
 @dataclass(frozen=True)
@@ -44,70 +44,65 @@ class Identity:
         "Directory of the running agent's lock, status and control socket.",
         flags="LDZ",
     )
+    # Flag D on all of etcd, other than in Felix: where a mistake fell back to a default, the agent
+    # would take its orders from another datastore, or from whoever can get in between.
     etcd_endpoints: tuple[str, ...] = param(
         "EtcdEndpoints",
         ENDPOINTS,
         (),
         "The members of the etcd cluster; takes precedence over EtcdAddr and EtcdScheme.",
-        flags="L",
-        effect="later",
+        flags="LD",
     )
     etcd_addr: str = param(
         "EtcdAddr",
         AUTHORITY,
         "127.0.0.1:2379",
-        "The one etcd server, where EtcdEndpoints is unset.",
-        flags="L",
-        effect="later",
+        "The one etcd server, where EtcdEndpoints is unset: Felix 1.x had this.",
+        flags="LD",
     )
     etcd_scheme: Literal["http", "https"] = param(
         "EtcdScheme",
         one_of("http", "https", none="http"),
         "http",
         "How EtcdAddr is spoken to.",
-        flags="L",
-        effect="later",
+        flags="LD",
     )
     etcd_key_file: str = param(
         "EtcdKeyFile",
         EXISTING_FILE,
         "",
         "Private key with which the agent identifies itself to etcd.",
-        flags="L",
-        effect="later",
+        flags="LD",
     )
     etcd_cert_file: str = param(
         "EtcdCertFile",
         EXISTING_FILE,
         "",
         "Certificate that belongs to EtcdKeyFile.",
-        flags="L",
-        effect="later",
+        flags="LD",
     )
     etcd_ca_file: str = param(
         "EtcdCaFile",
-        EXISTING_FILE,
+        EXISTING_FILE_OR_DIRECTORY,
         "",
-        "Certificates of the authorities that may vouch for etcd.",
-        flags="L",
-        effect="later",
+        "The authorities that may vouch for etcd: a file or a directory of certificates; unset: "
+        "those that this machine trusts.",
+        flags="LD",
     )
     etcd_username: str = param(
         "EtcdUsername",
         TEXT,
         "",
         "User name for etcd, where it asks for one.",
-        flags="L",
-        effect="later",
+        flags="LD",
     )
     etcd_password: str = param(
         "EtcdPassword",
         TEXT,
         "",
         "Password that belongs to EtcdUsername.",
-        flags="L",
+        flags="LD",
         secret=True,
-        effect="later",
     )
     openstack_region: str = param(
         "OpenstackRegion",

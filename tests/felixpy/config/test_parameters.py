@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import fields
 
+from felixpy.config.etcd import ETCD
 from felixpy.config.parameters import (
     FIELD_ALIASES,
     PARAMETERS,
@@ -27,7 +28,8 @@ FELIX = json.loads((Path(__file__).parent / "felix_parameters.json").read_text()
 OWN = {"DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"}
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
 # A name that is nobody's must not become another node's.
-OTHER_FLAGS = {"FelixHostname": "LDZ"}
+# A mistake in what leads to etcd must not lead to another one, nor to believing anybody.
+OTHER_FLAGS = {"FelixHostname": "LDZ", **dict.fromkeys(ETCD, "LD")}
 
 
 def test_all_of_felix_and_our_own() -> None:

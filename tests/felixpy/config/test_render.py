@@ -117,6 +117,34 @@ def test_secrets_are_shown_as_set_or_unset() -> None:
     assert "unset" in explain(resolved(), "EtcdPassword")
 
 
+PASSWORDS = [
+    # file, environment
+    ("EtcdPassword = swordfish", {}),
+    ("etcdpassword: swordfish", {"ETCD_PASSWORD": "swordfish2"}),
+    ("", {"FELIX_ETCDPASSWORD": "swordfish"}),
+    ("", {"felix_EtcdPassword": "swordfish", "FELIX_ETCDPASSWORD": "swordfish2"}),
+    ("", {"ETCD_PASSWORD": "swordfish", "CALICO_ETCD_PASSWORD": "swordfish2"}),
+    ("EtcdEndpoints = http://node:swordfish@a:1", {}),
+    ("EtcdEndpoints = http://a:1", {"ETCD_ENDPOINTS": "http://node:swordfish@a:1"}),
+    ("EtcdAddr = node:swordfish@a:1", {}),
+    ("EtcdUsername = node", {"ETCD_ENDPOINTS": "http://a", "ETCD_PASSWORD": "swordfish"}),
+]
+
+
+@pytest.mark.parametrize(("file", "environ"), PASSWORDS)
+def test_no_password_is_shown_wherever_it_was_given(file: str, environ: dict[str, str]) -> None:
+    outcome = resolved(file, **environ)
+    shown = rows(outcome, everything=True)
+    texts = (
+        render_table(shown, 80, color=False),
+        render_json(shown),
+        *(explain(outcome, name) for name in PARAMETERS),
+        *(str(problem) for problem in outcome.problems),
+        repr(outcome.config),
+    )
+    assert not any("swordfish" in text for text in texts)
+
+
 def test_explain() -> None:
     outcome = resolved("reportingintervalsecs = 5", FELIX_REPORTINGINTERVALSECS="6")
     assert explain(outcome, "ReportingIntervalSecs") == (

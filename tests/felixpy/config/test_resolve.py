@@ -76,7 +76,10 @@ FATAL = [
     ("MaxIpsetSize = none", {}, "MaxIpsetSize"),
     ("FelixHostname = a b", {}, "FelixHostname"),
     ("DatastoreType = zookeeper", {}, "DatastoreType"),
-    ("DatastoreType = etcdv3", {}, "DatastoreType"),
+    ("DatastoreType = kubernetes", {}, "DatastoreType"),
+    ("EtcdCaFile = /nonexistent", {}, "EtcdCaFile"),
+    ("EtcdEndpoints = http://a/x", {}, "EtcdEndpoints"),
+    ("EtcdUsername = a", {"ETCD_ENDPOINTS": "http://a"}, "EtcdUsername"),
     ("IptablesMarkMask = 0x1f0000", {}, "IptablesMarkMask"),
     ("IptablesMarkMask = 0x3f0000\nWireguardEnabled = true", {}, "IptablesMarkMask"),
 ]
@@ -218,25 +221,7 @@ def test_local_parameters_are_not_the_datastore_s_to_set() -> None:
 def test_secrets_are_not_repeated() -> None:
     resolved = examine(from_texts("EtcdPassword = swordfish", ETCD_PASSWORD="sword\x01fish"))
     assert "fish" not in "".join(warnings_of(resolved))
-
-
-ETCD = [
-    # file, environment, type, where it comes from
-    ("EtcdEndpoints = http://a:1", {}, "etcdv3", "implied by EtcdEndpoints (f.cfg:1)"),
-    ("etcdaddr = a:1", {}, "etcdv3", "implied by EtcdAddr (f.cfg:1)"),
-    ("", {"ETCD_ENDPOINTS": "http://a:1"}, "etcdv3", "implied by EtcdEndpoints"),
-    ("", {"FELIX_DATASTORETYPE": "ETCDv3"}, "etcdv3", "environment FELIX_DATASTORETYPE"),
-    ("", {"DATASTORE_TYPE": "kubernetes"}, "kubernetes", "environment DATASTORE_TYPE"),
-    ("DatastoreType = file", {"DATASTORE_TYPE": "kubernetes"}, "file", "f.cfg:1"),
-    ("DatastoreType = file\nEtcdEndpoints = http://a:1", {}, "file", "f.cfg:1"),
-]
-
-
-@pytest.mark.parametrize(("file", "environ", "kind", "where"), ETCD)
-def test_datastore_type(file: str, environ: dict[str, str], kind: str, where: str) -> None:
-    resolved = examine(from_texts(file, **environ))
-    assert resolved.config.datastore_type == kind
-    assert resolved.origins["DatastoreType"].startswith(where)
+    assert "fish" not in repr(resolved.config)
 
 
 RUNNING = Config(
@@ -283,7 +268,7 @@ def test_while_running_no_wireguard_without_a_bit_for_it() -> None:
 
 
 def test_while_running_the_datastore_stays() -> None:
-    resolved = resolve([says(Rank.FILE, DatastoreType="etcdv3"), HOST], RUNNING)
+    resolved = resolve([says(Rank.FILE, DatastoreType="kubernetes"), HOST], RUNNING)
     assert resolved.config.datastore_type == "file"
     assert len(resolved.errors) == 1
 

@@ -67,6 +67,13 @@ def test_malformed_lines_name_file_and_line(line: str) -> None:
     assert len(caught.value.problems) == 1
 
 
+@pytest.mark.parametrize("line", ["EtcdPassword swordfish", "=swordfish", ": swordfish"])
+def test_what_may_be_a_password_is_not_repeated(line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_file(line, "f.cfg")
+    assert "swordfish" not in str(caught.value)
+
+
 def test_files_absent_unreadable_and_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert read_file(tmp_path / "absent") == Source(Rank.FILE)
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -109,6 +116,28 @@ def test_environment() -> None:
     assert felix.settings[0].where == "environment FELIX_LOGSEVERITYSCREEN"
     assert client.rank is Rank.CLIENT
     assert texts(client) == {"DatastoreType": "etcdv3", "EtcdEndpoints": "http://b:1"}
+
+
+CLIENT = [
+    ("DATASTORE_TYPE", "DatastoreType"),
+    ("ETCD_ENDPOINTS", "EtcdEndpoints"),
+    ("ETCD_DISCOVERY_SRV", "EtcdDiscoverySrv"),
+    ("ETCD_USERNAME", "EtcdUsername"),
+    ("ETCD_PASSWORD", "EtcdPassword"),
+    ("ETCD_KEY_FILE", "EtcdKeyFile"),
+    ("ETCD_CERT_FILE", "EtcdCertFile"),
+    ("ETCD_CA_CERT_FILE", "EtcdCaFile"),
+]
+
+
+@pytest.mark.parametrize(("variable", "name"), CLIENT)
+def test_each_variable_of_the_datastore_s_clients(variable: str, name: str) -> None:
+    _, client = read_environment({variable: " x\n"})
+    assert texts(client) == {name: "x"}
+    _, client = read_environment({variable: "x", f"CALICO_{variable}": "y"})
+    assert texts(client) == {name: "y"}
+    _, client = read_environment({variable: "x", f"CALICO_{variable}": " "})
+    assert texts(client) == {name: "x"}
 
 
 def test_one_variable_in_two_cases_is_mentioned() -> None:

@@ -44,16 +44,22 @@ ACCEPTED = [
     (t.TEXT, "calico-packet %t", "calico-packet %t"),
     (t.REGEXP, "^(en|wl).*", "^(en|wl).*"),
     (t.EXISTING_FILE, "/proc/self/stat", "/proc/self/stat"),
+    (t.EXISTING_FILE_OR_DIRECTORY, "/proc/self/stat", "/proc/self/stat"),
+    (t.EXISTING_FILE_OR_DIRECTORY, "/proc/self", "/proc/self"),
     (t.PAIRS, "a=1, b = x=y ,", (("a", "1"), ("b", "x=y"))),
     (t.DURATION_PAIRS, "CalculationGraph=1m30s,b=0", (("CalculationGraph", 90.0), ("b", 0.0))),
     (n.HOSTNAME, "node-1.example_x", "node-1.example_x"),
     (n.HOST_ADDRESS, "fe80::1", "fe80::1"),
     (n.AUTHORITY, "etcd.example:2379", "etcd.example:2379"),
+    (n.AUTHORITY, "Etcd_1", "etcd_1:2379"),
+    (n.AUTHORITY, "[FD00::0:1]:1", "[fd00::1]:1"),
     (n.INTERFACE, "eth0.100+", "eth0.100+"),
     (n.REGION, "region-1", "region-1"),
     (n.INTERFACES, "cali,tap", ("cali", "tap")),
     (n.INTERFACES_OR_REGEXPS, "kube-ipvs0,/^veth.*$/", ("kube-ipvs0", "/^veth.*$/")),
     (n.ENDPOINTS, "http://a:2379, http://[::1]:2379/", ("http://a:2379", "http://[::1]:2379")),
+    (n.ENDPOINTS, "HTTPS://A:1/,,https://a:1", ("https://a:1",)),
+    (n.ENDPOINTS, "https://[FD00:0::1],https://b", ("https://[fd00::1]:2379", "https://b:2379")),
     (n.IPV4, "10.0.0.1", "10.0.0.1"),
     (n.IPV6, "FD00:0::1", "fd00::1"),
     (n.IPV4_NETS, "10.1.2.3/8, 192.0.2.1", ("10.0.0.0/8", "192.0.2.1/32")),
@@ -80,17 +86,19 @@ REFUSED: list[tuple[t.Type[Any], list[str]]] = [
     (MODE, ["Dro", "drop ", ""]),
     (t.TEXT, ["a\nb", "a\x00b"]),
     (t.REGEXP, ["(", "[", "*", "a{99999999999999999999}"]),
-    (t.EXISTING_FILE, ["/nonexistent", "a" * 5000, "a\x00"]),
+    (t.EXISTING_FILE, ["/nonexistent", "a" * 5000, "a\x00", "/", "/dev/null"]),
+    (t.EXISTING_FILE_OR_DIRECTORY, ["/nonexistent", "a\x00", "/dev/null"]),
     (t.PAIRS, ["a", "a b=c", "=c"]),
     (t.DURATION_PAIRS, ["a=5", "a=s", "a=1 s", "a=", "a=1s2"]),
     (n.HOSTNAME, ["a b", "a\n", "ä", ""]),
-    (n.AUTHORITY, ["a", "a:b", ":1"]),
+    (n.AUTHORITY, ["", "a:b", ":1", "a:0", "a:65536", "fd00::1", "[a]", "[fe80::1%x]:1", "u@a"]),
     (n.INTERFACE, ["a" * 16, "a b"]),
     (n.REGION, ["A", "-a", "a" * 47]),
     (n.INTERFACES, ["a, b", "a,", "", "a" * 16]),
     (n.INTERFACES_OR_REGEXPS, ["/(/", "a b"]),
-    (n.ENDPOINTS, ["a:1", "ftp://a:1", "http://a", "http://a:1/x", "http://u@a:1", "http://[a:1"]),
-    (n.ENDPOINTS, ["http://a:1,https://b:1", "http://a:99999999"]),
+    (n.ENDPOINTS, ["a:1", "ftp://a:1", "http:a", "http://a:1/x", "http://u@a:1", "http://[a:1"]),
+    (n.ENDPOINTS, ["http://a:1,https://b:1", "http://a:99999999", ",", "http://", "http://a?b"]),
+    (n.ENDPOINTS, ["http://fd00::1:1", "http://a b", "http://a:1//"]),
     (n.IPV4, ["fd00::1", "10.0.0", "10.0.0.1/8", "010.0.0.1"]),
     (n.IPV6, ["10.0.0.1", "fe80::1%eth0"]),
     (n.IPV4_NETS, ["fd00::/8", "10.0.0.0/33"]),
@@ -150,3 +158,15 @@ DURATIONS = [("1m30s", 90.0), ("300ms", 0.3), ("1h", 3600.0), ("1.5h", 5400.0), 
 @pytest.mark.parametrize(("text", "seconds"), DURATIONS)
 def test_durations(text: str, seconds: float) -> None:
     assert t.parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "text", ["http://u:swordfish@a:1", "http://u:fish,swordfish@a:1", "u:swordfish@a:1"]
+)
+@pytest.mark.parametrize("kind", [n.ENDPOINTS, n.AUTHORITY])
+def test_a_password_in_an_endpoint_is_not_repeated(kind: t.Type[Any], text: str) -> None:
+    with pytest.raises(ValueError, match="EtcdPassword") as caught:
+        kind.parse(text)
+    assert "fish" not in str(caught.value)
+    assert "fish" not in kind.quote(text)
+    assert kind.quote("http://a:1") == "http://a:1"
