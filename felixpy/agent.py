@@ -24,7 +24,7 @@ from typing import Any
 
 import structlog
 
-from felixpy.datastore.opening import open_source
+from felixpy.datastore.opening import open_datastore
 from felixpy.datastore.source import DatastoreStartError, Source
 from felixpy.health import notify
 from felixpy.live_config import LiveConfig
@@ -43,6 +43,7 @@ START_RETRY = 2.0  # seconds, where a running agent was sent to a datastore that
 class Agent:
     def __init__(self, live: LiveConfig, directory: Path) -> None:
         self._live = live
+        self._directory = directory
         self._stop = False
         self._reload = False
         self._failure: BaseException | None = None
@@ -105,10 +106,11 @@ class Agent:
 
     async def _run_once(self) -> None:
         """Until asked to stop, or until the configuration asks for everything anew."""
-        source = open_source(self._live.config)
+        datastore = open_datastore(self._live.config, self._directory)
+        source = datastore.source
         source.problems.listen(self._woken.set)
         self._pipeline = pipeline = Pipeline(
-            self._live, self._reporter, self._services, source, self._woken
+            self._live, self._reporter, self._services, datastore, self._woken
         )
         reading = asyncio.create_task(
             endless(source.run(pipeline.inbox), "datastore"), name="datastore"
@@ -128,9 +130,7 @@ class Agent:
             finally:
                 await pipeline.close()
 
-    async def _turn(
-        self, pipeline: Pipeline, reading: asyncio.Task[None], source: Source
-    ) -> bool:
+    async def _turn(self, pipeline: Pipeline, reading: asyncio.Task[None], source: Source) -> bool:
         if self._failure is not None:
             raise self._failure
         if reading.done():

@@ -22,13 +22,14 @@ from dataplane.dataplane import Dataplane
 from dataplane.errors import DataplaneError
 from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
-from felixpy.datastore.source import Source
+from felixpy.datastore.opening import Datastore
 from felixpy.gate import ReadyGate
 from felixpy.inbox import Inbox
 from felixpy.live_config import Ask, LiveConfig
 from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
 from felixpy.services import Services
+from felixpy.statusrep.reports import StatusReports
 
 log = structlog.get_logger(__name__)
 
@@ -43,21 +44,23 @@ class Pipeline:
         live: LiveConfig,
         reporter: Reporter,
         services: Services,
-        source: Source,
+        datastore: Datastore,
         woken: asyncio.Event,
     ) -> None:
         self.inbox = Inbox(woken.set)
         self._live = live
         self._reporter = reporter
         self._services = services
-        self._source = source
+        self._source = datastore.source
+        self._reports = StatusReports(datastore.status, live.config)
         self._woken = woken
-        self._gate = ReadyGate(open_without=source.ready_without_record)
+        self._gate = ReadyGate(open_without=self._source.ready_without_record)
         self._census = Census()
         self._graph = CalcGraph(live.config.felix_hostname)
         self._dataplane: Dataplane | None = None
         self.in_sync = False
         self._listed = False
+        self._reported = False  # all local endpoints of this dataplane, once
         self._build_at = 0.0
         reporter.node(live.config.felix_hostname)
         self._tell_datastore(LISTING)
@@ -83,6 +86,7 @@ class Pipeline:
             return True
         if starting or settled.ask is not Ask.NOTHING:
             self._services.settle(self._live.config)
+            self._reports.settle(self._live.config)
             self._reporter.watch(self._live.config.dataplane_watchdog_timeout)
         if starting:
             self._graph.in_sync()
@@ -130,6 +134,7 @@ class Pipeline:
         )
 
     async def close(self) -> None:
+        await self._reports.close()
         await self._drop_dataplane()
 
     # ---------------------------------------------------------------- steps of a turn
@@ -154,7 +159,7 @@ class Pipeline:
         if self._dataplane is None:
             if time.monotonic() < self._build_at:
                 return
-            self._dataplane = await self._build()
+            self._dataplane, self._reported = await self._build(), False
             if self._dataplane is None:
                 return
             updates = self._graph.replay()
@@ -167,6 +172,15 @@ class Pipeline:
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
+            self._report(self._dataplane)
+
+    def _report(self, dataplane: Dataplane) -> None:
+        """What the dataplane has made of the local endpoints.  A new one tells of all of them."""
+        self._reports.check()
+        if dataplane.in_force:
+            self._reports.note(dataplane.take_endpoint_changes(), whole=not self._reported)
+            self._reported = True
+        self._reporter.problems.replace("status reports", self._reports.problems)
 
     async def _build(self) -> Dataplane | None:
         # a name in MetadataAddr is looked up, which may take its time

@@ -10,7 +10,7 @@ A list that follows another is compared with what was told before: what has gone
 as gone.  Whether a cluster's history is still the one we know is asked of it before a watch is
 resumed, because a watch itself would wait in silence for a future that never comes: see `_verify`.
 
-Before in-sync and after it, an etcd that is away or refuses us is a problem, never an end: it is
+An etcd that is away or refuses us is a problem, before in-sync as after it, and never an end: it is
 tried again with growing delays.
 """
 
@@ -28,8 +28,9 @@ from calc_graph.model import Key, Value
 from felixpy.datastore import builtin
 from felixpy.datastore.etcd_holdings import Holdings
 from felixpy.datastore.etcd_keys import RANGES, KeyRange
-from felixpy.datastore.source import Changed, Problems, Sink
+from felixpy.datastore.source import BadInput, Changed, DatastoreStartError, Problems, Sink
 from felixpy.etcd.client import EtcdClient
+from felixpy.etcd.credentials import CredentialsError
 from felixpy.etcd.errors import CompactedError, EtcdError, HistoryError
 from felixpy.etcd.member import Delivery, Header, Interval, KeyValue, Member
 
@@ -64,7 +65,13 @@ class EtcdSource:
         return self._client.location
 
     async def run(self, sink: Sink) -> None:
-        """Endless."""
+        """Endless.  Raises DatastoreStartError where what etcd would be shown cannot be read."""
+        for text in self._client.warnings():
+            log.warning("etcd.insecure", reason=text)
+        try:
+            self._client.check()
+        except CredentialsError as error:
+            raise DatastoreStartError([BadInput("etcd", 0, 0, "", str(error))]) from None
         going_home = asyncio.create_task(self._go_home(), name="etcd home")
         try:
             while True:

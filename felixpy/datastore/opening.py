@@ -1,8 +1,9 @@
-"""The datastore that the configuration names."""
+"""The datastore that the configuration names, and where this node's status goes beside it."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from felixpy.config import Config
 from felixpy.datastore.etcd_source import EtcdSource
@@ -10,10 +11,23 @@ from felixpy.datastore.manifests import ManifestSource
 from felixpy.datastore.source import Source
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.settings import to_etcd_settings
+from felixpy.statusrep.directory import DirectoryStatusStore
+from felixpy.statusrep.etcd import EtcdStatusStore
+from felixpy.statusrep.store import StatusStore
 
 
-def open_source(config: Config) -> Source:
-    """Not yet connected."""
+class Datastore(NamedTuple):
+    source: Source
+    status: StatusStore
+
+
+def open_datastore(config: Config, run_directory: Path) -> Datastore:
+    """Not yet connected.
+
+    A directory of manifests is only read: what this node says of itself goes to `run_directory`.
+    """
     if config.datastore_type == "file":
-        return ManifestSource(Path(config.datastore_path).absolute())
-    return EtcdSource(EtcdClient(to_etcd_settings(config), config.felix_hostname))
+        source = ManifestSource(Path(config.datastore_path).absolute())
+        return Datastore(source, DirectoryStatusStore(run_directory))
+    client = EtcdClient(to_etcd_settings(config), config.felix_hostname)
+    return Datastore(EtcdSource(client), EtcdStatusStore(client))

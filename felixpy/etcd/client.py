@@ -14,6 +14,7 @@ import random
 import zlib
 from typing import Final
 
+from felixpy.etcd.credentials import ssl_context, warnings
 from felixpy.etcd.errors import EtcdError, MemberLostError, RefusedError
 from felixpy.etcd.member import Interval, Member
 from felixpy.etcd.settings import EtcdSettings
@@ -30,6 +31,15 @@ class EtcdClient:
         self._settings = settings
         self._member: Member | None = None
         self._connecting = asyncio.Lock()
+
+    def check(self) -> None:
+        """Raises CredentialsError where keys or certificates cannot be used."""
+        if self._settings.tls:
+            ssl_context(self._settings)
+
+    def warnings(self) -> list[str]:
+        """What can be used, but should not be as it is."""
+        return warnings(self._settings)
 
     @property
     def location(self) -> str:

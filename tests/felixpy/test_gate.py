@@ -40,5 +40,13 @@ CASES: list[tuple[str, list[Changes], list[Changes]]] = [
 
 @pytest.mark.parametrize(("comes", "passes"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_what_passes(comes: list[Changes], passes: list[Changes]) -> None:
-    gate = ReadyGate()
+    gate = ReadyGate(open_without=True)
     assert [gate.pass_on(changes) for changes in comes] == (passes or comes)
+
+
+def test_a_datastore_that_somebody_has_to_set_up_waits_for_its_record() -> None:
+    gate = ReadyGate(open_without=False)
+    assert gate.pass_on({P: ONE}) == {}
+    assert gate.pass_on({CLUSTER: READY}) == {P: ONE, CLUSTER: READY}
+    assert gate.pass_on({CLUSTER: None, P: OTHER}) == {}
+    assert not gate.open

@@ -110,7 +110,7 @@ class Identity:
         "",
         "OpenStack region in whose name the status of this node is reported.",
         flags="D",
-        effect="later",
+        live=True,
     )
     cluster_guid: str = param(
         "ClusterGUID",

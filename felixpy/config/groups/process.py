@@ -198,7 +198,6 @@ class Process:
         30.0,
         "Time between two reports of this node's status to the datastore; 0: none.",
         live=True,
-        effect="later",
     )
     reporting_ttl_secs: float = param(
         "ReportingTTLSecs",
@@ -206,14 +205,13 @@ class Process:
         90.0,
         "How long a report of this node's status stays in the datastore.",
         live=True,
-        effect="later",
     )
     endpoint_reporting_enabled: bool = param(
         "EndpointReportingEnabled",
         BOOL,
         False,
         "Report the status of each local endpoint to the datastore.",
-        effect="later",
+        live=True,
     )
     endpoint_reporting_delay_secs: float = param(
         "EndpointReportingDelaySecs",
@@ -221,14 +219,13 @@ class Process:
         1.0,
         "Shortest time between two writes of endpoint status.",
         live=True,
-        effect="later",
     )
     endpoint_status_path_prefix: str = param(
         "EndpointStatusPathPrefix",
         FILE,
         "/var/run/calico",
         "Directory below which the CNI plugin finds the status of local endpoints; none: no files.",
-        effect="later",
+        live=True,
     )
     policy_sync_path_prefix: str = param(
         "PolicySyncPathPrefix",
