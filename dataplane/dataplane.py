@@ -4,11 +4,16 @@
     apply()                         drivers: what is there; the difference is written in this order
 
       1  interfaces known                      nothing is written before the monitor has listed them
-      2  IP sets made and grown                rules may ask them from now on
-      3  tables, the families side by side     chains and the hooks to them, one transaction a table
-      4  settings of interfaces and the host   forwarding only once the tables guard it
-      5  routes and neighbours                 what leads to workloads comes after what judges them
-      6  IP sets shrunk and destroyed          nothing asks them any more
+  2  tables of all families, once          until then nothing below is done: see `_guard`
+  3  settings of interfaces and the host   an interface without chains is closed by the dispatch
+     and then, for each family by itself:
+  4  IP sets made and grown                rules may ask them from now on
+  5  tables                                chains and the hooks to them, one transaction a table
+  6  routes and neighbours                 what leads to workloads comes after what judges them
+  7  IP sets shrunk and destroyed          nothing asks them any more
+
+The tables of IPv6 wait for those of IPv4: the kernel lets a second transaction wait for about 12 ms
+while it frees what the first one has deleted, and it must not be chance which family that is.
 
 A step that fails stays pending, is said to be a problem, and is tried again with growing delays.
 Without its sets a family's tables stay as they were, and before every table has our hooks nothing
@@ -21,6 +26,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn, Protocol, assert_never
 
 import structlog
@@ -348,25 +354,49 @@ class Dataplane:
 
     async def _write(self) -> None:
         """In the order of the module's drawing."""
-        written = await asyncio.gather(*(self._write_family(f) for f in self._tables))
+        done: dict[Family, bool] = {}
         if not self._guarded:
-            if not all(tables.guards() for tables in self._tables.values()):
+            done = await self._guard()
+            if not self._guarded:
                 return
+        await self._step("settings", self._sysctls.apply())
+        turns = [asyncio.Event() for _ in range(len(self._tables) + 1)]
+        turns[0].set()
+        await asyncio.gather(
+            *(
+                self._write_family(family, *pair, done.get(family))
+                for family, pair in zip(self._tables, pairwise(turns), strict=True)
+            )
+        )
+
+    async def _guard(self) -> dict[Family, bool]:
+        """The first rules of all families, side by side; which of them are as they should be."""
+        written = await asyncio.gather(*(self._write_rules(family) for family in self._tables))
+        if all(tables.guards() for tables in self._tables.values()):
             self._guarded = True
             for family, tables in self._tables.items():
                 self._look(f"IPv{family} leftovers", _swept(tables))
-        await self._step("settings", self._sysctls.apply())
-        for family, routes in self._routes.items():
-            await self._step(routes_step(family), routes.apply())
-        await self._step(NEIGHBOURS, self._neighbours.apply())
-        for family, done in zip(self._tables, written, strict=True):
-            if done:
-                await self._step(f"IPv{family} sets", self._ipsets[family].apply_removals())
+        return dict(zip(self._tables, written, strict=True))
 
-    async def _write_family(self, family: Family) -> bool:
-        """IP sets, then tables; whether the tables are as they should be."""
+    async def _write_family(
+        self, family: Family, turn: asyncio.Event, next_turn: asyncio.Event, written: bool | None
+    ) -> None:
+        """`written`: what has become of its rules already; None where they are still to come."""
+        if written is None:
+            written = await self._write_rules(family, turn)
+        next_turn.set()
+        await self._step(routes_step(family), self._routes[family].apply())
+        if family == 4:
+            await self._step(NEIGHBOURS, self._neighbours.apply())
+        if written:
+            await self._step(f"IPv{family} sets", self._ipsets[family].apply_removals())
+
+    async def _write_rules(self, family: Family, turn: asyncio.Event | None = None) -> bool:
+        """IP sets, then tables when it is their turn; whether the tables are as they should be."""
         name, sets = f"IPv{family} sets", self._ipsets[family]
         grown = await self._step(name, sets.apply_additions())
+        if turn is not None:
+            await turn.wait()
         if grown and await self._step(tables_step(family), self._tables[family].apply()):
             return True
         await self._step(name, sets.shrink())  # no permission outlives its reason

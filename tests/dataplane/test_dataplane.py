@@ -18,7 +18,8 @@ from tests.fakes.node import FakeNode, interface
 SETS = ["IPv4 sets grown", "IPv6 sets grown"]
 TABLES = ["IPv4 tables", "IPv6 tables"]
 LEFTOVERS = ["IPv4 leftovers", "IPv6 leftovers"]
-AFTER = ["settings", "IPv4 routes", "IPv6 routes", "neighbours"]
+ROUTES = ["IPv4 routes", "IPv6 routes"]
+AFTER = ["settings", *ROUTES, "neighbours"]
 REMOVALS = ["IPv4 sets shrunk and destroyed", "IPv6 sets shrunk and destroyed"]
 ALL = {*SETS, *TABLES, *AFTER, *REMOVALS}
 
@@ -60,15 +61,46 @@ class Clock:
 # ---------------------------------------------------------------- order
 
 
-async def test_steps_come_in_their_order(node: FakeNode) -> None:
+async def test_the_first_rules_of_all_families_come_before_anything_else(node: FakeNode) -> None:
     steps = await apply(node)
     assert set(steps[:4]) == {*SETS, *TABLES}
+    assert steps[4] == "settings"
+    assert set(steps[5:]) == ({*AFTER, *REMOVALS} - {"settings"})
+    assert_each_family_in_order(steps)
+
+
+async def test_steps_come_in_their_order(node: FakeNode) -> None:
+    await apply(node)
+    node.desire(wep("a", "cali1", "10.0.0.1/32"))
+    steps = await apply(node)
+    assert set(steps) == ALL
+    assert steps[0] == "settings"
+    assert_each_family_in_order(steps)
+    assert steps.index("IPv4 tables") < steps.index("IPv6 tables")
+
+
+def assert_each_family_in_order(steps: list[str]) -> None:
     for family in (0, 1):
-        assert steps.index(SETS[family]) < steps.index(TABLES[family])
-    assert steps[4:] == [*AFTER, *REMOVALS]
+        wanted = [SETS[family], TABLES[family], ROUTES[family], REMOVALS[family]]
+        assert [step for step in steps if step in wanted] == wanted
+    assert steps.index("IPv4 routes") < steps.index("neighbours")
 
 
-async def test_the_families_are_written_side_by_side(node: FakeNode) -> None:
+async def test_one_family_does_not_wait_for_the_routes_and_sets_of_the_other(
+    node: FakeNode,
+) -> None:
+    await apply(node)
+    node.desire(wep("a", "cali1", "10.0.0.1/32"))
+    node.journal.held["IPv6 tables"] = held = asyncio.Event()
+    applying = asyncio.create_task(node.dataplane.apply())
+    await settle()
+    assert REMOVALS[0] in node.journal.lines
+    held.set()
+    await applying
+    assert REMOVALS[1] in node.journal.lines
+
+
+async def test_at_first_the_families_are_written_side_by_side(node: FakeNode) -> None:
     node.journal.held["IPv4 sets grown"] = held = asyncio.Event()
     applying = asyncio.create_task(node.dataplane.apply())
     await settle()
