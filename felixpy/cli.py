@@ -1,9 +1,9 @@
 """The command line: what there is to say, and which module carries it out.
 
 Commands are verbs as `wg`, `ip` and `systemctl` have them.  Each lives in a module of
-felixpy.commands with two functions: `add(commands)` describes it, `run(arguments)` does it and
-returns an exit status.  Modules are imported only when their command runs, so that `felixpy status`
-need not load the agent.
+felixpy.commands whose function `run(arguments)` does it and returns an exit status.  Modules are
+imported only when their command runs, so that `felixpy status` need not load the agent.  A
+configuration that cannot be read at all is answered here, for all of them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from felixpy import exits, log
+from felixpy.config import ConfigError
+from felixpy.console import say
 
 CONFIG = Path("/etc/felixpy.cfg")
 
@@ -56,6 +58,20 @@ def build_parser() -> argparse.ArgumentParser:
     cleanup.add_json()
     cleanup.parser.add_argument(
         "--dry-run", action="store_true", help="say what is there, and leave it"
+    )
+
+    etcd = add("etcd", "print the etcdctl commands for a role that a node's agent can do with")
+    etcd.add_config()
+    etcd.add_json()
+    etcd.parser.add_argument("what", choices=("roles",), metavar="roles", help="the commands")
+    for option, whose in (
+        ("--node", "the node (default: FelixHostname of this configuration)"),
+        ("--user", "etcd's user (default: felixpy-NODE)"),
+        ("--role", "etcd's role (default: felixpy-NODE)"),
+    ):
+        etcd.parser.add_argument(option, metavar="NAME", help=whose)
+    etcd.parser.add_argument(
+        "--no-password", action="store_true", help="the user is a certificate's common name"
     )
 
     demo = add("demo", "show a policy at work, in network namespaces of its own")
@@ -129,6 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         code = run(arguments)
         sys.stdout.flush()
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            say(f"felixpy: {line}", sys.stderr)
+        return exits.REFUSED
     except KeyboardInterrupt:
         return exits.FAILED
     except BrokenPipeError:  # the reader of a pipe has seen enough; there is no more to flush

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 OK = 0
 FAILED = 1
-REFUSED = 2  # command line, configuration or manifests are wrong; nothing was touched
+REFUSED = 2  # command line, configuration or resources are wrong; nothing was touched
 NOT_RUNNING = 3
 NOT_WELL = 4
 
@@ -12,7 +12,7 @@ HELP = """\
 exit status:
   0  done
   1  it failed; the last line on standard error says why
-  2  the command line, the configuration or a manifest is wrong; nothing was touched
+  2  the command line, the configuration or a resource is wrong; nothing was touched
   3  status: no agent is running on this node
   4  status: an agent is starting, or degraded: something is wrong
 """

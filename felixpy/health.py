@@ -18,6 +18,7 @@ class _Reporter:
     live: bool = True
     ready: bool = False
     reported: float = 0.0
+    why: str = ""
 
 
 class Health:
@@ -35,9 +36,11 @@ class Health:
         """Change how long a reporter may be silent."""
         self._reporters[name].time_limit = time_limit
 
-    def report(self, name: str, *, ready: bool, live: bool = True) -> None:
+    def report(self, name: str, *, ready: bool, live: bool = True, why: str = "") -> None:
+        """`why` it is not ready, or not live."""
         reporter = self._reporters[name]
         reporter.ready, reporter.live, reporter.reported = ready, live, self._clock()
+        reporter.why = why
 
     def _silent(self, name: str, reporter: _Reporter) -> bool:
         limit = self.overrides.get(name, reporter.time_limit)
@@ -58,7 +61,9 @@ class Health:
                 seconds = self._clock() - reporter.reported
                 complaints.append(f"{name}: silent for {seconds:.0f} s")
             elif not good(reporter):
-                complaints.append(f"{name}: {otherwise}")
+                complaints.append(
+                    ": ".join(part for part in (name, otherwise, reporter.why) if part)
+                )
         return complaints
 
 

@@ -21,6 +21,8 @@ GRAPH, DATAPLANE, STARTUP = "CalculationGraph", "InternalDataplaneMainLoop", "Fe
 GRAPH_LIMIT = 30.0  # seconds of silence; section 7.5 of the data model reference
 _LEAST_WATCHDOG = 20.0
 LISTING, NOT_READY, IN_SYNC = "listing", "not ready", "in sync"
+UNAVAILABLE = "unavailable"
+_ETCD = "etcd"  # what EtcdSource has a problem with while it cannot read
 _RESYNC_STATES = {IN_SYNC: 3, LISTING: 2}
 
 
@@ -37,12 +39,13 @@ class Reporter:
         self.health.register(STARTUP, 0.0)
         self.health.register(GRAPH, GRAPH_LIMIT)
         self.health.register(DATAPLANE, 90.0)
+        self._datastore = DatastoreStatus("", "", "connecting")  # as it was when it could be read
         self._status = Status(
             node=node,
             pid=os.getpid(),
             version=version,
             started=status.now(),
-            datastore=DatastoreStatus("", "", "connecting"),
+            datastore=self._datastore,
         )
         self._written: Status | None = None
         self._written_at = float("-inf")
@@ -60,11 +63,9 @@ class Reporter:
         self._change(node=name)
 
     def datastore(self, type_: str, location: str, state: str) -> None:
-        before = self._status.datastore
-        now = DatastoreStatus(type_, location, state)
-        if now == before:
-            return
-        self._change(datastore=now)
+        before, self._datastore = self._datastore, DatastoreStatus(type_, location, state)
+        if state == before.state and type_ == before.type:
+            return  # another member of the same cluster is not worth a line in the log
         if state == IN_SYNC:
             log.info("datastore.in_sync", type=type_, location=location)
         elif state == NOT_READY:
@@ -113,23 +114,34 @@ class Reporter:
 
     def tick(self) -> None:
         """From time to time: say that the loop is alive, and bring the file up to date."""
-        state = self._status.datastore.state
+        state = self._datastore_now().state
         # a cluster that is told to wait is not an agent that fails: so Felix has it
         self.health.report(STARTUP, ready=True)
-        self.health.report(GRAPH, ready=state in (IN_SYNC, NOT_READY))
+        why = self._unavailable or f"the datastore is {state}"
+        self.health.report(GRAPH, ready=state in (IN_SYNC, NOT_READY), why=why)
         self.health.report(DATAPLANE, ready=self._ready or state == NOT_READY)
         if not self.health.dead():
             notify("WATCHDOG=1")
         self.write()
 
     @property
+    def _unavailable(self) -> str:
+        """Why the datastore cannot be read just now; "" while it can."""
+        return self.problems.text("datastore", _ETCD)
+
+    def _datastore_now(self) -> DatastoreStatus:
+        if not self._unavailable:
+            return self._datastore
+        return structs.replace(self._datastore, state=UNAVAILABLE)
+
+    @property
     def resync_state(self) -> int:
         """As felix_resync_state counts them."""
-        return _RESYNC_STATES.get(self._status.datastore.state, 1)
+        return _RESYNC_STATES.get(self._datastore_now().state, 1)
 
     # ---------------------------------------------------------------- the file
 
-    def _change(self, **fields: str | DatastoreStatus | DataplaneStatus) -> None:
+    def _change(self, **fields: str | DataplaneStatus) -> None:
         self._status = structs.replace(self._status, **fields)
 
     def write(self, *, at_once: bool = False) -> None:
@@ -137,7 +149,9 @@ class Reporter:
 
         A full disk is no reason to stop guarding the node; it is said once.
         """
-        current = structs.replace(self._status, problems=self.problems.all())
+        current = structs.replace(
+            self._status, datastore=self._datastore_now(), problems=self.problems.all()
+        )
         self._status = current
         if current == self._written:
             return

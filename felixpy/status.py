@@ -33,7 +33,9 @@ class Problem(Struct, frozen=True, order=True):
 class DatastoreStatus(Struct, frozen=True):
     type: str
     location: str
-    state: str  # "connecting", "listing", "in sync"
+    # "connecting", "listing", "not ready", "in sync"; "unavailable" while it cannot be read,
+    # whether it was in sync before or not
+    state: str
 
 
 class DataplaneStatus(Struct, frozen=True):
@@ -105,6 +107,11 @@ class Problems:
             about: Problem(area, about, text, known[about].since if about in known else now())
             for about, text in texts.items()
         }
+
+    def text(self, area: str, about: str) -> str:
+        """ "" where nothing is wrong with it."""
+        problem = self._known.get(area, {}).get(about)
+        return problem.text if problem else ""
 
     def all(self) -> tuple[Problem, ...]:
         return tuple(sorted(p for problems in self._known.values() for p in problems.values()))

@@ -12,18 +12,14 @@ import msgspec
 
 from dataplane.cleanup import Cleaned, clean
 from felixpy import exits
-from felixpy.config import ConfigError, examine, read_local, to_settings
+from felixpy.config import examine, read_local, to_settings
 from felixpy.console import say
 from felixpy.log import set_up
 from felixpy.rundir import AlreadyRunningError, Lock, run_directory
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        config = examine(read_local(arguments.config, os.environ)).config
-    except ConfigError as error:
-        say(f"felixpy: {error}", sys.stderr)
-        return exits.REFUSED
+    config = examine(read_local(arguments.config, os.environ)).config
     if os.geteuid():
         say("felixpy: only root may change the kernel; run it as root", sys.stderr)
         return exits.FAILED

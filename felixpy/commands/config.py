@@ -1,6 +1,6 @@
 """`felixpy config`: effective parameters, where they come from and what they mean.
 
-With the file datastore its resources are read as well; a running agent need not be there.
+The datastore's FelixConfiguration resources are read as well; a running agent need not be there.
 """
 
 from __future__ import annotations
@@ -20,39 +20,48 @@ from calc_graph.model import (
     NodeKey,
 )
 from felixpy import exits
-from felixpy.config import ConfigError, Resolved, examine, read_datastore, read_local
+from felixpy.config import Config, Resolved, Source, examine, read_datastore, read_local
 from felixpy.config.render import UnknownParameterError, explain, render_json, render_table, rows
 from felixpy.console import say
-from felixpy.datastore.snapshot import read_directory
+from felixpy.datastore.snapshot import Snapshot, SnapshotError, is_named, read_snapshot
 from felixpy.log import colourful
+
+SECONDS = 10.0
+_KINDS = ("ClusterInformation", "FelixConfiguration", "Node")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        resolved = effective(arguments.config)
-    except ConfigError as error:
-        say(f"felixpy: {error}", sys.stderr)
-        return exits.REFUSED
+    resolved, missing, code = effective(arguments.config)
     for problem in resolved.problems:
         say(f"felixpy: {problem.severity}: {problem}", sys.stderr)
-    if arguments.name:
-        return _explain(resolved, arguments.name, as_json=arguments.json)
-    shown = rows(resolved, only_changed=arguments.set)
-    if arguments.json:
-        say(render_json(shown))
-    else:
-        say(render_table(shown, shutil.get_terminal_size((100, 24)).columns, colourful(sys.stdout)))
-    return exits.REFUSED if resolved.errors else exits.OK
+    shown = _show(resolved, arguments)
+    for line in missing:
+        say(f"felixpy: {line}", sys.stderr)
+    return shown or code or (exits.REFUSED if resolved.errors else exits.OK)
 
 
-def effective(path: Path) -> Resolved:
-    """What an agent started now would go by.  Raises ConfigError for a file that is unreadable."""
+def effective(path: Path) -> tuple[Resolved, list[str], int]:
+    """What an agent started now would go by; why it may be otherwise; and the exit status for that.
+
+    Raises ConfigError for a file that is unreadable.
+    """
     machine = read_local(path, os.environ)
     resolved = examine(machine)
-    config = resolved.config
-    if config.datastore_type != "file":
-        return resolved
-    found = read_directory(Path(config.datastore_path)).values
+    if not is_named(resolved):
+        return resolved, [], exits.OK  # of which datastore it could be asked nobody knows
+    try:
+        read = read_snapshot(resolved.config, SECONDS, _KINDS)
+    except SnapshotError as error:
+        return resolved, [f"without FelixConfiguration resources: {error}"], exits.FAILED
+    if read.errors:
+        lines = [f"without FelixConfiguration resources: {error}" for error in read.errors]
+        return resolved, lines, exits.REFUSED
+    lines = [f"warning: {resource}; it counts as absent" for resource in read.invalid]
+    return examine((*machine, *_said(read, resolved.config))), lines, exits.OK
+
+
+def _said(read: Snapshot, config: Config) -> tuple[Source, ...]:
+    found = read.values
     configurations = {
         key.name: value
         for key, value in found.items()
@@ -60,13 +69,23 @@ def effective(path: Path) -> Resolved:
     }
     node = found.get(NodeKey(config.felix_hostname))
     cluster = found.get(ClusterInformationKey("default"))
-    said = read_datastore(
+    return read_datastore(
         config.felix_hostname,
         node.labels if isinstance(node, Node) else None,
         configurations,
         cluster if isinstance(cluster, ClusterInformation) else None,
     )
-    return examine((*machine, *said))
+
+
+def _show(resolved: Resolved, arguments: argparse.Namespace) -> int:
+    if arguments.name:
+        return _explain(resolved, arguments.name, as_json=arguments.json)
+    shown = rows(resolved, only_changed=arguments.set)
+    if arguments.json:
+        say(render_json(shown))
+    else:
+        say(render_table(shown, shutil.get_terminal_size((100, 24)).columns, colourful(sys.stdout)))
+    return exits.OK
 
 
 def _explain(resolved: Resolved, names: list[str], *, as_json: bool) -> int:

@@ -11,18 +11,14 @@ from pathlib import Path
 import msgspec
 
 from felixpy import exits
-from felixpy.config import ConfigError, examine, read_local
+from felixpy.config import examine, read_local
 from felixpy.console import Palette, say
 from felixpy.rundir import owner, run_directory
 from felixpy.status import Status, StatusError, read
 
 
 def run(arguments: argparse.Namespace) -> int:
-    try:
-        config = examine(read_local(arguments.config, os.environ)).config
-    except ConfigError as error:
-        say(f"felixpy: {error}", sys.stderr)
-        return exits.REFUSED
+    config = examine(read_local(arguments.config, os.environ)).config
     directory = run_directory(Path(config.run_dir))
     pid = owner(directory)
     try:
@@ -64,8 +60,9 @@ def _show(pid: int | None, status: Status | None) -> None:
     who = f"felixpy {status.version} on {status.node}, process {pid}"
     say(f"{word}: {who}, {_since(status.started)}")
     store = status.datastore
-    say(f"  datastore   {store.state}: {store.type} {store.location}")
-    say(f"  dataplane   {plane.state}: {plane.backend}")
+    place = f"{store.type} ({store.location})" if store.type else ""
+    say(f"  datastore   {_of(place)}{store.state}")
+    say(f"  dataplane   {_of(plane.backend)}{plane.state}")
     if plane.last_write:
         ago = _since(plane.last_write, "ago")
         say(f"  last write  {ago}, took {plane.seconds * 1000:.1f} ms; {plane.writes} so far")
@@ -79,6 +76,11 @@ def _show(pid: int | None, status: Status | None) -> None:
     for problem in status.problems:
         say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
         say(f"              for {_since(problem.since, '')}")
+
+
+def _of(what: str) -> str:
+    """What is in a state; before that is known, the state stands alone."""
+    return f"{what}: " if what else ""
 
 
 def _since(moment: str, word: str = "up") -> str:

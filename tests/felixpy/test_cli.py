@@ -6,6 +6,7 @@ import importlib
 import json
 import logging
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,6 +65,7 @@ COMMANDS = [
     "config",
     "check",
     "cleanup",
+    "etcd",
     "demo",
     "install",
     "uninstall",
@@ -203,6 +205,131 @@ def test_all_errors_of_a_configuration_are_said_at_once(
     assert "IptablesMarkMask" in said
 
 
+# ---------------------------------------------------------------- etcd
+
+# Port 1 of the loopback address: nobody listens there, and the answer comes at once.
+NOBODY = "EtcdEndpoints = http://127.0.0.1:1\n"
+
+
+@pytest.fixture
+def away(tmp_path: Path) -> Path:
+    path = tmp_path / "etcd.cfg"
+    path.write_text(f"[global]\nFelixHostname = n1\nRunDir = {tmp_path / 'run'}\n{NOBODY}")
+    return path
+
+
+def test_check_says_that_etcd_is_away(away: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "-c", str(away), "--json"]) == exits.FAILED
+    out, err = capsys.readouterr()
+    reason = "etcd cannot be read: 127.0.0.1:1: connection refused"
+    assert json.loads(out)["errors"] == [reason]
+    assert err == f"felixpy: {reason}\n"
+
+
+def test_check_of_a_directory_asks_no_etcd(
+    away: Path, config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "-c", str(away), str(config.parent / "manifests")]) == exits.OK
+    assert "1 GlobalNetworkPolicy" in capsys.readouterr().out
+
+
+def test_a_mistake_about_etcd_sends_check_nowhere_else(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away.write_text(away.read_text() + "EtcdUsername = u\n")
+    assert main(["check", "-c", str(away)]) == exits.REFUSED
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == [
+        f"error: {away}:5: EtcdUsername is set without EtcdPassword: "
+        "each is of use only with the other"
+    ]
+    assert main(["config", "-c", str(away), "FelixHostname"]) == exits.REFUSED
+
+
+def test_config_shows_what_the_machine_says_where_etcd_is_away(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["config", "-c", str(away), "--set", "--json"]) == exits.FAILED
+    out, err = capsys.readouterr()
+    assert "FelixHostname" in {row["name"] for row in json.loads(out)}
+    assert err.endswith("cannot be read: 127.0.0.1:1: connection refused\n")
+    assert "without FelixConfiguration resources" in err
+
+
+ROLES = [
+    # arguments                             user          role          what is said
+    ([], "felixpy-n1", "felixpy-n1", "--interactive=false"),
+    (["--node", "n7"], "felixpy-n7", "felixpy-n7", "/host/n7/status"),
+    (["--user", "u u", "--no-password"], "u u", "felixpy-n1", "--no-password -- 'u u'"),
+    (["--role", "it's"], "felixpy-n1", "it's", shlex.quote("it's")),
+]
+
+
+@pytest.mark.parametrize(("more", "user", "role", "said"), ROLES)
+def test_roles(
+    away: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: list[str],
+    user: str,
+    role: str,
+    said: str,
+) -> None:
+    argv = ["etcd", "roles", "-c", str(away), *more]
+    assert main(argv) == exits.OK
+    script = capsys.readouterr().out
+    assert said in script
+    assert main([*argv, "--json"]) == exits.OK
+    found = json.loads(capsys.readouterr().out)
+    assert (found["user"], found["role"], found["script"]) == (user, role, script)
+    assert {"type": "read", "key": NODES, "prefix": True} in found["permissions"]
+
+
+NODES = "/calico/resources/v3/projectcalico.org/nodes/"
+
+
+@pytest.mark.parametrize("more", [["--node", "a/b"], ["--node", ""], ["--user", "root"]])
+def test_roles_that_cannot_be(
+    away: Path, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    assert main(["etcd", "roles", "-c", str(away), *more]) == exits.REFUSED
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"felixpy: {more[0].removeprefix('--')} ")
+
+
+def test_a_role_for_a_node_whose_name_is_wrong(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away.write_text(away.read_text().replace("n1", "n/1"))
+    assert main(["etcd", "roles", "-c", str(away)]) == exits.REFUSED
+    assert "FelixHostname" in capsys.readouterr().err
+    assert main(["etcd", "roles", "-c", str(away), "--node", "n1"]) == exits.OK
+
+
+def test_a_client_certificate_stands_for_a_password(
+    away: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = away.read_text().replace("http:", "https:")
+    for name in ("EtcdCertFile", "EtcdKeyFile"):
+        path = tmp_path / name
+        path.touch()
+        text += f"{name} = {path}\n"
+    away.write_text(text)
+    assert main(["etcd", "roles", "-c", str(away)]) == exits.OK
+    assert "etcdctl user add --no-password -- felixpy-n1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["status", "cleanup", "config", "etcd"])
+def test_a_file_that_is_no_configuration(
+    away: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    away.write_text("junk\nmore junk\n")
+    assert main([command, *(["roles"] if command == "etcd" else []), "-c", str(away)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith(f"felixpy: {away}:") for line in lines] == [True, True]
+
+
 # ---------------------------------------------------------------- status
 
 KNOWN = Status(
@@ -256,6 +383,35 @@ def test_status_names_what_is_wrong(config: Path, capsys: pytest.CaptureFixture[
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "degraded"
     assert found["problems"][0]["text"] == PROBLEM.text
+
+
+PLACES = [
+    (DatastoreStatus("file", "/m", "in sync"), "  datastore   file (/m): in sync"),
+    (
+        DatastoreStatus("etcdv3", "10.0.0.1:2379", "in sync"),
+        "  datastore   etcdv3 (10.0.0.1:2379): in sync",
+    ),
+    (
+        DatastoreStatus("etcdv3", "10.0.0.1:2379,[fd00::2]:2379", "unavailable"),
+        "  datastore   etcdv3 (10.0.0.1:2379,[fd00::2]:2379): unavailable",
+    ),
+    (
+        DatastoreStatus("etcdv3", "10.0.0.1:2379", "not ready"),
+        "  datastore   etcdv3 (10.0.0.1:2379): not ready",
+    ),
+    (DatastoreStatus("", "", "connecting"), "  datastore   connecting"),
+]
+
+
+@pytest.mark.parametrize(("datastore", "said"), PLACES)
+def test_status_tells_where_the_resources_come_from(
+    config: Path, capsys: pytest.CaptureFixture[str], datastore: DatastoreStatus, said: str
+) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, structs.replace(KNOWN, datastore=datastore))
+        main(["status", "-c", str(config)])
+    assert said in capsys.readouterr().out.splitlines()
 
 
 # ---------------------------------------------------------------- pipes

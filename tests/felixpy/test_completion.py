@@ -22,6 +22,8 @@ TYPED = [
     ("felixpy check mani", ["manifests"]),
     ("felixpy install --root mani", ["manifests"]),
     ("felixpy demo --pause ", []),
+    ("felixpy etcd ", ["roles"]),
+    ("felixpy etcd --no", ["--no-password", "--node"]),
     ("felixpy nonsense ", []),
 ]
 

@@ -33,6 +33,8 @@ def test_a_reporter_is_ready_when_it_says_so_and_neither_when_it_is_silent() -> 
     assert health.unready() == health.dead() == ["graph: silent for 31 s"]
     health.report("graph", ready=True, live=False)
     assert health.dead() == ["graph: not live"]
+    health.report("graph", ready=False, why="the datastore is listing")
+    assert health.unready() == ["graph: not ready: the datastore is listing"]
 
 
 @pytest.mark.parametrize(

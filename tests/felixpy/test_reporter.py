@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from dataplane.dataplane import Applied, Summary
 from felixpy import status
-from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
+from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, UNAVAILABLE, Reporter
 
 SUMMARY = Summary(3, 0, 2, 1)
 GOOD, BAD = Applied(0.001, {}, {"chains": 2}), Applied(0.001, {"IPv4 tables": "stuck"}, {})
@@ -92,6 +92,41 @@ def test_readiness(reporter: Reporter, state: str, applied: Applied | None, read
         reporter.applied(applied, SUMMARY, "nft")
     reporter.tick()
     assert (reporter.health.unready() == []) is ready
+
+
+AWAY = {"etcd": "10.0.0.1:2379: connection refused"}
+
+
+@pytest.mark.parametrize("state", [LISTING, IN_SYNC, NOT_READY])
+def test_an_etcd_that_is_away_is_said_everywhere(
+    reporter: Reporter, tmp_path: Path, clock: Clock, state: str
+) -> None:
+    reporter.datastore("etcdv3", "10.0.0.1:2379", state)
+    reporter.applied(GOOD, SUMMARY, "nft")
+    before = reporter.resync_state
+    reporter.problems.replace("datastore", AWAY)
+    reporter.tick()
+    known = status.read(tmp_path)
+    assert (known.datastore.state, known.state) == (UNAVAILABLE, "degraded")
+    assert [line for line in reporter.health.unready() if AWAY["etcd"] in line] != []
+    assert reporter.health.dead() == []
+    assert reporter.resync_state == 1
+    reporter.problems.replace("datastore", {})
+    clock.now += 10
+    reporter.tick()
+    assert status.read(tmp_path).datastore.state == state
+    assert reporter.resync_state == before
+
+
+def test_a_move_to_another_member_is_shown_and_not_logged(
+    reporter: Reporter, tmp_path: Path
+) -> None:
+    reporter.datastore("etcdv3", "a:1,b:1", IN_SYNC)
+    with capture_logs() as events:
+        reporter.datastore("etcdv3", "b:1", IN_SYNC)
+    reporter.write()
+    assert events == []
+    assert status.read(tmp_path).datastore.location == "b:1"
 
 
 def test_what_the_log_says_and_how_often(reporter: Reporter) -> None:

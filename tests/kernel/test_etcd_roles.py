@@ -1,0 +1,195 @@
+"""The agent with the role that `felixpy etcd roles` prints, and with nothing else; a real etcd."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from felixpy.datastore.etcd_keys import RANGES, RESOURCES
+from felixpy.etcd_role import PASSWORD
+from tests.fakes.certificates import ca
+from tests.kernel.agent_lab import Lab, eventually
+from tests.kernel.conftest import Namespace
+
+pytestmark = pytest.mark.kernel
+
+SECRET, ROOT_SECRET = "s3cret#'$;", "root's"
+OWN = "/calico/felix/v2/no-region/host/n1/"
+HOST_ENDPOINTS = "/calico/felix/v1/host/n1/endpoint/"
+CLUSTER = """\
+kind: ClusterInformation
+metadata: {name: default}
+spec: {datastoreReady: true}
+---
+kind: Tier
+metadata: {name: default}
+spec: {order: 1000000, defaultAction: Deny}
+---
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {routeRefreshInterval: 77s}
+"""
+
+
+class Etcd:
+    """One member in the node's namespace, with authentication; "password" or "certificate"."""
+
+    def __init__(self, node: Namespace, directory: Path, proof: str) -> None:
+        self._node = node
+        self._environment: dict[str, str] = {}
+        self.settings: dict[str, str] = {}
+        options, scheme = [], "http"
+        if proof == "certificate":
+            scheme = "https"
+            authority = ca()
+            paths = {"ca": str(authority.write(directory))}
+            for name, pair in (
+                ("server", authority.server(ips=("127.0.0.1",), common_name="root")),
+                ("root", authority.client("root")),
+                ("agent", authority.client("felixpy-n1")),
+            ):
+                certificate, key = pair.write(directory, name)
+                paths |= {f"{name}.crt": str(certificate), f"{name}.key": str(key)}
+            options += ["--client-cert-auth", "--trusted-ca-file", paths["ca"]]
+            options += ["--cert-file", paths["server.crt"], "--key-file", paths["server.key"]]
+            self.settings |= {"EtcdCaFile": paths["ca"], "EtcdCertFile": paths["agent.crt"]}
+            self.settings |= {"EtcdKeyFile": paths["agent.key"]}
+            self._environment |= {"ETCDCTL_CACERT": paths["ca"]}
+            self.root = {"ETCDCTL_CERT": paths["root.crt"], "ETCDCTL_KEY": paths["root.key"]}
+            self.agent = {"ETCDCTL_CERT": paths["agent.crt"], "ETCDCTL_KEY": paths["agent.key"]}
+        else:
+            self.settings |= {"EtcdUsername": "felixpy-n1", "EtcdPassword": f"`{SECRET}`"}
+            self.root = {"ETCDCTL_USER": "root", "ETCDCTL_PASSWORD": ROOT_SECRET}
+            self.agent = {"ETCDCTL_USER": "felixpy-n1", "ETCDCTL_PASSWORD": SECRET}
+        url = f"{scheme}://127.0.0.1:2379"
+        self._environment["ETCDCTL_ENDPOINTS"] = self.settings["EtcdEndpoints"] = url
+        peers = ["--listen-peer-urls", "http://127.0.0.1:2380", "--log-level", "error"]
+        clients = ["--listen-client-urls", url, "--advertise-client-urls", url]
+        data = ["--data-dir", str(directory / "etcd"), "--unsafe-no-fsync"]
+        node.start("etcd", *data, *peers, *clients, *options)
+        # before authentication is on nobody has to give a password
+        no_user = {name: text for name, text in self.root.items() if "USER" not in name}
+        no_user.pop("ETCDCTL_PASSWORD", None)
+        eventually(lambda: self.ask(no_user, "endpoint", "health")[0] == 0, "etcd")
+        self.shell(
+            f'printf "%s\\n" "{ROOT_SECRET}" | etcdctl user add root --interactive=false'
+            " && etcdctl user grant-role root root && etcdctl auth enable",
+            no_user,
+        )
+
+    def shell(self, script: str, who: dict[str, str], **more: str) -> str:
+        """Fed to sh as its standard input, as a pipe does."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self._node.name, "sh"],
+            env={"PATH": os.environ["PATH"], **self._environment, **who, **more},
+            input=script,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def ask(self, who: dict[str, str], *argv: str) -> tuple[int, str]:
+        """Exit status, and what is printed, errors too."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self._node.name, "etcdctl", *argv],
+            env={"PATH": os.environ["PATH"], **self._environment, **who},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    def put(self, documents: str) -> None:
+        for document in yaml.safe_load_all(documents):
+            key = stored_key(document)
+            code, text = self.ask(self.root, "put", "--", key, json.dumps(document))
+            assert code == 0, text
+
+    def keys(self, prefix: str) -> list[str]:
+        code, text = self.ask(self.root, "get", "--prefix", "--keys-only", prefix)
+        assert code == 0, text
+        return text.split()
+
+
+def stored_key(document: dict[str, Any]) -> str:
+    range_ = next(range_ for range_ in RANGES if range_.kind == document["kind"])
+    metadata = document["metadata"]
+    namespace = f"{metadata['namespace']}/" if range_.namespaced else ""
+    return f"{range_.prefix}{namespace}{metadata['name']}"
+
+
+@pytest.fixture(params=["password", "certificate"])
+def proof(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def lab(netns: Callable[[str], Namespace], tmp_path: Path) -> Lab:
+    return Lab(netns, tmp_path)
+
+
+def test_the_agent_can_do_with_the_printed_role_and_with_nothing_less_or_more(
+    lab: Lab, tmp_path: Path, proof: str
+) -> None:
+    etcd = Etcd(lab.node, tmp_path, proof)
+    del lab.settings["DatastorePath"]
+    lab.configure(
+        **etcd.settings,
+        EndpointReportingEnabled="true",
+        EndpointReportingDelaySecs="0.1",
+        ReportingIntervalSecs="1",
+    )
+    etcd.put(CLUSTER)
+    for manifest in sorted(lab.manifests.iterdir()):
+        etcd.put(manifest.read_text())
+    stale = f"{OWN}workload/k8s/gone/endpoint/eth0"
+    assert etcd.ask(etcd.root, "put", stale, '{"status":"up"}')[0] == 0
+
+    code, script = lab.ask("etcd", "roles")
+    assert code == 0
+    for _ in range(2):  # it may be run again
+        etcd.shell(script, etcd.root, **{PASSWORD: SECRET} if proof == "password" else {})
+
+    running = lab.start()
+    assert "cali-tw-caliw1" in lab.rules()
+    ours = [f"{OWN}workload/lab/default%2f{name}/endpoint/eth0" for name in sorted(lab.workloads)]
+    eventually(lambda: etcd.keys(f"{OWN}workload/") == ours, "the status of the endpoints")
+    reports = [f"{OWN}last_reported_status", f"{OWN}status"]
+    eventually(lambda: set(reports) <= set(etcd.keys(OWN)), "the status of the agent")
+    assert lab.is_well(running)
+    code, text = lab.ask("config", "RouteRefreshInterval")
+    assert (code, "77 s" in text) == (0, True)
+    code, text = lab.ask("check")
+    assert code == 0
+    assert "3 WorkloadEndpoint" in text
+
+    policies = next(range_.prefix for range_ in RANGES if range_.kind == "GlobalNetworkPolicy")
+    for refused in (
+        ("put", f"{OWN.replace('/n1/', '/n10/')}status", "{}"),
+        ("put", f"{OWN.replace('/n1/', '/n2/')}workload/k8s/w/endpoint/e", "{}"),
+        ("put", f"{HOST_ENDPOINTS.replace('/n1/', '/n10/')}eth0", "{}"),
+        ("put", f"{policies}default.open", "{}"),
+        ("put", f"{OWN}statuses", "{}"),
+        ("del", f"{policies}default.open"),
+        ("del", "--prefix", RESOURCES),
+        ("get", "--prefix", RESOURCES),  # with kinds that an agent has no use for
+        ("get", "--prefix", "/calico/ipam/"),
+        ("get", "--prefix", OWN.replace("/n1/", "/n2/")),
+        ("get", "--prefix", "/registry/secrets/"),
+        ("get", "--prefix", ""),
+        ("role", "list"),
+    ):
+        code, text = etcd.ask(etcd.agent, *refused)
+        assert (code != 0, "permission denied" in text) == (True, True), refused
+    assert etcd.ask(etcd.agent, "put", f"{HOST_ENDPOINTS}eth0", "{}")[0] == 0
+    assert running.end(signal.SIGTERM)[0] == 0
