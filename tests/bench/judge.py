@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 
 from calc_graph.judge import Flow, HostInterface, HostView, Judge, JudgeSettings
@@ -113,7 +114,7 @@ def main() -> None:
             ("the last policy decides", flow("192.0.2.1", 2000 + POLICIES - 1, out)),
             ("no policy decides", flow("203.0.113.1", 99, out)),
         ):
-            timed(f"to the {place}: {title}", lambda a=asked: judge.judge(a, view), CALLS)
+            timed(f"to the {place}: {title}", partial(judge.judge, asked, view), CALLS)
     members = frozenset({"10.200.0.1/32"})
     grow = IpsetDelta("s:0", members, frozenset())
     shrink = IpsetDelta("s:0", frozenset(), members)

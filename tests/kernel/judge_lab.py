@@ -18,8 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from calc_graph.judge import FailsafePort as JudgeFailsafePort
-from calc_graph.judge import Flow, HostInterface, HostView, Judge, JudgeSettings
+from calc_graph.judge import Flow, HostInterface, HostView, Judge
 from calc_graph.updates import Update
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
@@ -102,32 +101,6 @@ def _out_interface(destination: Address, judge: Judge, view: HostView) -> str | 
     if interface is None:
         interface = "eth1" if any(destination in net for net in BEYOND_NETS) else "eth0"
     return interface
-
-
-def judge_settings(settings: Settings) -> JudgeSettings:
-    render = settings.render
-
-    def ports(listed: Sequence[object]) -> tuple[JudgeFailsafePort, ...]:
-        return tuple(JudgeFailsafePort(p.protocol, p.port, p.net) for p in listed)
-
-    return JudgeSettings(
-        ipv6=settings.ipv6,
-        interface_prefixes=render.interface_prefixes,
-        filter_allow_action=render.filter_allow_action,
-        endpoint_to_host_action=render.endpoint_to_host_action,
-        failsafe_inbound=ports(render.failsafe_inbound),
-        failsafe_outbound=ports(render.failsafe_outbound),
-        service_loop_prevention=render.service_loop_prevention != "Disabled",
-        allow_vxlan_from_workloads=render.allow_vxlan_from_workloads,
-        allow_ipip_from_workloads=render.allow_ipip_from_workloads,
-        vxlan_port=render.vxlan_port,
-        openstack=render.openstack,
-        metadata_addr=render.metadata_addr,
-        metadata_port=render.metadata_port,
-        floating_ips=settings.floating_ips,
-        source_spoofing=settings.source_spoofing,
-        route_sync=settings.route_sync,
-    )
 
 
 class JudgeLab(Lab):

@@ -24,6 +24,7 @@ from dataplane.settings import FailsafePort, RenderSettings, Settings
 from felixpy.datastore import builtin
 from felixpy.datastore.decode import decode_documents
 from felixpy.datastore.errors import InvalidResourceError
+from tests.calc_graph.judging import judge_settings
 from tests.kernel.conftest import enter
 from tests.kernel.judge_lab import (
     BEYOND,
@@ -33,7 +34,6 @@ from tests.kernel.judge_lab import (
     TO_WORKLOAD,
     JudgeLab,
     Question,
-    judge_settings,
     question,
 )
 from tests.kernel.packets_clusters import (

@@ -1,0 +1,35 @@
+"""The judge's settings for a dataplane's: the same configuration for both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from calc_graph.judge import FailsafePort, JudgeSettings
+from dataplane.settings import FailsafePort as RenderedPort
+from dataplane.settings import Settings
+
+
+def judge_settings(settings: Settings) -> JudgeSettings:
+    render = settings.render
+    return JudgeSettings(
+        ipv6=settings.ipv6,
+        interface_prefixes=render.interface_prefixes,
+        filter_allow_action=render.filter_allow_action,
+        endpoint_to_host_action=render.endpoint_to_host_action,
+        failsafe_inbound=_ports(render.failsafe_inbound),
+        failsafe_outbound=_ports(render.failsafe_outbound),
+        service_loop_prevention=render.service_loop_prevention != "Disabled",
+        allow_vxlan_from_workloads=render.allow_vxlan_from_workloads,
+        allow_ipip_from_workloads=render.allow_ipip_from_workloads,
+        vxlan_port=render.vxlan_port,
+        openstack=render.openstack,
+        metadata_addr=render.metadata_addr,
+        metadata_port=render.metadata_port,
+        floating_ips=settings.floating_ips,
+        source_spoofing=settings.source_spoofing,
+        route_sync=settings.route_sync,
+    )
+
+
+def _ports(listed: Iterable[RenderedPort]) -> tuple[FailsafePort, ...]:
+    return tuple(FailsafePort(port.protocol, port.port, port.net) for port in listed)
