@@ -46,7 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
     config.parser.add_argument("name", nargs="*", metavar="NAME", help="only these, in full")
     config.parser.add_argument("--set", action="store_true", help="only those that something sets")
 
-    check = add("check", "read configuration and manifests as the agent would; touch nothing")
+    check = add("check", "read configuration and resources as the agent would; touch nothing")
     check.add_config()
     check.add_json()
     check.parser.add_argument(
