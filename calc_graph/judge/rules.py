@@ -35,6 +35,7 @@ _WITH_PORTS = frozenset((6, 17, 132))  # as far as a rule may say ports
 _ICMP_OF = {4: 1, 6: 58}
 _BITS = {4: 32, 6: 128}
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
+_MAX_PORT = 65535
 _ACTIONS = frozenset(get_args(Action))
 
 
@@ -114,11 +115,16 @@ class RuleBook:
         if not all(_renderable(rule, family) for rule in both):
             return _CLOSED
         rules = self._of.ingress if direction == "ingress" else self._of.egress
-        return tuple(
-            Ready(number, rule, rule.action, _sole_ports(rule), _all(list(_tests(rule, family))))
-            for number, rule in enumerate(rules)
-            if rule.action != "log" and _possible(rule, family, protocol)
-        )
+        try:
+            return tuple(
+                Ready(
+                    number, rule, rule.action, _sole_ports(rule), _all(list(_tests(rule, family)))
+                )
+                for number, rule in enumerate(rules)
+                if rule.action != "log" and _possible(rule, family, protocol)
+            )
+        except ValueError:  # a net that is none
+            return _CLOSED
 
 
 # ---------------------------------------------------------------- what can be said beforehand
@@ -151,7 +157,9 @@ def _renderable(rule: ActiveRule, family: Family) -> bool:
         return False
     if not (_of_family(source, family) and _of_family(destination, family)):
         return True
-    ports = source.ports or source.not_ports or destination.ports or destination.not_ports
+    ports = (*source.ports, *source.not_ports, *destination.ports, *destination.not_ports)
+    if any(not 0 <= port.first <= port.last <= _MAX_PORT for port in ports):
+        return False
     return rule.action in _ACTIONS and (not ports or protocol in _WITH_PORTS)
 
 

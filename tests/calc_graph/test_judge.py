@@ -182,8 +182,6 @@ HANDLED = [
     ("the end of a tier", (policy("a"), GUARDED), to_host(), False, Reason.TIER_END, Hook.INPUT),
     ("a tier that passes", (policy("a"), OPEN, hep("h", "eth0", profiles=("open",),
      tiers=[tier("a", default="Pass")])), to_host(), True, Reason.PROFILE, Hook.INPUT),
-    ("what cannot be rendered", (policy("a", ALLOW, ActiveRule("allow", destination=PeerMatch(
-     ports=(PortRange(80, 80),)))), GUARDED), to_host(), False, Reason.UNENFORCEABLE, Hook.INPUT),
 ]  # fmt: skip
 
 
@@ -332,6 +330,35 @@ def test_pre_dnat_policy_is_about_the_address_that_the_packet_came_with() -> Non
     direct = judge.judge(flow("192.0.2.1", "10.65.0.1", 80, **where), VIEW)
     assert (stopped.allowed, stopped.decision.hook) == (False, Hook.MANGLE_PREROUTING)
     assert (direct.allowed, direct.decision.hook) == (True, Hook.FORWARD)
+
+
+UNRENDERABLE = [
+    ActiveRule("allow", protocol="nonsense"),
+    ActiveRule("allow", protocol=256),
+    ActiveRule("allow", destination=PeerMatch(ports=(PortRange(80, 80),))),
+    ActiveRule("allow", protocol="tcp", source=PeerMatch(not_ports=(PortRange(81, 80),))),
+    ActiveRule("allow", protocol="tcp", icmp=Icmp(8)),
+    ActiveRule("allow", source=PeerMatch(ip_port_ipsets=("n:http",))),
+    ActiveRule("allow", source=PeerMatch(nets=("10.0.0.0",))),
+]
+
+
+@pytest.mark.parametrize("rule", UNRENDERABLE)
+def test_a_policy_that_cannot_be_rendered_drops_everything(rule: ActiveRule) -> None:
+    judge = Judge(JudgeSettings())
+    judge.update((*SETS, policy("a", ALLOW, rule), GUARDED))
+    step = judge.judge(to_host(), VIEW).decision
+    assert (step.outcome, step.reason, step.policy) == ("deny", Reason.UNENFORCEABLE, gnp("a"))
+    assert (step.rule_index, step.rule) == (-1, None)
+
+
+def test_a_reply_to_the_host_is_dropped_where_acceptance_returns() -> None:
+    """So it is rendered: RETURN only leaves the endpoint's chain, and the action follows."""
+    judge = Judge(JudgeSettings(filter_allow_action="RETURN"))
+    judge.update((OPEN, W1))
+    verdict = judge.judge(up(established=True), VIEW)
+    assert [step.reason for step in verdict.path] == [Reason.ESTABLISHED, Reason.ENDPOINT_TO_HOST]
+    assert not verdict.allowed
 
 
 def test_members_come_and_go() -> None:

@@ -54,7 +54,7 @@ from tests.oracle.packet import ICMP, SCTP, TCP, UDP
 pytestmark = pytest.mark.kernel
 
 SEEDS = range(int(os.environ.get("FELIXPY_JUDGE_SEEDS", "1")))
-CLUSTERS = 7  # for each seed and way of being set up
+CLUSTERS = 6  # for each seed and way of being set up
 QUESTIONS = 150
 MADE = 4  # packets for each question
 REPLIES = 40
@@ -85,7 +85,8 @@ _OPEN = RenderSettings(
     allow_ipip_from_workloads=True,
     service_loop_prevention="Disabled",
 )
-WAYS = {"usual": _USUAL, "openstack": _OPENSTACK, "open": _OPEN}
+_RETURNING = RenderSettings(filter_allow_action="RETURN")
+WAYS = {"usual": _USUAL, "openstack": _OPENSTACK, "open": _OPEN, "returning": _RETURNING}
 
 
 @pytest.fixture
