@@ -160,6 +160,19 @@ def test_check_counts(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_check_says_that_an_agent_would_wait(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (config.parent / "manifests/cluster.yaml").write_text(
+        "apiVersion: projectcalico.org/v3\nkind: ClusterInformation\n"
+        "metadata: {name: default}\nspec: {datastoreReady: false}\n"
+    )
+    assert main(["check", "-c", str(config)]) == exits.OK
+    out, err = capsys.readouterr()
+    assert out.endswith(": 1 ClusterInformation, 1 FelixConfiguration, 1 GlobalNetworkPolicy\n")
+    assert err.startswith("warning: ClusterInformation default: datastoreReady is not true")
+
+
 MISTAKES = [
     # in the file      in the manifest                  what is said
     ("", ("selector", "selectr"), "policy.yaml:4:8: spec.selectr: unknown field"),

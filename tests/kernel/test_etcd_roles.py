@@ -173,6 +173,11 @@ def test_the_agent_can_do_with_the_printed_role_and_with_nothing_less_or_more(
     assert code == 0
     assert "3 WorkloadEndpoint" in text
 
+    bad = next(range_.prefix for range_ in RANGES if range_.kind == "GlobalNetworkSet") + "bad"
+    assert etcd.ask(etcd.root, "put", bad, '{"spec":{"nets":["10.0.0.0/33"]}}')[0] == 0
+    code, text = lab.ask("check")
+    assert (code, f"error: {bad}: spec.nets[0]: " in text) == (2, True)
+
     policies = next(range_.prefix for range_ in RANGES if range_.kind == "GlobalNetworkPolicy")
     for refused in (
         ("put", f"{OWN.replace('/n1/', '/n10/')}status", "{}"),
