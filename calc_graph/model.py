@@ -76,6 +76,12 @@ class NodeKey(Struct, frozen=True, order=True):
     name: str
 
 
+class BlockKey(Struct, frozen=True, order=True):
+    """A block of addresses, as IPAM hands them out."""
+
+    cidr: str
+
+
 class BgpConfigurationKey(Struct, frozen=True, order=True):
     name: str
 
@@ -237,12 +243,39 @@ class IpPool(Struct, frozen=True):
     disabled: bool = False
 
 
+class Block(Struct, frozen=True):
+    """`host` has the block's affinity, "" where nobody has.
+
+    `others`: the addresses that a node other than `host` holds, and which, sorted; each a /32 or
+    /128.  Those of `host` are not kept: nothing asks for them, and most blocks have no others.
+    """
+
+    host: str = ""
+    others: tuple[tuple[str, str], ...] = ()
+
+
 class Node(Struct, frozen=True):
-    """`ipv4` and `ipv6` are interface addresses with the length of the subnet: "172.30.0.10/24"."""
+    """Interface addresses have the length of their subnet: "172.30.0.10/24"; all others have none.
+
+    `ipv4` and `ipv6` are those that BGP is told of, else internal, else external ones; `addresses`
+    is what the node lists besides, of any kind.
+    """
 
     ipv4: str = ""
     ipv6: str = ""
     labels: Labels = {}
+    bgp_ipv4: str = ""  # only what BGP is told of
+    bgp_ipv6: str = ""
+    addresses: tuple[str, ...] = ()  # sorted
+    ipip_address: str = ""
+    vxlan_address: str = ""
+    vxlan_address_v6: str = ""
+    vxlan_mac: str = ""  # "": to be made from the node's name
+    vxlan_mac_v6: str = ""
+    wireguard_address: str = ""
+    wireguard_address_v6: str = ""
+    wireguard_key: str = ""  # public, in base64, perhaps malformed
+    wireguard_key_v6: str = ""
 
 
 class BgpConfiguration(Struct, frozen=True):
@@ -273,6 +306,7 @@ Key: TypeAlias = (
     | NetworkSetKey
     | IpPoolKey
     | NodeKey
+    | BlockKey
     | BgpConfigurationKey
     | FelixConfigurationKey
     | ClusterInformationKey
@@ -286,6 +320,7 @@ Value: TypeAlias = (
     | NetworkSet
     | IpPool
     | Node
+    | Block
     | BgpConfiguration
     | FelixConfiguration
     | ClusterInformation

@@ -4,7 +4,12 @@ One flush is a list of these, ordered so that replaying it never refers to somet
 there yet:
 
   IP sets made, grown and shrunk -> policies, profiles -> endpoints
-  -> endpoints, profiles, policies gone -> IP sets gone -> hosts, pools, service addresses
+  -> endpoints, profiles, policies gone -> IP sets gone
+  -> tunnels in use, this node's tunnel addresses -> VTEPs -> routes -> routes gone -> VTEPs gone
+  -> hosts, pools, service addresses
+
+So a route to a node is told after that node's VTEP, and ceases before it; a destination that moves
+to another node is one update, with no removal before it.
 
 An update carries the whole new value of its key; only `IpsetDelta` is a difference.  Both address
 families travel together; the dataplane takes them apart.
@@ -12,7 +17,7 @@ families travel together; the dataplane takes them apart.
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import Enum, IntFlag
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
@@ -184,6 +189,92 @@ class PoolRemove(Struct, frozen=True):
     cidr: str
 
 
+class RouteType(IntFlag):
+    """What is known of a destination; several at once, or nothing but its pool."""
+
+    REMOTE_WORKLOAD = 1
+    REMOTE_HOST = 2
+    LOCAL_WORKLOAD = 4
+    LOCAL_HOST = 8
+    REMOTE_TUNNEL = 16
+    LOCAL_TUNNEL = 32
+
+
+PoolType: TypeAlias = Literal["none", "no-encap", "ipip", "vxlan"]
+TunnelKind: TypeAlias = Literal["ipip", "vxlan", "wireguard"]
+
+
+class RouteUpdate(Struct, frozen=True):
+    """Where a destination is, and how the pool that it is in wants packets to get there.
+
+    A pool, a block, a node's own or tunnel address, or an endpoint's: several of those at once may
+    have the same CIDR.  `node` is the one that has it, "" for a pool alone; `node_ip` that node's
+    address of the CIDR's family, "" where it has none or is not known.
+
+    pool            type of the pool around it; "none" without one, or in one for services only
+    same_subnet     the pool crosses subnets only, and `node` is in ours: no tunnel is needed
+    local_workload  an endpoint of this node has it: decides where `types` says both
+    borrowed        `node` is not the one that has the block around it
+    tunnels         the tunnels that end at this address; () where an endpoint has it
+    """
+
+    cidr: str
+    types: RouteType
+    pool: PoolType
+    node: str = ""
+    node_ip: str = ""
+    same_subnet: bool = False
+    nat_outgoing: bool = False
+    local_workload: bool = False
+    borrowed: bool = False
+    tunnels: tuple[TunnelKind, ...] = ()
+
+
+class RouteRemove(Struct, frozen=True):
+    cidr: str
+
+
+class VtepUpdate(Struct, frozen=True):
+    """Where a node ends VXLAN, this node among them; all three of a family, or none of them.
+
+    `address` is that inside the tunnel, `parent` the one that carries it.
+    """
+
+    node: str
+    mac: str = ""
+    address: str = ""
+    parent: str = ""
+    mac_v6: str = ""
+    address_v6: str = ""
+    parent_v6: str = ""
+
+
+class VtepRemove(Struct, frozen=True):
+    node: str
+
+
+class TunnelAddresses(Struct, frozen=True):
+    """This node's own addresses inside tunnels, each "" until it has been given one.
+
+    A MAC comes with its address.  Unlike a VTEP it is told whether or not this node has an address
+    that could carry the tunnel.
+    """
+
+    ipip: str = ""
+    vxlan: str = ""
+    vxlan_mac: str = ""
+    vxlan_v6: str = ""
+    vxlan_mac_v6: str = ""
+
+
+class EncapUpdate(Struct, frozen=True):
+    """The tunnels that any pool asks for; a disabled pool asks as well.  Nothing, until told."""
+
+    ipip: bool
+    vxlan: bool
+    vxlan_v6: bool
+
+
 class ServiceCidrsUpdate(Struct, frozen=True):
     """The addresses of services; packets to them that nothing translated are looping."""
 
@@ -206,5 +297,11 @@ Update: TypeAlias = (
     | HostRemove
     | PoolUpdate
     | PoolRemove
+    | RouteUpdate
+    | RouteRemove
+    | VtepUpdate
+    | VtepRemove
+    | TunnelAddresses
+    | EncapUpdate
     | ServiceCidrsUpdate
 )

@@ -33,6 +33,7 @@ import structlog
 
 from calc_graph.model import PolicyKey, ProfileKey
 from calc_graph.updates import (
+    EncapUpdate,
     HostEndpointRemove,
     HostEndpointUpdate,
     HostRemove,
@@ -46,8 +47,13 @@ from calc_graph.updates import (
     PoolUpdate,
     ProfileRemove,
     ProfileUpdate,
+    RouteRemove,
+    RouteUpdate,
     ServiceCidrsUpdate,
+    TunnelAddresses,
     Update,
+    VtepRemove,
+    VtepUpdate,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -220,6 +226,10 @@ class Dataplane:
                     self._addresses.update(update)
                 case ServiceCidrsUpdate():
                     self._addresses.update(update)
+                case RouteUpdate() | RouteRemove() | VtepUpdate() | VtepRemove():
+                    pass  # routes between nodes are left to BIRD
+                case TunnelAddresses() | EncapUpdate():
+                    pass
                 case _:
                     assert_never(update)
 

@@ -20,6 +20,7 @@ from calc_graph.judge.settings import JudgeSettings
 from calc_graph.judge.verdict import Direction, Hook
 from calc_graph.model import EndpointKey, PolicyKey
 from calc_graph.updates import (
+    EncapUpdate,
     HostEndpointRemove,
     HostEndpointUpdate,
     HostRemove,
@@ -33,8 +34,13 @@ from calc_graph.updates import (
     PoolUpdate,
     ProfileRemove,
     ProfileUpdate,
+    RouteRemove,
+    RouteUpdate,
     ServiceCidrsUpdate,
+    TunnelAddresses,
     Update,
+    VtepRemove,
+    VtepUpdate,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -89,6 +95,10 @@ class Known:
                     self.services[family] = tuple(map(mask_and_value, mine))
             case HostUpdate() | HostRemove() | PoolUpdate() | PoolRemove():
                 pass  # they are about address translation and routes
+            case RouteUpdate() | RouteRemove() | VtepUpdate() | VtepRemove():
+                pass
+            case TunnelAddresses() | EncapUpdate():
+                pass
             case _:
                 self._update_policing(update)
                 self.tier_programs.clear()
