@@ -65,6 +65,7 @@ class Agent:
             loop.add_signal_handler(name, self._ask_to_stop, name)
         loop.add_signal_handler(signal.SIGHUP, self._ask_to_reload)
         loop.set_exception_handler(self._note_failure)
+        self._services.settle(self._live.config)  # health says from now on what is waited for
         try:
             await self._run_once()
             while not self._stop:

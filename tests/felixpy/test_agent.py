@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from calc_graph.updates import Update
 from dataplane.dataplane import Applied, Summary
 from dataplane.errors import DataplaneError
+from dataplane.endpoint_states import EndpointKey, LocalEndpoint
 from dataplane.settings import Intervals, Settings
 from felixpy import agent as module
 from felixpy import pipeline, services
@@ -45,6 +46,7 @@ class FakeDataplane:
     """Answers as a kernel that agrees with everything."""
 
     backend = "fake"
+    in_force = True
 
     def __init__(self, kernel: Kernel, settings: Settings) -> None:
         self.kernel = kernel
@@ -70,6 +72,9 @@ class FakeDataplane:
         self._news = False
         self.kernel.applied.set()
         return Applied(0.001, {}, {"chains": 1})
+
+    def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
+        return {}
 
     def summary(self) -> Summary:
         return Summary(0, 0, 0, 0)

@@ -159,7 +159,6 @@ def test_explain() -> None:
         "  a change:    takes effect at once\n"
         "  environment: FELIX_REPORTINGINTERVALSECS\n"
         "  datastore:   FelixConfiguration, field reportingInterval\n"
-        "  effect:      not built yet\n"
     )
 
 
