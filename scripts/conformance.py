@@ -2,8 +2,9 @@
 
     conformance.py LAB.PY [AREA …]
 
-Every area of AREAS with the nf_tables backend, and those of LEGACY_AREAS with legacy xtables as
-well. A scenario that fails is run once more: if it passes then, it counts as passed and is named as
+Every area of AREAS with the nf_tables backend and with both datastores, and those of LEGACY_AREAS
+with legacy xtables as well. Scenarios that are for one datastore only are skipped with the other by
+the laboratory itself, and counted as skipped. A scenario that fails is run once more: if it passes then, it counts as passed and is named as
 flaky at the end. The last line holds the counts; the exit status is 0 only if every one passed.
 """
 
@@ -34,8 +35,10 @@ AREAS = (
     "multinode",
     "ipv6",
     "compat",
+    "status",
     "services",
 )
+DATASTORES = ("file", "etcd")
 LEGACY_AREAS = ("policy", "tiers")
 # One per core of the smallest machine this runs on. A laboratory names its namespaces by it.
 PREFIXES = ("lab", "labB")
@@ -51,11 +54,12 @@ SKIPPED = re.compile(r"passed, \d+ failed, (\d+) skipped")
 @dataclass(frozen=True)
 class Job:
     area: str
-    backend: str
+    datastore: str
+    backend: str = "nft"
 
     @property
     def title(self) -> str:
-        return f"{self.area} ({self.backend})"
+        return f"{self.area} ({self.datastore}, {self.backend})"
 
 
 @dataclass
@@ -106,7 +110,7 @@ class Laboratory:
 
     def _scenarios(self, job: Job, only: str = "") -> tuple[dict[str, bool], str]:
         """Run an area, or only what is named like `only`: name -> passed, and the output."""
-        argv = [sys.executable, str(self._program), "run", "--datastore", "file"]
+        argv = [sys.executable, str(self._program), "run", "--datastore", job.datastore]
         argv += ["-k", only] if only else []
         argv.append(str(self._program.parent / "scenarios" / f"{job.area}.yaml"))
         environment = {**os.environ, "LAB_PREFIX": self._prefix}
@@ -121,7 +125,7 @@ class Laboratory:
             if outcome:
                 outcomes[outcome[2]] = outcome[1] == "ok"
             if not SKIPPED.search(line):
-                self._tally.say(f"{job.backend:6} {'again ' if only else ''}{line}")
+                self._tally.say(f"{job.datastore} {job.backend:6} {'again ' if only else ''}{line}")
         return outcomes, "\n".join(lines)
 
 
@@ -171,9 +175,10 @@ def main() -> int:
     program, areas = Path(sys.argv[1]), sys.argv[2:] or list(AREAS)
     jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
     for area in areas:
-        jobs.put(Job(area, "nft"))
+        for datastore in DATASTORES:
+            jobs.put(Job(area, datastore))
         if area in LEGACY_AREAS:
-            jobs.put(Job(area, "legacy"))
+            jobs.put(Job(area, "file", "legacy"))
     tally = Tally()
     with tempfile.TemporaryDirectory() as directory:
         legacy = Path(directory)
