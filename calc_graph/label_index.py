@@ -13,14 +13,19 @@ Two things make it cheap:
     speed alone: the one with the fewest others waiting.
 
 An item's labels are its own, then those of its profiles in their order; the first to name one wins.
+
+There may be as many groups as the cluster has endpoints, so what a group keeps is kept small: its
+labels once, no table where one item will do, and one set of matches for all that match the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Set
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sized
 from functools import lru_cache
+from itertools import chain
 from sys import intern
-from typing import Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from calc_graph.multimap import Multimap
 from calc_graph.selector import Selector
@@ -30,21 +35,59 @@ I = TypeVar("I", bound=Hashable)  # noqa: E741  S and I as in "selector" and "it
 
 # What a selector waits under: (label, value), (label,) for any value, or () for any labels.
 _Bucket: TypeAlias = tuple[str, ...]
-_GroupKey: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 _NO_LABELS: Mapping[str, str] = {}
+_NO_MATCHES: frozenset[Any] = frozenset()
+_MATCHES_REMEMBERED = 10_000
+
+
+class _Labels(dict[str, str]):
+    """Labels that do not change, and so can be a key."""
+
+    __slots__ = ()
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
 
 class _Group(Generic[S, I]):
     """The items with the same labels of their own and the same profiles."""
 
-    __slots__ = ("items", "key", "labels", "matched", "own")
+    __slots__ = ("heirs", "items", "matched", "own")
 
-    def __init__(self, key: _GroupKey, own: Mapping[str, str]) -> None:
-        self.key = key
+    def __init__(self, own: _Labels, heirs: _Heirs[S, I]) -> None:
         self.own = own
-        self.labels = own  # with those of the profiles
-        self.items: dict[I, None] = {}
-        self.matched: set[_Watch[S, I]] = set()
+        self.heirs = heirs
+        self.items: tuple[I, ...] | dict[I, None] = ()  # a tuple of at most one
+        self.matched: frozenset[_Watch[S, I]] = _NO_MATCHES
+
+    def labels(self) -> Mapping[str, str]:
+        inherited = self.heirs.labels
+        return {**inherited, **self.own} if inherited else self.own
+
+    def add(self, item: I) -> None:
+        if not self.items:
+            self.items = (item,)
+            return
+        if isinstance(self.items, tuple):
+            self.items = dict.fromkeys(self.items)
+        self.items[item] = None
+
+    def remove(self, item: I) -> None:
+        if isinstance(self.items, tuple):
+            self.items = ()
+        else:
+            del self.items[item]
+
+
+class _Heirs(Generic[S, I]):
+    """The groups that inherit from the same profiles in the same order."""
+
+    __slots__ = ("groups", "labels", "profiles")
+
+    def __init__(self, profiles: tuple[str, ...], labels: Mapping[str, str]) -> None:
+        self.profiles = profiles
+        self.labels = labels
+        self.groups: dict[_Labels, _Group[S, I]] = {}
 
 
 class _Watch(Generic[S, I]):
@@ -57,7 +100,8 @@ class _Watch(Generic[S, I]):
         self.selector = selector
         self.matches = selector.matches
         self.buckets: tuple[_Bucket, ...] = ()
-        self.groups: set[_Group[S, I]] = set()
+        # A dict takes half the memory of a large set, and comes out in a fixed order.
+        self.groups: dict[_Group[S, I], None] = {}
 
 
 class LabelIndex(Generic[S, I]):
@@ -67,12 +111,13 @@ class LabelIndex(Generic[S, I]):
         self._started = started
         self._stopped = stopped
         self._profile_labels: dict[str, Mapping[str, str]] = {}
-        self._groups: dict[_GroupKey, _Group[S, I]] = {}
+        self._heirs: dict[tuple[str, ...], _Heirs[S, I]] = {}
+        self._heirs_of: Multimap[str, tuple[str, ...]] = Multimap()  # by profile
         self._group_of: dict[I, _Group[S, I]] = {}
-        self._groups_by_profile: Multimap[str, _Group[S, I]] = Multimap()
         self._watches: dict[S, _Watch[S, I]] = {}
         self._waiting: Multimap[_Bucket, _Watch[S, I]] = Multimap()
-        self._labelled = _GroupsByLabel[S, I]()
+        self._labelled: _GroupsByLabel[S, I] = _GroupsByLabel()
+        self._matches: dict[frozenset[_Watch[S, I]], frozenset[_Watch[S, I]]] = {}
 
     # ------------------------------------------------------------ items
 
@@ -81,9 +126,9 @@ class LabelIndex(Generic[S, I]):
         old = self._group_of.get(item)
         if old is new:
             return
-        new.items[item] = None
+        new.add(item)
         self._group_of[item] = new
-        before = old.matched if old is not None else frozenset()
+        before = old.matched if old is not None else _NO_MATCHES
         for watch in new.matched - before:
             self._started(watch.key, item)
         for watch in before - new.matched:
@@ -99,27 +144,32 @@ class LabelIndex(Generic[S, I]):
             self._leave(group, item)
 
     def _group(self, labels: Mapping[str, str], profiles: tuple[str, ...]) -> _Group[S, I]:
-        key = _group_key(labels, profiles)
-        group = self._groups.get(key)
-        if group is None:
-            own = {intern(label): intern(value) for label, value in labels.items()}
-            group = _Group[S, I](key, own)
-            self._groups[key] = group
+        heirs = self._heirs.get(profiles)
+        if heirs is None:
+            heirs = self._heirs[profiles] = _Heirs(profiles, self._inherited(profiles))
             for profile in profiles:
-                self._groups_by_profile.add(profile, group)
+                self._heirs_of.add(profile, profiles)
+        own = _Labels(labels)
+        group = heirs.groups.get(own)
+        if group is None:
+            own = _Labels(zip(map(intern, labels), map(_shared, labels.values()), strict=True))
+            group = heirs.groups[own] = _Group(own, heirs)
             self._relabel(group)
         return group
 
     def _leave(self, group: _Group[S, I], item: I) -> None:
-        del group.items[item]
+        group.remove(item)
         if group.items:
             return
-        del self._groups[group.key]
-        for profile in group.key[1]:
-            self._groups_by_profile.discard(profile, group)
         self._labelled.discard(group)
         for watch in group.matched:
-            watch.groups.discard(group)
+            del watch.groups[group]
+        heirs = group.heirs
+        del heirs.groups[group.own]
+        if not heirs.groups:
+            del self._heirs[heirs.profiles]
+            for profile in heirs.profiles:
+                self._heirs_of.discard(profile, heirs.profiles)
 
     # ------------------------------------------------------------ profiles
 
@@ -131,44 +181,50 @@ class LabelIndex(Generic[S, I]):
             self._profile_labels[name] = dict(labels)
         else:
             del self._profile_labels[name]
-        for group in list(self._groups_by_profile.get(name)):
-            self._relabel(group)
+        for profiles in list(self._heirs_of.get(name)):
+            heirs = self._heirs[profiles]
+            for group in heirs.groups.values():
+                self._labelled.discard(group)
+            heirs.labels = self._inherited(profiles)
+            for group in heirs.groups.values():
+                self._relabel(group)
+
+    def _inherited(self, profiles: tuple[str, ...]) -> Mapping[str, str]:
+        merged: dict[str, str] = {}
+        for profile in reversed(profiles):
+            merged.update(self._profile_labels.get(profile, _NO_LABELS))
+        return merged
 
     def _relabel(self, group: _Group[S, I]) -> None:
-        self._labelled.discard(group)
-        group.labels = self._inherited(group)
-        self._labelled.add(group)
-        matched = self._matching(group.labels)
+        """The labels of the group, which no index by label has, are new."""
+        labels = group.labels()
+        self._labelled.add(group, labels)
+        matched = self._matching(labels)
         started, stopped = matched - group.matched, group.matched - matched
         group.matched = matched
         for watch in started:
-            watch.groups.add(group)
+            watch.groups[group] = None
             for item in group.items:
                 self._started(watch.key, item)
         for watch in stopped:
-            watch.groups.discard(group)
+            del watch.groups[group]
             for item in group.items:
                 self._stopped(watch.key, item)
 
-    def _inherited(self, group: _Group[S, I]) -> Mapping[str, str]:
-        found = [p for p in map(self._profile_labels.get, group.key[1]) if p is not None]
-        if not found:
-            return group.own
-        merged: dict[str, str] = {}
-        for labels in reversed(found):
-            merged.update(labels)
-        merged.update(group.own)
-        return merged
-
-    def _matching(self, labels: Mapping[str, str]) -> set[_Watch[S, I]]:
+    def _matching(self, labels: Mapping[str, str]) -> frozenset[_Watch[S, I]]:
         waiting = self._waiting
+        if not waiting:  # as while a whole cluster is read, before any set is in use
+            return _NO_MATCHES
         buckets = [waiting.get(())]
         for pair in labels.items():
             if pair in waiting:
                 buckets.append(waiting.get(pair))
             if pair[:1] in waiting:
                 buckets.append(waiting.get(pair[:1]))
-        return {watch for bucket in buckets for watch in bucket if watch.matches(labels)}
+        found = frozenset(watch for bucket in buckets for watch in bucket if watch.matches(labels))
+        if len(self._matches) >= _MATCHES_REMEMBERED:
+            self._matches.clear()
+        return self._matches.setdefault(found, found)
 
     # ------------------------------------------------------------ selectors
 
@@ -178,14 +234,14 @@ class LabelIndex(Generic[S, I]):
         self._watches[key] = watch
         if not selector.can_match():
             return iter(())
-        self._labelled.use(self._restricted_labels(selector), self._groups.values())
+        self._labelled.use(_restrictions(selector), self._all_groups())
         watch.buckets = self._best_buckets(selector)
         for bucket in watch.buckets:
             self._waiting.add(bucket, watch)
         for group in self._candidates(selector):
-            if watch.matches(group.labels):
-                watch.groups.add(group)
-                group.matched.add(watch)
+            if watch.matches(group.labels()):
+                watch.groups[group] = None
+        self._rematch(watch, lambda matched: matched | {watch})
         return self.items(key)
 
     def remove_selector(self, key: S) -> list[I]:
@@ -193,13 +249,26 @@ class LabelIndex(Generic[S, I]):
         watch = self._watches[key]
         items = list(self.items(key))
         del self._watches[key]
-        for group in watch.groups:
-            group.matched.discard(watch)
+        self._rematch(watch, lambda matched: matched - {watch})
         for bucket in watch.buckets:
             self._waiting.discard(bucket, watch)
         if watch.selector.can_match():
-            self._labelled.release(self._restricted_labels(watch.selector))
+            self._labelled.release(_restrictions(watch.selector))
         return items
+
+    def _rematch(
+        self,
+        watch: _Watch[S, I],
+        change: Callable[[frozenset[_Watch[S, I]]], frozenset[_Watch[S, I]]],
+    ) -> None:
+        """Groups that share a set of matches go on sharing one."""
+        self._matches.clear()  # it must not hold on to a selector that is gone
+        changed: dict[frozenset[_Watch[S, I]], frozenset[_Watch[S, I]]] = {}
+        for group in watch.groups:
+            matched = changed.get(group.matched)
+            if matched is None:
+                matched = changed[group.matched] = change(group.matched)
+            group.matched = matched
 
     def items(self, key: S) -> Iterator[I]:
         """The items that the selector of this key matches."""
@@ -208,81 +277,106 @@ class LabelIndex(Generic[S, I]):
     def any_item(self, key: S) -> bool:
         return bool(self._watches[key].groups)
 
-    @staticmethod
-    def _restricted_labels(selector: Selector) -> list[str]:
-        return [label for label, found in selector.restrictions.items() if found.present]
+    def _all_groups(self) -> Iterator[_Group[S, I]]:
+        return chain.from_iterable(heirs.groups.values() for heirs in self._heirs.values())
 
     def _best_buckets(self, selector: Selector) -> tuple[_Bucket, ...]:
         best: tuple[_Bucket, ...] = ((),)
         best_load = (True, 0)  # a label without known values only if there is nothing better
-        for label, restriction in selector.restrictions.items():
-            if not restriction.present:
-                continue
+        for label, values in _restrictions(selector):
             buckets: tuple[_Bucket, ...] = ((label,),)
-            if restriction.values is not None:
-                buckets = tuple((label, value) for value in sorted(restriction.values))
+            if values is not None:
+                buckets = tuple((label, value) for value in sorted(values))
             load = sum(len(self._waiting.get(bucket)) + 1 for bucket in buckets)
-            if best == ((),) or (restriction.values is None, load) < best_load:
-                best, best_load = buckets, (restriction.values is None, load)
+            if best == ((),) or (values is None, load) < best_load:
+                best, best_load = buckets, (values is None, load)
         return best
 
     def _candidates(self, selector: Selector) -> Iterable[_Group[S, I]]:
-        best: Iterable[Iterable[_Group[S, I]]] = (self._groups.values(),)
-        best_count = len(self._groups)
-        for label, restriction in selector.restrictions.items():
-            if restriction.present:
-                found = self._labelled.get(label, restriction.values)
-                count = sum(map(len, found))
-                if count < best_count:
-                    best, best_count = found, count
-        return (group for groups in best for group in groups)
+        restrictions = _restrictions(selector)
+        if not restrictions:
+            return self._all_groups()
+        best = min((self._labelled.get(*each) for each in restrictions), key=_count)
+        return chain.from_iterable(best)
+
+
+# Of the labels that a selector cannot do without: the values it can match, None for any.
+_Restrictions: TypeAlias = list[tuple[str, frozenset[str] | None]]
+
+
+def _restrictions(selector: Selector) -> _Restrictions:
+    found = selector.restrictions.items()
+    return [(label, restriction.values) for label, restriction in found if restriction.present]
+
+
+def _count(groups: Iterable[Sized]) -> int:
+    return sum(map(len, groups))
 
 
 class _GroupsByLabel(Generic[S, I]):
-    """Label -> value -> groups, only for the labels that selectors in use restrict."""
+    """Which groups have a label, only for the labels that selectors in use restrict: by value where
+    one of them restricts it to values, as a whole where one asks for it with any value.
+    """
 
     def __init__(self) -> None:
-        self._users: dict[str, int] = {}
-        self._groups: dict[str, Multimap[str, _Group[S, I]]] = {}
+        self._users: Counter[tuple[str, bool]] = Counter()  # label, by value?
+        self._by_value: dict[str, Multimap[str, _Group[S, I]]] = {}
+        self._whole: dict[str, dict[_Group[S, I], None]] = {}
 
-    def use(self, labels: Iterable[str], groups: Iterable[_Group[S, I]]) -> None:
-        for label in labels:
-            self._users[label] = self._users.get(label, 0) + 1
-            if label in self._groups:
+    def use(self, restrictions: _Restrictions, groups: Iterable[_Group[S, I]]) -> None:
+        new: list[str] = []
+        for label, values in restrictions:
+            user = (label, values is not None)
+            self._users[user] += 1
+            if self._users[user] > 1:
                 continue
-            by_value: Multimap[str, _Group[S, I]] = Multimap()
-            for group in groups:
-                value = group.labels.get(label)
-                if value is not None:
-                    by_value.add(value, group)
-            self._groups[label] = by_value
+            new.append(label)
+            if values is None:
+                self._whole[label] = {}
+            else:
+                self._by_value[label] = Multimap()
+        if not new:
+            return
+        for group in groups:
+            labels = group.labels()
+            self._enter(group, [(label, labels[label]) for label in new if label in labels])
 
-    def release(self, labels: Iterable[str]) -> None:
-        for label in labels:
-            self._users[label] -= 1
-            if not self._users[label]:
-                del self._users[label], self._groups[label]
+    def release(self, restrictions: _Restrictions) -> None:
+        for label, values in restrictions:
+            user = (label, values is not None)
+            self._users[user] -= 1
+            if not self._users[user]:
+                del self._users[user]
+                if values is None:
+                    del self._whole[label]
+                else:
+                    del self._by_value[label]
 
-    def add(self, group: _Group[S, I]) -> None:
-        for label, value in group.labels.items():
-            if label in self._groups:
-                self._groups[label].add(value, group)
+    def add(self, group: _Group[S, I], labels: Mapping[str, str]) -> None:
+        self._enter(group, labels.items())
+
+    def _enter(self, group: _Group[S, I], labels: Iterable[tuple[str, str]]) -> None:
+        for label, value in labels:
+            if label in self._by_value:
+                self._by_value[label].add(value, group)
+            if label in self._whole:
+                self._whole[label][group] = None
 
     def discard(self, group: _Group[S, I]) -> None:
-        for label, value in group.labels.items():
-            if label in self._groups:
-                self._groups[label].discard(value, group)
+        for label, value in group.labels().items():
+            if label in self._by_value:
+                self._by_value[label].discard(value, group)
+            if label in self._whole:
+                self._whole[label].pop(group, None)
 
-    def get(self, label: str, values: frozenset[str] | None) -> list[Set[_Group[S, I]]]:
-        by_value = self._groups[label]
-        return [by_value.get(value) for value in (by_value if values is None else values)]
+    def get(self, label: str, values: frozenset[str] | None) -> list[Collection[_Group[S, I]]]:
+        if values is None:
+            return [self._whole[label]]
+        by_value = self._by_value[label]
+        return [by_value.get(value) for value in values]
 
 
-@lru_cache(maxsize=1024)
-def _shared(profiles: tuple[str, ...]) -> tuple[str, ...]:
-    return profiles
-
-
-def _group_key(labels: Mapping[str, str], profiles: tuple[str, ...]) -> _GroupKey:
-    pairs = sorted(labels.items())
-    return tuple(text for pair in pairs for text in pair), _shared(profiles)
+@lru_cache(maxsize=4096)
+def _shared(value: str) -> str:
+    """The values that come again and again are kept once; those of one item only pass by."""
+    return value

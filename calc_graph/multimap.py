@@ -12,30 +12,38 @@ _EMPTY: frozenset[object] = frozenset()
 
 
 class Multimap(Generic[K, V]):
-    __slots__ = ("_sets",)
+    """Values of a key come out in the order in which they were added."""
+
+    __slots__ = ("_values",)
 
     def __init__(self) -> None:
-        self._sets: dict[K, set[V]] = {}
+        # Dicts, because a set of thousands takes twice the memory.
+        self._values: dict[K, dict[V, None]] = {}
 
     def add(self, key: K, value: V) -> None:
-        self._sets.setdefault(key, set()).add(value)
+        values = self._values.get(key)
+        if values is None:
+            self._values[key] = {value: None}
+        else:
+            values[value] = None
 
     def discard(self, key: K, value: V) -> None:
-        values = self._sets.get(key)
+        values = self._values.get(key)
         if values is not None:
-            values.discard(value)
+            values.pop(value, None)
             if not values:
-                del self._sets[key]
+                del self._values[key]
 
     def get(self, key: K) -> Set[V]:
         """A live view: copy it before changing the map while walking it."""
-        return self._sets.get(key, _EMPTY)  # type: ignore[arg-type]
+        values = self._values.get(key)
+        return _EMPTY if values is None else values.keys()  # type: ignore[return-value]
 
     def __contains__(self, key: K) -> bool:
-        return key in self._sets
+        return key in self._values
 
     def __iter__(self) -> Iterator[K]:
-        return iter(self._sets)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._sets)
+        return len(self._values)

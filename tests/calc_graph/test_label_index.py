@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -129,3 +132,38 @@ def test_any_path_ends_in_what_testing_every_pair_finds(steps: list[tuple[object
             merged = profiles.get(name, {}) | merged
         expected |= {(text, item) for text in selectors if parse(text).matches(merged)}
     assert found.pairs == expected
+
+
+class Thing:
+    """A selector's key or an item that tells whether anybody still holds it."""
+
+
+def test_what_is_gone_is_let_go_without_the_garbage_collector() -> None:
+    """The collector may never look at what a large cluster is made of."""
+    index: LabelIndex[Thing, Thing] = LabelIndex(lambda *_: None, lambda *_: None)
+    things: weakref.WeakSet[Thing] = weakref.WeakSet()
+
+    def thing() -> Thing:
+        made = Thing()
+        things.add(made)
+        return made
+
+    gc.disable()
+    try:
+        index.put_profile("p", {"c": "1"})
+        selectors = [thing() for _ in SELECTORS]
+        items = [thing() for _ in range(7)]
+        for key, text in zip(selectors[::2], SELECTORS[::2], strict=True):
+            list(index.add_selector(key, parse(text)))
+        for number in range(40):
+            index.put(items[number % 7], {"a": str(number // 3), "b": str(number % 3)}, ("p",))
+        for key, text in zip(selectors[1::2], SELECTORS[1::2], strict=True):
+            list(index.add_selector(key, parse(text)))
+        for item in items:
+            index.discard(item)
+        for key in selectors:
+            index.remove_selector(key)
+        del items, selectors, item, key
+        assert not things
+    finally:
+        gc.enable()
