@@ -73,11 +73,14 @@ class DeltaTracker(Generic[K, V]):
 
 
 class SetDelta(Generic[K]):
-    """The same for a set; wholesale changes go through the set operations of the interpreter."""
+    """The same for a set; wholesale changes go through the set operations of the interpreter.
+
+    What is there is not kept beside what should be: it is that, without the additions and with
+    the removals.  Nearly always the two are equal, and may have tens of thousands of members.
+    """
 
     def __init__(self) -> None:
         self._desired: set[K] = set()
-        self._actual: set[K] = set()
         self._additions: set[K] = set()
         self._removals: set[K] = set()
 
@@ -88,35 +91,33 @@ class SetDelta(Generic[K]):
     def desire(self, added: Iterable[K], removed: Iterable[K] = ()) -> None:
         """What is in both stays."""
         for member in removed:
-            self._desired.discard(member)
-            self._additions.discard(member)
-            if member in self._actual:
-                self._removals.add(member)
+            if member in self._desired:
+                self._desired.discard(member)
+                _move(member, self._additions, self._removals)
         for member in added:
-            self._desired.add(member)
-            self._removals.discard(member)
-            if member not in self._actual:
-                self._additions.add(member)
+            if member not in self._desired:
+                self._desired.add(member)
+                _move(member, self._removals, self._additions)
 
     def desire_all(self, members: Iterable[K]) -> None:
-        self._desired = set(members)
-        self._compare()
+        actual = self._actual()
+        self._desired = set(frozenset(members))  # a copy takes half the room of a set that grew
+        self._compare(actual)
 
     def observe(self, added: Iterable[K], removed: Iterable[K] = ()) -> None:
         for member in removed:
-            self._actual.discard(member)
-            self._removals.discard(member)
             if member in self._desired:
                 self._additions.add(member)
+            else:
+                self._removals.discard(member)
         for member in added:
-            self._actual.add(member)
-            self._additions.discard(member)
-            if member not in self._desired:
+            if member in self._desired:
+                self._additions.discard(member)
+            else:
                 self._removals.add(member)
 
     def observe_all(self, members: Iterable[K]) -> None:
-        self._actual = set(members)
-        self._compare()
+        self._compare(frozenset(members))
 
     @property
     def additions(self) -> Set[K]:
@@ -130,9 +131,20 @@ class SetDelta(Generic[K]):
     def in_sync(self) -> bool:
         return not self._additions and not self._removals
 
-    def _compare(self) -> None:
-        self._additions = self._desired - self._actual
-        self._removals = self._actual - self._desired
+    def _actual(self) -> Set[K]:
+        return (self._desired - self._additions) | self._removals
+
+    def _compare(self, actual: Set[K]) -> None:
+        self._additions = self._desired - actual
+        self._removals = set(actual - self._desired)
+
+
+def _move(member: K, undone: set[K], done: set[K]) -> None:
+    """A change to a member takes back the one before it, or else is to be made."""
+    if member in undone:
+        undone.discard(member)
+    else:
+        done.add(member)
 
 
 def _put(table: dict[K, V], key: K, value: V | None) -> None:
