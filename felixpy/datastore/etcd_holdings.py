@@ -5,11 +5,14 @@
 
 Of each resource only a fingerprint of its JSON is kept, and the graph's keys that came of it.  A
 resource that cannot be read counts as absent, whatever it was before.
+
+A large cluster has tens of thousands of them, so what is kept of one is a single tuple, under as
+much of its key as differs within the range.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TypeAlias
 
 import structlog
 
@@ -21,23 +24,23 @@ from felixpy.datastore.source import Changed, Problems
 log = structlog.get_logger(__name__)
 
 
-class _Held(NamedTuple):
-    """`fingerprint` is keyed with a secret of this process, so nobody can make two agree."""
-
-    fingerprint: int
-    keys: tuple[Key, ...]
+# A fingerprint, keyed with a secret of this process so that nobody can make two agree, and keys.
+_Held: TypeAlias = tuple[int, *tuple[Key, ...]]
 
 
 class Holdings:
     def __init__(self, range_: KeyRange, problems: Problems) -> None:
         self.range = range_
         self._problems = problems
-        self._held: dict[bytes, _Held] = {}
+        self._prefix = range_.prefix.encode()
+        self._held: dict[bytes, _Held] = {}  # by what follows the prefix
 
     def put(self, key: bytes, value: bytes) -> list[Changed]:
+        """The key is one of the range."""
         fingerprint = hash(value)
-        old = self._held.get(key)
-        if old is not None and old.fingerprint == fingerprint:
+        rest = key[len(self._prefix) :]
+        old = self._held.get(rest)
+        if old is not None and old[0] == fingerprint:
             return []
         identity = self.range.identity(key)
         if identity is None:
@@ -52,17 +55,17 @@ class Holdings:
                 log.warning("resource.invalid", key=where, reason=reason, counts_as="absent")
         else:
             self._problems.clear(where)
-        keys = tuple(each for each, _ in changes)
-        self._held[key] = _Held(fingerprint, keys)
-        gone = [Changed(each, None) for each in (old.keys if old else ()) if each not in keys]
+        keys = [each for each, _ in changes]
+        self._held[rest] = (fingerprint, *keys)
+        gone = [Changed(each, None) for each in (old[1:] if old else ()) if each not in keys]
         return gone + [Changed(*change) for change in changes]
 
     def delete(self, key: bytes) -> list[Changed]:
-        old = self._held.pop(key, None)
+        old = self._held.pop(key[len(self._prefix) :], None)
         if old is None:
             return []
         self._problems.clear(key.decode())
-        return [Changed(each, None) for each in old.keys]
+        return [Changed(each, None) for each in old[1:]]
 
     def keys(self) -> set[bytes]:
-        return set(self._held)
+        return {self._prefix + rest for rest in self._held}

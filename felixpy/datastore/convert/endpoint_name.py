@@ -9,6 +9,7 @@ Source: projectcalico/calico libcalico-go/lib/names/workloadendpoint.go.
 from __future__ import annotations
 
 from functools import lru_cache
+from sys import intern
 from typing import NamedTuple
 
 from felixpy.datastore.errors import InvalidResourceError
@@ -33,7 +34,9 @@ def parse_endpoint_name(name: str) -> EndpointName:
             f"not {name!r}",
             ("metadata", "name"),
         )
-    return EndpointName(*parts)
+    node, orchestrator, third, endpoint = parts
+    # All but the third come again with thousands of names, and the graph keeps them.
+    return EndpointName(intern(node), intern(orchestrator), third, intern(endpoint))
 
 
 def _split(name: str) -> list[str]:

@@ -7,13 +7,15 @@ from collections.abc import Iterable
 from calc_graph.model import Protocol
 from calc_graph.selector import SelectorError, parse
 from felixpy.datastore.errors import InvalidResourceError
-from felixpy.datastore.resources.addresses import parse_address, parse_net
+from felixpy.datastore.resources.addresses import is_canonical_ipv4, parse_address, parse_net
 from felixpy.datastore.resources.names import is_encodable
 from felixpy.datastore.resources.numbers import NumberOrText, parse_protocol
 
 
 def to_net(text: str, *path: str | int) -> str:
     """Canonical CIDR, host bits cleared; an address gets its full length."""
+    if text.endswith("/32") and is_canonical_ipv4(text[:-3]):
+        return text  # as nearly all of a cluster's tens of thousands are
     net = parse_net(text)
     if net is None:
         raise InvalidResourceError(f"must be a CIDR or an address, not {text!r}", path)
@@ -21,7 +23,7 @@ def to_net(text: str, *path: str | int) -> str:
 
 
 def to_nets(texts: Iterable[str], *path: str | int) -> tuple[str, ...]:
-    return tuple(to_net(text, *path, index) for index, text in enumerate(texts))
+    return tuple([to_net(text, *path, index) for index, text in enumerate(texts)])
 
 
 def to_address(text: str, *path: str | int) -> str:

@@ -73,6 +73,15 @@ def parse_address(text: str) -> Address | None:
     return Address(6, packed)
 
 
+def is_canonical_ipv4(text: str) -> bool:
+    """An IPv4 address; each has only one spelling."""
+    try:
+        socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 @lru_cache(maxsize=1024)
 def parse_net(text: str) -> Net | None:
     """An address or a CIDR, host bits allowed; None where it is neither."""
