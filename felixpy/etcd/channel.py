@@ -11,7 +11,7 @@ import socket
 import ssl
 from typing import Final
 
-from grpclib.client import Channel
+from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
 from grpclib.protocol import H2Protocol
 
@@ -29,6 +29,19 @@ _PATIENCE_MILLISECONDS_ALONE: Final = 15_000
 _WINDOW: Final = 2**24  # bytes under way; a page of a list is a few hundred thousand
 
 
+class _Protocol(H2Protocol):
+    """grpclib does not keep why a connection was lost, and of a server that refuses our certificate
+    nothing else is heard: with TLS 1.3 it says so after the handshake.
+    """
+
+    lost_because: Exception | None = None
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if isinstance(exc, Exception):
+            self.lost_because = exc
+        super().connection_lost(exc)
+
+
 class EtcdChannel(Channel):
     def __init__(self, endpoint: Endpoint, tls: ssl.SSLContext | None, *, alone: bool) -> None:
         """`alone`: there is no other endpoint."""
@@ -41,14 +54,19 @@ class EtcdChannel(Channel):
             ),
         )
         self._alone = alone
-        self._used = False
+        self._used: _Protocol | None = None
+
+    @property
+    def lost_because(self) -> Exception | None:
+        """What has ended the connection, where that is known."""
+        return self._used.lost_because if self._used is not None else None
 
     async def _create_connection(self) -> H2Protocol:
-        if self._used:
-            raise ConnectionResetError("the connection was closed")
-        self._used = True
-        transport, protocol = await asyncio.get_running_loop().create_connection(
-            self._protocol_factory,
+        if self._used is not None:
+            raise self.lost_because or ConnectionResetError("the connection was closed")
+        self._used = protocol = _Protocol(Handler(), self._config, self._h2_config)
+        transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: protocol,
             self._host,
             self._port,
             ssl=self._ssl,

@@ -282,11 +282,13 @@ class Member:
         except GRPCError as error:
             raise self._refusal(error) from None
         except (StreamTerminatedError, ProtocolError, H2Error) as error:
-            raise MemberLostError(
-                f"{self}: {self._lost or f'the connection was lost ({error})'}"
-            ) from None
+            raise MemberLostError(f"{self}: {self._lost or self._explain_loss(error)}") from None
         except (OSError, ssl.SSLError, TimeoutError) as error:
             raise MemberLostError(f"{self}: {explain(error)}") from None
+
+    def _explain_loss(self, error: Exception) -> str:
+        because = self._channel.lost_because if self._channel is not None else None
+        return explain(because) if because is not None else f"the connection was lost ({error})"
 
     def _refusal(self, error: GRPCError) -> EtcdError:
         text = (error.message or error.status.name).removeprefix("etcdserver: ")
