@@ -4,8 +4,9 @@
 
 Every area of AREAS with the nf_tables backend and with both datastores, and those of LEGACY_AREAS
 with legacy xtables as well. Scenarios that are for one datastore only are skipped with the other by
-the laboratory itself, and counted as skipped. A scenario that fails is run once more: if it passes then, it counts as passed and is named as
-flaky at the end. The last line holds the counts; the exit status is 0 only if every one passed.
+the laboratory itself, and counted as skipped. A scenario that fails is run once more: if it passes
+then, it counts as passed and is named as flaky at the end. The last line holds the counts; the exit
+status is 0 only if every one passed.
 """
 
 import os
