@@ -10,11 +10,15 @@ policies matter, then which IP sets they need, then who is in those.
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from calc_graph.active_policies import Activated, ActivePolicies, Activity
 from calc_graph.ipset_members import IpsetMembers
 from calc_graph.model import (
     BgpConfiguration,
     BgpConfigurationKey,
+    Block,
+    BlockKey,
     ClusterInformation,
     ClusterInformationKey,
     FelixConfiguration,
@@ -40,23 +44,41 @@ from calc_graph.model import (
 )
 from calc_graph.passthru import Pools, host_update, service_cidrs
 from calc_graph.policy_resolver import EndpointGone, PolicyResolver, Resolved
+from calc_graph.route_facts import pool_facts
+from calc_graph.route_resolver import RouteResolver
 from calc_graph.rule_scanner import IpsetSpec, check_selectors, scan
 from calc_graph.selector import SelectorError
 from calc_graph.sequencer import Sequencer
-from calc_graph.updates import ActivePolicy, ActiveProfile, Update, WorkloadEndpointUpdate
+from calc_graph.updates import (
+    ActivePolicy,
+    ActiveProfile,
+    ServiceCidrsUpdate,
+    Update,
+    WorkloadEndpointUpdate,
+)
+from calc_graph.vteps import tunnel_addresses, vtep
+
+RouteSource: TypeAlias = Literal["CalicoIPAM", "WorkloadIPs"]
 
 
 class CalcGraph:
-    """Output depends on the current state alone, whatever the path to it."""
+    """Output depends on the current state alone, whatever the path to it.
 
-    def __init__(self, hostname: str) -> None:
+    `route_source` says what routes to other nodes follow: IPAM's blocks, or, where IPAM is another,
+    the addresses of every workload.
+    """
+
+    def __init__(self, hostname: str, route_source: RouteSource = "CalicoIPAM") -> None:
         self._hostname = hostname
+        self._routes_by_block = route_source == "CalicoIPAM"
         self._in_sync = False
         self._resolver = PolicyResolver()
         self._active = ActivePolicies(self._resolver.match_started, self._resolver.match_stopped)
         self._ipsets = IpsetMembers()
         self._ipsets_of: dict[PolicyKey | ProfileKey, dict[str, IpsetSpec]] = {}
+        self._routes = RouteResolver(hostname)
         self._pools = Pools()
+        self._pools_changed = False
         self._out = Sequencer()
 
     def in_sync(self) -> None:
@@ -88,17 +110,16 @@ class CalcGraph:
     def _update_cluster(self, key: Key, value: Value | None) -> None:
         match key, value:
             case NodeKey(), Node() | None:
-                host = None if value is None else host_update(key.name, value)
-                if host is None:
-                    self._out.hosts.discard(key.name)
-                else:
-                    self._out.hosts.put(key.name, host)
+                self._update_node(key.name, value)
+            case BlockKey(), Block() | None:
+                if self._routes_by_block:
+                    self._routes.put_block(key.cidr, value)
             case IpPoolKey(), IpPool() | None:
                 self._update_pool(key, value)
             case BgpConfigurationKey(), BgpConfiguration() | None:
                 cidrs = service_cidrs(key.name, value)
                 if cidrs is not None:
-                    self._out.service_cidrs = cidrs
+                    self._out.services.value = ServiceCidrsUpdate(cidrs)
             case FelixConfigurationKey(), FelixConfiguration() | None:
                 pass  # the shell's
             case ClusterInformationKey(), ClusterInformation() | None:
@@ -113,7 +134,10 @@ class CalcGraph:
             self._ipsets.discard(key)
         else:
             self._ipsets.put_workload(key, value)
-        if key.host == self._hostname:
+        here = key.host == self._hostname
+        if here or not self._routes_by_block:
+            self._routes.put_workload(key, None if value is None else value.nets)
+        if here:
             self._update_local(key, value)
 
     def _update_host_endpoint(self, key: HostEndpointKey, value: HostEndpoint | None) -> None:
@@ -152,14 +176,31 @@ class CalcGraph:
             self._active.put_profile(key.name, value)
             self._ipsets.put_profile(key.name, value.labels)
 
+    def _update_node(self, name: str, node: Node | None) -> None:
+        host = None if node is None else host_update(name, node)
+        if host is None:
+            self._out.hosts.discard(name)
+        else:
+            self._out.hosts.put(name, host)
+        end = None if node is None else vtep(name, node)
+        if end is None:
+            self._out.vteps.discard(name)
+        else:
+            self._out.vteps.put(name, end)
+        if name == self._hostname:
+            self._out.tunnel_addresses.value = tunnel_addresses(name, node)
+        self._routes.put_node(name, node)
+
     def _update_pool(self, key: IpPoolKey, value: IpPool | None) -> None:
         pools = self._pools
+        self._pools_changed = True
         for cidr in pools.discard(key.name) if value is None else pools.put(key.name, value):
             pool = self._pools.get(cidr)
             if pool is None:
                 self._out.pools.discard(cidr)
             else:
                 self._out.pools.put(cidr, pool)
+            self._routes.put_pool(cidr, None if pool is None else pool_facts(pool))
 
     # ------------------------------------------------------------ out
 
@@ -171,6 +212,14 @@ class CalcGraph:
             self._scan(activity)
         for resolved in self._resolver.flush():
             self._sequence_endpoint(resolved)
+        for cidr, route in self._routes.flush():
+            if route is None:
+                self._out.routes.discard(cidr)
+            else:
+                self._out.routes.put(cidr, route)
+        if self._pools_changed:
+            self._out.encap.value = self._pools.encap()
+            self._pools_changed = False
         return self._out.flush(self._ipsets.flush())
 
     def replay(self) -> list[Update]:

@@ -2,6 +2,8 @@
 
 in   put, discard     any number of times, in any order
 out  take()           put since, if other than last told; discarded since, if ever told
+
+`Outbox` is for what there are many of, `Latest` for what there is always exactly one of.
 """
 
 from __future__ import annotations
@@ -51,3 +53,21 @@ class Outbox(Generic[K, V]):
     def told(self) -> list[tuple[K, V]]:
         """All that has been told and still holds, sorted by key."""
         return [(key, self._told[key]) for key in sorted(self._told)]
+
+
+class Latest(Generic[V]):
+    """`value` may be set any number of times; who has been told nothing takes it for the first."""
+
+    def __init__(self, value: V) -> None:
+        self.value = value
+        self._told = value
+
+    def take(self) -> list[V]:
+        """The value, if it is another one than last told; it counts as told."""
+        if self.value == self._told:
+            return []
+        self._told = self.value
+        return [self.value]
+
+    def told(self) -> V:
+        return self._told

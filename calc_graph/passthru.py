@@ -10,7 +10,7 @@ Source: sections 1.4 and 4.9 of the reference.
 from __future__ import annotations
 
 from calc_graph.model import BgpConfiguration, IpPool, Node
-from calc_graph.updates import HostUpdate
+from calc_graph.updates import EncapUpdate, HostUpdate
 
 
 class Pools:
@@ -39,6 +39,16 @@ class Pools:
     def get(self, cidr: str) -> IpPool | None:
         names = self._names.get(cidr)
         return self._pools[names[0]] if names else None
+
+    def encap(self) -> EncapUpdate:
+        """What tunnels the standing pools ask for."""
+        standing = [self._pools[names[0]] for names in self._names.values()]
+        vxlan = [pool.cidr for pool in standing if pool.vxlan_mode != "never"]
+        return EncapUpdate(
+            ipip=any(pool.ipip_mode != "never" for pool in standing),
+            vxlan=any(":" not in cidr for cidr in vxlan),
+            vxlan_v6=any(":" in cidr for cidr in vxlan),
+        )
 
 
 def host_update(name: str, node: Node) -> HostUpdate | None:

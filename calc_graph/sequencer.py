@@ -13,10 +13,11 @@ from collections.abc import Iterable
 
 from calc_graph.ipset_members import IpsetChange
 from calc_graph.model import HostEndpointKey, IpPool, PolicyKey, WorkloadEndpointKey
-from calc_graph.outbox import Outbox
+from calc_graph.outbox import Latest, Outbox
 from calc_graph.updates import (
     ActivePolicy,
     ActiveProfile,
+    EncapUpdate,
     HostEndpointRemove,
     HostEndpointUpdate,
     HostRemove,
@@ -30,8 +31,13 @@ from calc_graph.updates import (
     PoolUpdate,
     ProfileRemove,
     ProfileUpdate,
+    RouteRemove,
+    RouteUpdate,
     ServiceCidrsUpdate,
+    TunnelAddresses,
     Update,
+    VtepRemove,
+    VtepUpdate,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -43,10 +49,13 @@ class Sequencer:
         self.profiles: Outbox[str, ActiveProfile] = Outbox()
         self.workloads: Outbox[WorkloadEndpointKey, WorkloadEndpointUpdate] = Outbox()
         self.host_endpoints: Outbox[HostEndpointKey, HostEndpointUpdate] = Outbox()
+        self.encap = Latest(EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False))
+        self.tunnel_addresses = Latest(TunnelAddresses())
+        self.vteps: Outbox[str, VtepUpdate] = Outbox()
+        self.routes: Outbox[str, RouteUpdate] = Outbox()
         self.hosts: Outbox[str, HostUpdate] = Outbox()
         self.pools: Outbox[str, IpPool] = Outbox()
-        self.service_cidrs: tuple[str, ...] = ()
-        self._told_service_cidrs: tuple[str, ...] = ()
+        self.services = Latest(ServiceCidrsUpdate(()))
 
     def flush(self, ipsets: Iterable[IpsetChange]) -> list[Update]:
         by_id = sorted(ipsets, key=lambda change: change.id)
@@ -66,6 +75,7 @@ class Sequencer:
             *map(ProfileRemove, profiles_gone),
             *map(PolicyRemove, policies_gone),
             *(change for change in by_id if isinstance(change, IpsetRemove)),
+            *self._overlay(),
             *self._cluster(),
         ]
 
@@ -77,22 +87,36 @@ class Sequencer:
             *(ProfileUpdate(name, profile) for name, profile in self.profiles.told()),
             *(update for _, update in self.workloads.told()),
             *(update for _, update in self.host_endpoints.told()),
+            self.encap.told(),
+            self.tunnel_addresses.told(),
+            *(update for _, update in self.vteps.told()),
+            *(update for _, update in self.routes.told()),
             *(update for _, update in self.hosts.told()),
             *(PoolUpdate(pool) for _, pool in self.pools.told()),
-            ServiceCidrsUpdate(self._told_service_cidrs),
+            self.services.told(),
+        ]
+
+    def _overlay(self) -> list[Update]:
+        """A route needs its node's VTEP; a new way comes before the end of an old one."""
+        vteps, vteps_gone = self.vteps.take()
+        routes, routes_gone = self.routes.take()
+        return [
+            *self.encap.take(),
+            *self.tunnel_addresses.take(),
+            *(update for _, update in vteps),
+            *(update for _, update in routes),
+            *map(RouteRemove, routes_gone),
+            *map(VtepRemove, vteps_gone),
         ]
 
     def _cluster(self) -> list[Update]:
         """What nothing else refers to."""
         hosts, hosts_gone = self.hosts.take()
         pools, pools_gone = self.pools.take()
-        updates: list[Update] = [
+        return [
             *map(HostRemove, hosts_gone),
             *(update for _, update in hosts),
             *map(PoolRemove, pools_gone),
             *(PoolUpdate(pool) for _, pool in pools),
+            *self.services.take(),
         ]
-        if self.service_cidrs != self._told_service_cidrs:
-            self._told_service_cidrs = self.service_cidrs
-            updates.append(ServiceCidrsUpdate(self.service_cidrs))
-        return updates

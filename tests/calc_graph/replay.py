@@ -9,6 +9,7 @@ from calc_graph.updates import (
     ActivePolicy,
     ActiveProfile,
     ActiveRule,
+    EncapUpdate,
     HostEndpointRemove,
     HostEndpointUpdate,
     HostRemove,
@@ -23,9 +24,14 @@ from calc_graph.updates import (
     PoolUpdate,
     ProfileRemove,
     ProfileUpdate,
+    RouteRemove,
+    RouteUpdate,
     ServiceCidrsUpdate,
     TierPolicies,
+    TunnelAddresses,
     Update,
+    VtepRemove,
+    VtepUpdate,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -42,6 +48,10 @@ class Replay:
         self.hosts: dict[str, HostUpdate] = {}
         self.pools: dict[str, IpPool] = {}
         self.service_cidrs: tuple[str, ...] = ()
+        self.routes: dict[str, RouteUpdate] = {}
+        self.vteps: dict[str, VtepUpdate] = {}
+        self.encap = EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False)
+        self.tunnel_addresses = TunnelAddresses()
 
     def state(self) -> dict[str, object]:
         return dict(vars(self))
@@ -95,6 +105,27 @@ class Replay:
             case ServiceCidrsUpdate():
                 assert self.service_cidrs != update.cidrs
                 self.service_cidrs = update.cidrs
+            case EncapUpdate():
+                assert self.encap != update
+                self.encap = update
+            case TunnelAddresses():
+                assert self.tunnel_addresses != update
+                self.tunnel_addresses = update
+            case _:
+                self._apply_overlay(update)
+
+    def _apply_overlay(self, update: RouteUpdate | RouteRemove | VtepUpdate | VtepRemove) -> None:
+        match update:
+            case RouteUpdate():
+                assert self.routes.get(update.cidr) != update
+                self.routes[update.cidr] = update
+            case RouteRemove():
+                del self.routes[update.cidr]
+            case VtepUpdate():
+                assert self.vteps.get(update.node) != update
+                self.vteps[update.node] = update
+            case VtepRemove():
+                del self.vteps[update.node]
 
     def _change_members(self, update: IpsetDelta) -> None:
         kind, members = self.ipsets[update.id]

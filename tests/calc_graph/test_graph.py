@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 
-from calc_graph.graph import CalcGraph
+from calc_graph.graph import CalcGraph, RouteSource
 from calc_graph.model import (
     BgpConfiguration,
     BgpConfigurationKey,
+    Block,
+    BlockKey,
     ClusterInformation,
     ClusterInformationKey,
     FelixConfiguration,
@@ -35,19 +39,25 @@ from calc_graph.selector import parse
 from calc_graph.updates import (
     ActiveProfile,
     ActiveRule,
+    EncapUpdate,
     HostRemove,
     HostUpdate,
     PoolRemove,
     PoolUpdate,
     ProfileUpdate,
+    RouteRemove,
+    RouteUpdate,
     ServiceCidrsUpdate,
+    TunnelAddresses,
     Update,
 )
+from calc_graph.vteps import generated_mac
 
 WEB = WorkloadEndpointKey("here", "k8s", "ns/web", "eth0")
 REMOTE = WorkloadEndpointKey("there", "k8s", "ns/db", "eth0")
 P, Q = (PolicyKey("GlobalNetworkPolicy", "", name) for name in "pq")
 WORKLOAD = WorkloadEndpoint("cali1", ("10.0.0.1/32",), {"app": "web"}, ("r",))
+NODE = Node("10.1.0.1/24", bgp_ipv4="10.1.0.1/24", vxlan_address="10.0.0.2")
 DB = "app == 'db'"
 FROM_DB = Policy("default", "app == 'web'", ingress=(Rule("allow", source=Peer(selector=DB)),))
 
@@ -67,7 +77,12 @@ def told(graph: CalcGraph, *pairs: tuple[Key, Value | None]) -> list[Update]:
 
 
 def kinds(updates: list[Update]) -> list[str]:
-    return [type(update).__name__ for update in updates]
+    """Each only once where several come one after the other."""
+    return [kind for kind, _ in groupby(type(update).__name__ for update in updates)]
+
+
+def without_routes(updates: list[Update]) -> list[Update]:
+    return [u for u in updates if not isinstance(u, RouteUpdate | RouteRemove)]
 
 
 SETUP: list[tuple[Key, Value]] = [
@@ -76,8 +91,9 @@ SETUP: list[tuple[Key, Value]] = [
     (P, FROM_DB),
     (ProfileKey("r"), Profile()),
     (TierKey("default"), Tier()),
-    (NodeKey("here"), Node("10.1.0.1/24")),
-    (IpPoolKey("a"), IpPool("10.0.0.0/16")),
+    (NodeKey("here"), NODE),
+    (IpPoolKey("a"), IpPool("10.0.0.0/16", vxlan_mode="always")),
+    (BlockKey("10.0.0.0/26"), Block("here")),
     (BgpConfigurationKey("default"), BgpConfiguration(("10.96.0.0/12",))),
 ]
 
@@ -91,6 +107,10 @@ def test_everything_comes_in_the_order_of_its_references(pairs: list[tuple[Key, 
         "ProfileUpdate",
         "WorkloadEndpointUpdate",
         "HostEndpointUpdate",
+        "EncapUpdate",
+        "TunnelAddresses",
+        "VtepUpdate",
+        "RouteUpdate",
         "HostUpdate",
         "PoolUpdate",
         "ServiceCidrsUpdate",
@@ -101,6 +121,10 @@ def test_everything_comes_in_the_order_of_its_references(pairs: list[tuple[Key, 
         "ProfileRemove",
         "PolicyRemove",
         "IpsetRemove",
+        "EncapUpdate",
+        "TunnelAddresses",
+        "RouteRemove",
+        "VtepRemove",
         "HostRemove",
         "PoolRemove",
         "ServiceCidrsUpdate",
@@ -113,7 +137,8 @@ def test_nothing_is_said_before_in_sync_and_nothing_twice() -> None:
         graph.update(key, value)
         assert graph.flush() == []
     graph.in_sync()
-    assert len(graph.flush()) == 8
+    # eight, and for VXLAN three, and five routes: pool, block, endpoint, node and its tunnel
+    assert len(graph.flush()) == 16
     graph.in_sync()
     assert told(graph, *SETUP) == []
 
@@ -187,23 +212,82 @@ POOLS: list[tuple[str, list[tuple[str, IpPool | None]], list[Update]]] = [
 
 @pytest.mark.parametrize(("steps", "expected"), [c[1:] for c in POOLS], ids=[c[0] for c in POOLS])
 def test_pools(steps: list[tuple[str, IpPool | None]], expected: list[Update]) -> None:
-    graph = graph_with()
-    assert told(graph, *((IpPoolKey(name), pool) for name, pool in steps)) == expected
+    found = told(graph_with(), *((IpPoolKey(name), pool) for name, pool in steps))
+    assert without_routes(found) == expected
 
 
 def test_pool_that_changes_its_cidr_leaves_the_old_one() -> None:
     graph = graph_with((IpPoolKey("a"), BIG))
     graph.flush()
-    assert told(graph, (IpPoolKey("a"), OTHER)) == [PoolRemove(BIG.cidr), PoolUpdate(OTHER)]
+    found = without_routes(told(graph, (IpPoolKey("a"), OTHER)))
+    assert found == [PoolRemove(BIG.cidr), PoolUpdate(OTHER)]
+
+
+NEVER = EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False)
+V4_AND_V6 = [
+    ("v4", IpPool("10.0.0.0/16", vxlan_mode="cross-subnet", disabled=True)),
+    ("v6", IpPool("fd00::/64", vxlan_mode="always")),
+]
+ENCAPS: list[tuple[str, list[tuple[str, IpPool]], EncapUpdate]] = [
+    ("none", [("a", BIG)], NEVER),
+    ("ipip", [("a", IpPool("10.0.0.0/16", ipip_mode="always"))], EncapUpdate(True, False, False)),
+    ("vxlan of both families", V4_AND_V6, EncapUpdate(False, True, True)),
+    ("only the pool that stands", [("a", BIG), V4_AND_V6[0]], NEVER),
+]
+
+
+@pytest.mark.parametrize(("pools", "expected"), [c[1:] for c in ENCAPS], ids=[c[0] for c in ENCAPS])
+def test_tunnels_that_pools_ask_for(pools: list[tuple[str, IpPool]], expected: EncapUpdate) -> None:
+    graph = graph_with(*((IpPoolKey(name), pool) for name, pool in pools))
+    assert ([u for u in graph.flush() if isinstance(u, EncapUpdate)] or [NEVER])[-1] == expected
+    gone = told(graph, *((IpPoolKey(name), None) for name, _ in pools))
+    assert NEVER in [expected, *gone]
+
+
+def test_own_tunnel_addresses_come_from_the_own_node() -> None:
+    graph = graph_with((NodeKey("there"), NODE), (NodeKey("here"), NODE))
+    (found,) = (u for u in graph.flush() if isinstance(u, TunnelAddresses))
+    assert found == TunnelAddresses(vxlan="10.0.0.2", vxlan_mac=generated_mac("here"))
+    assert TunnelAddresses() in told(graph, (NodeKey("here"), None))
+    assert TunnelAddresses() not in told(graph, (NodeKey("there"), None))
+
+
+BLOCK_AND_REMOTE: list[tuple[Key, Value]] = [
+    (BlockKey("10.0.0.0/26"), Block("there")),
+    (REMOTE, WorkloadEndpoint("", ("10.0.0.9/32",))),
+    (WEB, WORKLOAD),
+]
+
+
+@pytest.mark.parametrize(
+    ("source", "cidrs"),
+    [
+        ("CalicoIPAM", ["10.0.0.0/26", "10.0.0.1/32"]),
+        ("WorkloadIPs", ["10.0.0.1/32", "10.0.0.9/32"]),
+    ],
+)
+def test_routes_follow_blocks_or_workloads(source: RouteSource, cidrs: list[str]) -> None:
+    graph = CalcGraph("here", source)
+    graph.in_sync()
+    found = told(graph, *BLOCK_AND_REMOTE)
+    assert [update.cidr for update in found if isinstance(update, RouteUpdate)] == cidrs
+    found = told(graph, *((key, None) for key, _ in BLOCK_AND_REMOTE))
+    assert [update.cidr for update in found if isinstance(update, RouteRemove)] == cidrs
+
+
+def test_a_new_dataplane_is_told_everything_again() -> None:
+    graph = graph_with(*SETUP)
+    assert graph.flush() == graph.replay()
 
 
 def test_hosts_are_nodes_that_have_an_address() -> None:
     graph = graph_with((NodeKey("n"), Node()))
     assert graph.flush() == []
     both = Node("172.30.0.10/24", "fd00::1/64")
-    assert told(graph, (NodeKey("n"), both)) == [HostUpdate("n", "172.30.0.10", "fd00::1")]
+    found = without_routes(told(graph, (NodeKey("n"), both)))
+    assert found == [HostUpdate("n", "172.30.0.10", "fd00::1")]
     assert told(graph, (NodeKey("n"), Node(both.ipv4, both.ipv6, {"a": "1"}))) == []
-    assert told(graph, (NodeKey("n"), Node())) == [HostRemove("n")]
+    assert without_routes(told(graph, (NodeKey("n"), Node()))) == [HostRemove("n")]
     assert told(graph, (NodeKey("n"), None)) == []
 
 

@@ -19,6 +19,8 @@ from calc_graph.graph import CalcGraph
 from calc_graph.model import (
     BgpConfiguration,
     BgpConfigurationKey,
+    Block,
+    BlockKey,
     ClusterInformation,
     ClusterInformationKey,
     EndpointPort,
@@ -187,12 +189,31 @@ updates = st.one_of(
     pairs(st.builds(NetworkSetKey, st.sampled_from(["n1", "p/n2"])), network_sets),
     pairs(
         st.builds(IpPoolKey, st.sampled_from(["p1", "p2", "p3"])),
-        st.builds(IpPool, st.sampled_from(["10.0.0.0/16", "10.1.0.0/16"]), st.booleans()),
+        st.builds(
+            IpPool,
+            st.sampled_from(["10.0.0.0/16", "10.1.0.0/16"]),
+            st.booleans(),
+            ipip_mode=st.sampled_from(["never", "always"]),
+            vxlan_mode=st.sampled_from(["never", "cross-subnet"]),
+        ),
     ),
     pairs(
         st.builds(NodeKey, st.sampled_from([HOST, "there"])),
         st.builds(
-            Node, ipv4=st.sampled_from(["", "1.1.1.1/24"]), ipv6=st.sampled_from(["", "f::1/64"])
+            Node,
+            ipv4=st.sampled_from(["", "1.1.1.1/24"]),
+            ipv6=st.sampled_from(["", "f::1/64"]),
+            bgp_ipv4=st.sampled_from(["", "1.1.1.1/24", "1.1.1.2/24"]),
+            vxlan_address=st.sampled_from(["", "10.0.0.2", "10.0.0.3"]),
+            ipip_address=st.sampled_from(["", "10.0.0.2"]),
+        ),
+    ),
+    pairs(
+        st.builds(BlockKey, st.sampled_from(["10.0.0.0/26", "10.0.0.0/28", "10.0.0.1/32"])),
+        st.builds(
+            Block,
+            host=st.sampled_from(["", HOST, "there"]),
+            others=st.sampled_from([(), (("10.0.0.1/32", HOST),), (("10.0.0.2/32", "there"),)]),
         ),
     ),
     pairs(
