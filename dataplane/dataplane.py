@@ -71,6 +71,7 @@ from dataplane.drivers.iptables.driver import IptablesDriver
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.drivers.sysctls import SysctlDriver
+from dataplane.dropped import Dropped, read_dropped
 from dataplane.endpoint_states import EndpointKey, EndpointStates, LocalEndpoint
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
@@ -132,6 +133,7 @@ class Dataplane:
         sinks = Sinks(tables, self._ipsets, self._routes, self._neighbours, self._sysctls)
         shared = SharedChains(sinks)
         render = settings.render
+        self._counts = render.workload_to_host_rate > 0 or render.fabric_spoof_protection != "Off"
         self._sets = RuleSets(sinks)
         self._policies = Policies(sinks, render)
         selector_of = self._policies.selectors.__getitem__
@@ -258,6 +260,13 @@ class Dataplane:
             for family, tables in self._tables.items()
             for name, size in tables.sizes().items()
         }
+
+    async def dropped(self) -> Dropped:
+        """What was refused besides policy, asked of the kernel; nothing where nothing can be.
+
+        May be awaited in another thread's loop.  Raises DataplaneError.
+        """
+        return await read_dropped(self._tables) if self._counts else Dropped()
 
     @property
     def in_force(self) -> bool:

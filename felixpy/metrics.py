@@ -17,11 +17,12 @@ from prometheus_client import (
     disable_created_metrics,
 )
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from dataplane.dropped import Counts, Dropped
 from dataplane.families import Family
 from felixpy.http_server import Answer
 
@@ -35,6 +36,7 @@ class Figures(Struct, frozen=True):
     ipsets     IP version -> sets of ours in the kernel
     tables     IP version and table -> chains and rules of ours in the kernel
     cluster    kind of resource -> how many the datastore holds
+    dropped    what was refused besides policy; unlike the others it is asked of the kernel
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -45,6 +47,7 @@ class Figures(Struct, frozen=True):
     ipsets: Mapping[Family, int] = {}
     tables: Mapping[tuple[Family, str], tuple[int, int]] = {}
     cluster: Mapping[str, int] = {}
+    dropped: Dropped = Dropped()
 
 
 class Metrics:
@@ -136,6 +139,26 @@ class _Asked(Collector):
             rules.add_metric([str(family), table], rule_count)
         yield chains
         yield rules
+        yield _by_family(
+            "felixpy_workload_to_host_limited_packets",
+            "Dropped because a workload sent its host more than WorkloadToHostPacketRate",
+            "workload",
+            figures.dropped.limited,
+        )
+        yield _by_family(
+            "felixpy_fabric_forged_packets",
+            "From the fabric with a source that cannot be: dropped, or logged if "
+            "FabricSpoofProtection is Warn",
+            "reason",
+            figures.dropped.forged,
+        )
+
+
+def _by_family(name: str, text: str, label: str, counts: Counts) -> Metric:
+    counter = CounterMetricFamily(name, text, labels=["ip_version", label])
+    for (family, value), packets in counts.items():
+        counter.add_metric([str(family), value], packets)
+    return counter
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -19,6 +19,7 @@ from calc_graph.graph import CalcGraph
 from calc_graph.model import Key, Value
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
+from dataplane.dropped import Dropped
 from dataplane.errors import DataplaneError
 from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
@@ -115,7 +116,7 @@ class Pipeline:
         return {"ClusterInformation default": "datastoreReady is not true: its changes wait"}
 
     def figures(self) -> Figures:
-        """For metrics; may be asked by another thread."""
+        """For metrics; to be asked by another thread than the event loop's."""
         resync, problems = self._reporter.resync_state, len(self._reporter.problems.all())
         dataplane = self._dataplane
         cluster = self._census.counts()
@@ -131,6 +132,7 @@ class Pipeline:
             ipsets=dataplane.ipsets(),
             tables=dataplane.tables(),
             cluster=cluster,
+            dropped=_dropped(dataplane),
         )
 
     async def close(self) -> None:
@@ -197,3 +199,12 @@ class Pipeline:
         if self._dataplane is not None:
             dataplane, self._dataplane = self._dataplane, None
             await dataplane.close()
+
+
+def _dropped(dataplane: Dataplane) -> Dropped:
+    """Asked of the kernel in a loop of the asking thread's own, so that ours need not wait."""
+    try:
+        return asyncio.run(dataplane.dropped())
+    except DataplaneError as error:
+        log.warning("counters.not_read", reason=str(error))
+        return Dropped()

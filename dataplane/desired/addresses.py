@@ -3,7 +3,7 @@ ask.
 
     in   PoolUpdate, PoolRemove, HostUpdate, HostRemove, ServiceCidrsUpdate; the host's interfaces
     out  sets   network-ip-pools, masq-ipam-pools, this-host, dscp-src-net; all-hosts-net where it
-    is asked for
+    is asked for; tunnelled-pools, cross-subnet-pools where forged sources are looked for
          nat    cali-nat-outgoing     filter  cali-cidr-block     mangle  cali-egress-dscp
 
 Source: sections 4.1, 8.1 and 8.3 of the rules reference.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import assert_never
 
-from calc_graph.model import IpPool
+from calc_graph.model import EncapMode, IpPool
 from calc_graph.updates import (
     HostRemove,
     HostUpdate,
@@ -27,7 +27,7 @@ from dataplane.desired.sets import of_family
 from dataplane.desired.sinks import Sinks
 from dataplane.families import Family, family_of
 from dataplane.interfaces import Interface
-from dataplane.render.names import ipset_name
+from dataplane.render.names import CROSS_SUBNET_POOLS_SET, TUNNELLED_POOLS_SET, ipset_name
 from dataplane.render.nat import cidr_block_chain, egress_dscp_chain, nat_outgoing_chain
 from dataplane.settings import Settings
 
@@ -91,6 +91,13 @@ class Addresses:
         self._place_set(family, "dscp-src-net", IpsetType.NET, ())
         if render.nat_outgoing_exclude_hosts:
             self._place_set(family, "all-hosts-net", IpsetType.NET, self._host_nets(family))
+        if render.fabric_spoof_protection != "Off":
+            for set_id, mode in (
+                (TUNNELLED_POOLS_SET, "always"),
+                (CROSS_SUBNET_POOLS_SET, "cross-subnet"),
+            ):
+                some = [p.cidr for p in pools if p.cidr in networks and _encapsulation(p) == mode]
+                self._place_set(family, set_id, IpsetType.NET, some)
         tables = self._sinks.tables[family]
         nat_outgoing = nat_outgoing_chain(family, render, active=bool(masqueraded))
         tables.desire_chain("nat", nat_outgoing)
@@ -113,6 +120,10 @@ class Addresses:
     ) -> None:
         name = ipset_name(id, family)
         self._sinks.ipsets[family].desire(name, type, of_family(members, family))
+
+
+def _encapsulation(pool: IpPool) -> EncapMode:
+    return pool.ipip_mode if pool.vxlan_mode == "never" else pool.vxlan_mode
 
 
 def _halves(net: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataplane.desired.sinks import Sinks
 from dataplane.render.names import Table
 from dataplane.render.static import hooks, static_chains
+from dataplane.render.workload_limit import shared_limit_chain
 from dataplane.settings import Settings
 
 TABLES: tuple[Table, ...] = ("raw", "mangle", "nat", "filter")
@@ -17,6 +18,8 @@ def desire_fixed(sinks: Sinks, settings: Settings) -> None:
                 tables.desire_chain(table, chain)
             for hook in hooks(table, family, settings.render):
                 tables.desire_hook(table, hook.kernel_chain, hook.inserts, hook.appends)
+        if settings.render.workload_to_host_rate:
+            tables.desire_chain("filter", shared_limit_chain(settings.render))
     if settings.ip_forwarding:
         sinks.sysctls.desire_global("net/ipv4/ip_forward", "1")
         if 6 in sinks.families:

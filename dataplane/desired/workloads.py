@@ -3,8 +3,10 @@ settings.
 
     in   WorkloadEndpointUpdate, WorkloadEndpointRemove; interfaces as they come, go and change
     out  filter  cali-tw-…, cali-fw-…, group chains, cali-to-wl-dispatch, cali-from-wl-dispatch
+                 cali-wl-limit, cali-lw-… where there is a limit to what workloads may always send
          raw     cali-rpf-skip
          nat     cali-fip-dnat, cali-fip-snat
+         sets    local-workloads where forged sources are looked for
          routes, static neighbours, interface settings
          Unwritten     what of this has yet to come into the kernel
          take_touched  whose state may be another one
@@ -23,21 +25,30 @@ import structlog
 
 from calc_graph.model import NatMapping, PolicyKey, WorkloadEndpoint, WorkloadEndpointKey
 from calc_graph.multimap import Multimap
-from calc_graph.updates import WorkloadEndpointRemove, WorkloadEndpointUpdate
+from calc_graph.updates import IpsetType, WorkloadEndpointRemove, WorkloadEndpointUpdate
 from dataplane.chains import Chain
 from dataplane.desired.policies import DIRECTIONS
+from dataplane.desired.sets import of_family
 from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
 from dataplane.desired.unwritten import Unwritten
 from dataplane.drivers.routes import Route
 from dataplane.families import family_of
-from dataplane.render.dispatch import workload_dispatch
+from dataplane.render.dispatch import limit_dispatch, workload_dispatch
 from dataplane.render.endpoints import workload_chains
 from dataplane.render.errors import RenderError
 from dataplane.render.groups import SelectorOf
-from dataplane.render.names import from_workload, safe_interface, to_workload
+from dataplane.render.names import (
+    LOCAL_WORKLOADS_SET,
+    from_workload,
+    ipset_name,
+    safe_interface,
+    to_workload,
+    workload_limit,
+)
 from dataplane.render.nat import floating_ip_chains, rpf_skip_chain
 from dataplane.render.qos import packet_rate_limit
+from dataplane.render.workload_limit import workload_limit_chain
 from dataplane.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -76,6 +87,9 @@ class Workloads:
         self._dispatch_dirty = True
         self._spoof_dirty = True
         self._nat_dirty = True
+        self._limited = settings.render.workload_to_host_rate > 0
+        self._guarded = settings.render.fabric_spoof_protection != "Off"
+        self._local_dirty = self._guarded
         self._refused: dict[WorkloadEndpointKey, WorkloadEndpoint] = {}
         self.problems: dict[WorkloadEndpointKey, str] = {}  # why each of the refused ones is
 
@@ -174,6 +188,9 @@ class Workloads:
         if self._nat_dirty:
             self._place_floating_ips()
             self._nat_dirty = False
+        if self._local_dirty:
+            self._place_local_addresses()
+            self._local_dirty = False
 
     # ---------------------------------------------------------------- one interface
 
@@ -199,8 +216,14 @@ class Workloads:
             old and old.endpoint.spoofable_sources
         )
         self._nat_dirty |= bool(new.endpoint.nats) or bool(old and old.endpoint.nats)
+        self._local_dirty |= self._guarded and (
+            old is None or old.endpoint.nets != new.endpoint.nets
+        )
         self._note_policies(interface, old, new)
         self._place_chains(interface, old, new)
+        if self._limited:
+            name = new.key.workload
+            self._offer("filter", workload_limit_chain(interface, name, self._settings.render))
         self._place_routes(interface, new)
         self._place_neighbours(interface, new)
         self._sinks.sysctls.desire_interface(interface, self._interface_settings(new))
@@ -210,11 +233,14 @@ class Workloads:
         self._dispatch_dirty = True
         self._spoof_dirty |= bool(old.endpoint.spoofable_sources)
         self._nat_dirty |= bool(old.endpoint.nats)
+        self._local_dirty |= self._guarded
         self._note_policies(interface, old, None)
         self._shared.place("filter", f"workload on {interface}", ())
         for tables in self._sinks.tables.values():
             tables.drop_chain("filter", to_workload(interface))
             tables.drop_chain("filter", from_workload(interface))
+            if self._limited:
+                tables.drop_chain("filter", workload_limit(interface))
         self._place_routes(interface, None)
         self._place_neighbours(interface, None)
         self._sinks.sysctls.desire_interface(interface, None)
@@ -251,6 +277,8 @@ class Workloads:
 
     def _place_dispatch(self) -> None:
         chains = workload_dispatch(self._on, self._settings.render)
+        if self._limited:
+            chains += limit_dispatch(self._on)
         for tables in self._sinks.tables.values():
             for name in self._dispatch_chains - {chain.name for chain in chains}:
                 tables.drop_chain("filter", name)
@@ -280,6 +308,13 @@ class Workloads:
         for family, tables in self._sinks.tables.items():
             for chain in floating_ip_chains(mappings, family, self._settings.render):
                 tables.desire_chain("nat", chain)
+
+    def _place_local_addresses(self) -> None:
+        """What nobody else may send from, an endpoint that is switched off or not."""
+        addresses = [net.partition("/")[0] for e in self._on.values() for net in e.endpoint.nets]
+        for family, sets in self._sinks.ipsets.items():
+            name = ipset_name(LOCAL_WORKLOADS_SET, family)
+            sets.desire(name, IpsetType.IP, of_family(addresses, family))
 
     def _destinations(self, event: WorkloadEndpointUpdate) -> frozenset[str]:
         """Every address of an endpoint as a net of its own."""

@@ -7,7 +7,8 @@
               end rules                  again, because a goto does not come back
 
 One level only.  The children come before the root.  Workload dispatch ends in the deny action: an
-interface with our prefix that has no endpoint is closed.  Host dispatch ends in the wildcard
+interface with our prefix that has no endpoint is closed.  That to limits ends in a limit that
+such interfaces share.  Host dispatch ends in the wildcard
 endpoint, or falls back to its caller. Source: projectcalico/calico felix/rules/dispatch.go;
 section 1.10 of the rules reference.
 """
@@ -34,6 +35,17 @@ def workload_dispatch(interfaces: Iterable[str], settings: RenderSettings) -> tu
         *_from(names.FROM_WORKLOAD_DISPATCH, ordered, names.from_workload, end),
         *_to(names.TO_WORKLOAD_DISPATCH, ordered, names.to_workload, end),
     )
+
+
+def limit_dispatch(interfaces: Iterable[str]) -> tuple[Chain, ...]:
+    """Filter: the chains to each workload's limit of what it may always ask its host.  Raises as
+    `workload_dispatch`.
+
+    Interfaces with our prefix that have no endpoint share one limit.
+    """
+    end = (text.goto(names.workload_limit(names.ANY_INTERFACE)),)
+    ordered = _checked(interfaces)
+    return _from(names.WORKLOAD_LIMIT_DISPATCH, ordered, names.workload_limit, end)
 
 
 def host_filter_dispatch(interfaces: Iterable[str], *, wildcard: bool = False) -> tuple[Chain, ...]:

@@ -45,6 +45,10 @@ FLOATING_DNAT: Final = "cali-fip-dnat"
 FLOATING_SNAT: Final = "cali-fip-snat"
 EGRESS_DSCP: Final = "cali-egress-dscp"
 WIREGUARD_INCOMING_MARK: Final = "cali-wireguard-incoming-mark"
+WORKLOAD_LIMIT_DISPATCH: Final = "cali-wl-limit"
+WORKLOAD_LIMIT_PREFIX: Final = "cali-lw-"
+FABRIC_SPOOF: Final = "cali-fabric-spoof"
+FABRIC_SPOOF_LOG: Final = "cali-fabric-log"
 
 ALL_HOSTS_SET: Final = "all-hosts-net"
 ALL_VXLAN_SET: Final = "all-vxlan-net"
@@ -52,6 +56,9 @@ ALL_POOLS_SET: Final = "network-ip-pools"
 MASQUERADED_POOLS_SET: Final = "masq-ipam-pools"
 THIS_HOST_SET: Final = "this-host"
 DSCP_SOURCES_SET: Final = "dscp-src-net"
+LOCAL_WORKLOADS_SET: Final = "local-workloads"
+TUNNELLED_POOLS_SET: Final = "tunnelled-pools"
+CROSS_SUBNET_POOLS_SET: Final = "cross-subnet-pools"
 
 _CHAIN_LIMIT = 28
 _IPSET_LIMIT = 31
@@ -111,6 +118,10 @@ def to_workload(interface: str) -> str:
 
 def from_workload(interface: str) -> str:
     return _chain("cali-fw-", interface)
+
+
+def workload_limit(interface: str) -> str:
+    return _chain(WORKLOAD_LIMIT_PREFIX, interface)
 
 
 def to_host(interface: str) -> str:

@@ -52,7 +52,7 @@ def policy_chains(
         "%n": key.name,
         "%p": full_name,
     }
-    owner = _Owner(key, f"{key.kind} {full_name}", _log_prefix(settings, specifiers))
+    owner = _Owner(key, f"{key.kind} {full_name}", log_prefix(settings, specifiers))
     chains = _Chains(owner, family, settings, table)
     return (
         Chain(policy_chain(key, "ingress"), chains.rules("ingress", policy.ingress)),
@@ -69,7 +69,7 @@ def profile_chains(
 ) -> tuple[Chain, Chain]:
     """As `policy_chains`; the egress chain is needed in mangle too."""
     specifiers = {"%t": "", "%k": "pro", "%n": name, "%p": name}
-    owner = _Owner(ProfileKey(name), f"Profile {name}", _log_prefix(settings, specifiers))
+    owner = _Owner(ProfileKey(name), f"Profile {name}", log_prefix(settings, specifiers))
     chains = _Chains(owner, family, settings, table)
     return (
         Chain(profile_chain(name, "ingress"), chains.rules("ingress", profile.ingress)),
@@ -149,6 +149,7 @@ def _annotations(rule: ActiveRule) -> str:
     return text.body(*(text.comment(f"{key}={value}") for key, value in sorted(rule.annotations)))
 
 
-def _log_prefix(settings: RenderSettings, specifiers: dict[str, str]) -> str:
+def log_prefix(settings: RenderSettings, specifiers: dict[str, str]) -> str:
+    """LogPrefix with a text in the place of each of "%t", "%k", "%n", "%p"."""
     prefix = settings.log_prefix or "calico-packet"
     return _SPECIFIER.sub(lambda found: specifiers[found[0]], prefix)

@@ -1,7 +1,7 @@
 """The fixed chains of each table, and what stands in the kernel's chains: table, family and
 settings in, chains out.
 
-    raw      PREROUTING           workload or not? spoofed? untracked policy
+    raw      PREROUTING           workload or not? spoofed, there or in the fabric? untracked policy
              OUTPUT               untracked policy
     mangle   PREROUTING           pre-DNAT policy
              POSTROUTING          policy of the host's translated traffic
@@ -22,6 +22,7 @@ from dataplane.chains import Chain
 from dataplane.families import Family
 from dataplane.render import names, overlays, text
 from dataplane.render.actions import deny_action
+from dataplane.render.fabric import fabric_chains, fabric_rules
 from dataplane.render.failsafe import failsafe_chains
 from dataplane.render.names import Table as Table
 from dataplane.render.names import ipset_name
@@ -109,6 +110,7 @@ def _raw_chains(family: Family, settings: RenderSettings, overlay: Overlays) -> 
         f"{from_workload} {text.jump(names.RPF_SKIP)}",
         *(_dhcp_request() if settings.openstack and family == 4 else ()),
         f"{from_workload} {text.REVERSE_PATH_FAILED} {deny}",
+        *fabric_rules(settings),
         f"{text.mark_clear(marks.scratch0)} {text.jump(names.FROM_HOST_DISPATCH)}",
         accept,
     )
@@ -116,6 +118,7 @@ def _raw_chains(family: Family, settings: RenderSettings, overlay: Overlays) -> 
     return (
         *failsafe_chains("raw", family, settings),
         Chain(names.PREROUTING, prerouting),
+        *fabric_chains(family, settings),
         overlays.incoming_mark_chain(settings, overlay),
         Chain(names.OUTPUT, output),
     )

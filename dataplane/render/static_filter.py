@@ -3,8 +3,8 @@
     FORWARD      host endpoints' forward policy, workloads by interface, forward policy again,
                  looping service addresses
     INPUT        tunnels, workloads to wl-to-host, host endpoints
-    wl-to-host   what a workload may always ask its host, its egress policy,
-                 DefaultEndpointToHostAction
+    wl-to-host   what a workload may always ask its host (within its limit, if there is one: see
+                 workload_limit), its egress policy, DefaultEndpointToHostAction
     OUTPUT       nothing for local workloads, tunnels, host endpoints
 
 The accept mark survives into FORWARD, because raw and mangle may have accepted already. Source:
@@ -76,7 +76,9 @@ def _input(family: Family, settings: RenderSettings, overlay: Overlays) -> tuple
 
 
 def _workload_to_host(family: Family, settings: RenderSettings) -> tuple[str, ...]:
-    allow = text.verdict(settings.filter_allow_action)
+    limited = settings.workload_to_host_rate > 0
+    accept = text.verdict(settings.filter_allow_action)
+    allow = text.goto(names.WORKLOAD_LIMIT_DISPATCH) if limited else accept
     neighbours = (
         f"{text.protocol(_ICMPV6)} -m icmp6 --icmpv6-type {kind} {allow}"
         for kind in _NEIGHBOUR_TYPES

@@ -26,8 +26,8 @@ NOT_FROM_OUT_INTERFACE = "-m addrtype ! --src-type LOCAL --limit-iface-out"
 
 _COMMENT_LIMIT = 256  # bytes, of the kernel's comment match
 _UNSAFE_IN_COMMENT = re.compile(r"[^A-Za-z0-9_ @%+=:,./-]")
-_LOG_PREFIX_LIMIT = 29  # bytes, of the kernel's LOG target
 _LOG_PREFIX_END = ": "
+LOG_PREFIX_ROOM = 29 - len(_LOG_PREFIX_END)  # bytes, of the kernel's LOG target
 _UNSAFE_IN_QUOTES = re.compile(r"[^ !#-\[\]-~]")  # not printable, or quote or backslash
 
 
@@ -147,7 +147,7 @@ def log(prefix: str) -> str:
     """The prefix is shortened so that the separator at its end stays within what the kernel keeps
     (D15).
     """
-    kept = _UNSAFE_IN_QUOTES.sub("_", prefix)[: _LOG_PREFIX_LIMIT - len(_LOG_PREFIX_END)]
+    kept = _UNSAFE_IN_QUOTES.sub("_", prefix)[:LOG_PREFIX_ROOM]
     return f'--jump LOG --log-prefix "{kept}{_LOG_PREFIX_END}" --log-level 5'
 
 

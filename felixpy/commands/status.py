@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import datetime
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 
 import msgspec
 
+from dataplane.dropped import Counts, Dropped, read_dropped
+from dataplane.errors import DataplaneError
 from felixpy import exits
-from felixpy.config import examine, read_local
+from felixpy.config import Config, examine, read_local
 from felixpy.console import Palette, say
 from felixpy.rundir import owner, run_directory
 from felixpy.status import Status, StatusError, read
@@ -28,19 +32,35 @@ def run(arguments: argparse.Namespace) -> int:
         return exits.FAILED
     if status is not None and status.pid != pid:
         status = None  # left by an agent that has ended, or not written yet by one that has begun
+    dropped = None if status is None else _dropped()
     if arguments.json:
-        say(_json(pid, status))
+        say(_json(pid, status, dropped))
     else:
         _show(pid, status)
+        if dropped is not None:
+            _show_dropped(dropped)
+        elif status is not None and _counts(config):
+            say("  limited     unknown: the kernel tells its counters to root alone")
     if pid is None:
         return exits.NOT_RUNNING
     return exits.OK if status is not None and status.state == "running" else exits.NOT_WELL
 
 
-def _json(pid: int | None, status: Status | None) -> str:
+def _dropped() -> Dropped | None:
+    """What the kernel has counted; None for those whom it does not tell."""
+    try:
+        return asyncio.run(read_dropped((4, 6)))
+    except DataplaneError:
+        return None
+
+
+def _json(pid: int | None, status: Status | None, dropped: Dropped | None) -> str:
     found: dict[str, object] = {"state": "stopped" if pid is None else "starting"}
     if status is not None:
         found = {"state": status.state, **msgspec.to_builtins(status)}
+        if dropped is not None:
+            found["limited"] = _by_name(dropped.limited)
+            found["forged"] = _by_name(dropped.forged)
     elif pid is not None:
         found["pid"] = pid
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
@@ -76,6 +96,26 @@ def _show(pid: int | None, status: Status | None) -> None:
     for problem in status.problems:
         say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
         say(f"              for {_since(problem.since, '')}")
+
+
+def _counts(config: Config) -> bool:
+    return config.workload_to_host_packet_rate > 0 or config.fabric_spoof_protection != "Off"
+
+
+def _show_dropped(dropped: Dropped) -> None:
+    """Only what there is something of."""
+    for name, packets in _by_name(dropped.limited).items():
+        say(f"  limited     {packets} packets to the host dropped: {name}")
+    for why, packets in _by_name(dropped.forged).items():
+        say(f"  forged      {packets} packets from the fabric: {why}")
+
+
+def _by_name(counts: Counts) -> dict[str, int]:
+    """Both families together, without those of 0, in order."""
+    found: Counter[str] = Counter()
+    for (_, name), packets in counts.items():
+        found[name] += packets
+    return {name: found[name] for name in sorted(found) if found[name]}
 
 
 def _of(what: str) -> str:

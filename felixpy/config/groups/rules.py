@@ -222,6 +222,33 @@ class Rules:
         "Disabled",
         "Whether workloads may be allowed to send from addresses that are not theirs.",
     )
+    fabric_spoof_protection: Literal["Off", "Warn", "Drop"] = param(
+        "FabricSpoofProtection",
+        one_of("Off", "Warn", "Drop", none="Off"),
+        "Off",
+        "What becomes of packets that come from the fabric with the address of a local workload, "
+        "or with that of another one by an interface where it cannot live; Warn: a line in the "
+        "kernel's log, by LogActionRateLimit or 10/minute.",
+        flags="LD",
+    )
+    workload_to_host_packet_rate: int = param(
+        "WorkloadToHostPacketRate",
+        integer(0, 10_000),
+        0,
+        "How many packets a second each workload may send its host of what policy cannot close to "
+        "it: neighbour discovery, and with OpenStack DHCP, DNS and metadata; 0: any number.",
+        flags="LD",
+        unit="packets/s",
+    )
+    workload_to_host_packet_burst: int = param(
+        "WorkloadToHostPacketBurst",
+        integer(1, 10_000),
+        50,
+        "How many such packets may come at once before WorkloadToHostPacketRate counts; a name "
+        "looked up takes two, and one that is lost five seconds.",
+        flags="LDZ",
+        unit="packets",
+    )
     allow_vxlan_packets_from_workloads: bool = param(
         "AllowVXLANPacketsFromWorkloads",
         BOOL,
@@ -233,6 +260,14 @@ class Rules:
         BOOL,
         False,
         "Let workloads send IPIP packets; policy still applies.",
+    )
+    conntrack_flush_on_policy_change: bool = param(
+        "ConntrackFlushOnPolicyChange",
+        BOOL,
+        False,
+        "End established flows that a new policy would refuse, instead of letting them finish.",
+        flags="L",
+        effect="later",
     )
     failsafe_inbound_host_ports: tuple[FailsafePort, ...] = param(
         "FailsafeInboundHostPorts",

@@ -25,7 +25,11 @@ from felixpy.config.render import resource_field
 from felixpy.datastore.resources.felix_configuration import FelixConfigurationSpec
 
 FELIX = json.loads((Path(__file__).parent / "felix_parameters.json").read_text())
-OWN = {"DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"}
+OWN = {
+    *("DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"),
+    *("WorkloadToHostPacketRate", "WorkloadToHostPacketBurst", "FabricSpoofProtection"),
+    "ConntrackFlushOnPolicyChange",
+}
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
 # A name that is nobody's must not become another node's.
 # A mistake in what leads to etcd must not lead to another one, nor to believing anybody.

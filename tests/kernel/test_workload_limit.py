@@ -1,0 +1,159 @@
+"""A workload that floods its host with what policy cannot close: its limit, and nobody else's."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+
+import pytest
+
+from dataplane.dropped import Dropped, read_dropped
+from dataplane.settings import RenderSettings, Settings
+from tests.kernel.conftest import Namespace
+from tests.kernel.forging import icmp, send, udp
+from tests.kernel.test_dataplane import OPEN, Lab, endpoint
+
+pytestmark = pytest.mark.kernel
+
+HOST_MAC, BROADCAST_MAC = "ee:ee:ee:ee:ee:ee", "ff:ff:ff:ff:ff:ff"
+ADDRESS = {4: "172.30.0.10", 6: "fd30::10"}
+BURST, FLOOD, FEW = 30, 300, 5
+SOLICITATION = 135
+_SO_RCVBUFFORCE = 33
+
+
+def limited(backend: str = "nft", *, openstack: bool = True) -> Settings:
+    render = RenderSettings(
+        openstack=openstack, workload_to_host_rate=1, workload_to_host_burst=BURST
+    )
+    return Settings(
+        "n1", iptables_backend="legacy" if backend == "legacy" else "nft", render=render
+    )
+
+
+@pytest.fixture
+async def lab(inside: Namespace, netns: Callable[[str], Namespace]) -> AsyncIterator[Lab]:
+    lab = Lab(inside, netns)
+    for n in (1, 2):
+        lab.plug(n)
+    inside.run(f"ip addr add {ADDRESS[4]}/32 dev lo; ip addr add {ADDRESS[6]}/128 dev lo nodad")
+    yield lab
+    await lab.close()
+
+
+@contextlib.contextmanager
+def ear(family: int, port: int) -> Iterator[Callable[[], int]]:
+    """How many packets have come to a port of the host."""
+    kind = socket.AF_INET if family == 4 else socket.AF_INET6
+    with socket.socket(kind, socket.SOCK_DGRAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
+        listening.bind(("", port))
+        listening.setblocking(False)
+
+        def heard() -> int:
+            count = 0
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    listening.recv(2048)
+                    count += 1
+            return count
+
+        yield heard
+
+
+async def dropped() -> dict[tuple[int, str], int]:
+    counts = (await read_dropped((4, 6))).limited
+    return {key: packets for key, packets in counts.items() if packets}
+
+
+def dns(family: int, n: int, count: int) -> list[bytes]:
+    source = f"10.65.0.{n}" if family == 4 else f"fd65::{n}"
+    return [udp(source, ADDRESS[family], 53, token=token) for token in range(count)]
+
+
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+@pytest.mark.parametrize("family", [4, 6])
+async def test_a_flood_of_names_asked_for(lab: Lab, backend: str, family: int) -> None:
+    await lab.start(limited(backend))
+    await lab.told(OPEN, endpoint(1), endpoint(2))
+    before = await dropped()
+    assert {key: n for key, n in before.items() if key[0] == family} == {}
+    with ear(family, 53) as heard:
+        send(lab.workloads[1], dns(family, 1, FLOOD), HOST_MAC)
+        answered = heard()
+        assert 0 < answered <= BURST + 5
+        send(lab.workloads[2], dns(family, 2, FEW), HOST_MAC)
+        assert heard() == FEW
+    assert await dropped() == before | {(family, "default/w1"): FLOOD - answered}
+
+
+async def test_a_flood_without_a_source_is_still_one_workload_s(lab: Lab) -> None:
+    await lab.start(limited())
+    await lab.told(OPEN, endpoint(1), endpoint(2))
+
+    def discover(count: int) -> Iterable[bytes]:
+        return (udp("0.0.0.0", "255.255.255.255", 67, source_port=68) for _ in range(count))
+
+    with ear(4, 67) as heard:
+        send(lab.workloads[1], discover(FLOOD), BROADCAST_MAC)
+        answered = heard()
+        assert 0 < answered <= BURST + 5
+        send(lab.workloads[2], discover(FEW), BROADCAST_MAC)
+        assert heard() == FEW
+    assert await dropped() == {(4, "default/w1"): FLOOD - answered}
+
+
+async def test_neighbours_are_found_while_another_one_floods(lab: Lab) -> None:
+    """Without OpenStack as well; each solicitation from another link-local address."""
+    await lab.start(limited(openstack=False))
+    await lab.told(OPEN, endpoint(1), endpoint(2))
+    forged = [icmp(f"fe80::{n:x}", "ff02::1:ffee:eeee", SOLICITATION) for n in range(1, FLOOD + 1)]
+    send(lab.workloads[1], forged, "33:33:ff:ee:ee:ee")
+    counts = await dropped()
+    assert set(counts) == {(6, "default/w1")}
+    assert FLOOD - BURST - 5 <= counts[6, "default/w1"] < FLOOD
+    host = "fe80::ecee:eeff:feee:eeee"
+    lab.workloads[2].run(f"ping -c1 -W0.3 {host}%eth0; true", check=False)
+    assert HOST_MAC in lab.workloads[2].run(f"ip neigh show {host}")
+    assert set(await dropped()) == {(6, "default/w1")}
+    assert "cali-lw-" not in lab.node.run("iptables-nft-save -t filter")  # nothing to limit in IPv4
+
+
+async def test_what_policy_allows_is_not_counted(lab: Lab) -> None:
+    settings = limited()
+    render = RenderSettings(
+        openstack=True,
+        workload_to_host_rate=1,
+        workload_to_host_burst=BURST,
+        endpoint_to_host_action="ACCEPT",
+    )
+    await lab.start(Settings(settings.hostname, iptables_backend="nft", render=render))
+    await lab.told(OPEN, endpoint(1), endpoint(2))
+    packets = [udp("10.65.0.1", ADDRESS[4], 5000, token=token) for token in range(FLOOD)]
+    with ear(4, 5000) as heard:
+        send(lab.workloads[1], packets, HOST_MAC)
+        assert heard() == FLOOD
+    assert await dropped() == {}
+
+
+async def test_interfaces_without_an_endpoint_share_a_limit(lab: Lab) -> None:
+    await lab.start(limited())
+    await lab.told(OPEN, endpoint(2))
+    with ear(4, 67) as heard:
+        some = [udp("0.0.0.0", "255.255.255.255", 67, source_port=68)] * FLOOD
+        send(lab.workloads[1], some, BROADCAST_MAC)
+        assert 0 < heard() <= BURST + 5
+        send(lab.workloads[2], some[:FEW], BROADCAST_MAC)
+        assert heard() == FEW
+    assert set(await dropped()) == {(4, "no endpoint")}
+
+
+async def test_nothing_is_limited_by_default(lab: Lab) -> None:
+    await lab.start(Settings("n1", iptables_backend="nft", render=RenderSettings(openstack=True)))
+    await lab.told(OPEN, endpoint(1))
+    with ear(4, 53) as heard:
+        send(lab.workloads[1], dns(4, 1, FLOOD), HOST_MAC)
+        assert heard() == FLOOD
+    assert "limit" not in lab.node.run("iptables-nft-save; ip6tables-nft-save")
+    assert await read_dropped((4, 6)) == Dropped()
