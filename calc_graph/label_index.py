@@ -234,7 +234,7 @@ class LabelIndex(Generic[S, I]):
         self._watches[key] = watch
         if not selector.can_match():
             return iter(())
-        self._labelled.use(_restrictions(selector), self._all_groups())
+        self._labelled.use(_restrictions(selector), self._all_groups)
         watch.buckets = self._best_buckets(selector)
         for bucket in watch.buckets:
             self._waiting.add(bucket, watch)
@@ -323,23 +323,20 @@ class _GroupsByLabel(Generic[S, I]):
         self._by_value: dict[str, Multimap[str, _Group[S, I]]] = {}
         self._whole: dict[str, dict[_Group[S, I], None]] = {}
 
-    def use(self, restrictions: _Restrictions, groups: Iterable[_Group[S, I]]) -> None:
-        new: list[str] = []
+    def use(
+        self, restrictions: _Restrictions, groups: Callable[[], Iterator[_Group[S, I]]]
+    ) -> None:
+        """`groups` gives all of them."""
         for label, values in restrictions:
             user = (label, values is not None)
             self._users[user] += 1
             if self._users[user] > 1:
                 continue
-            new.append(label)
             if values is None:
-                self._whole[label] = {}
+                having = (group for group in groups() if label in group.labels())
+                self._whole[label] = dict.fromkeys(having)
             else:
-                self._by_value[label] = Multimap()
-        if not new:
-            return
-        for group in groups:
-            labels = group.labels()
-            self._enter(group, [(label, labels[label]) for label in new if label in labels])
+                self._by_value[label] = _by_value(label, groups())
 
     def release(self, restrictions: _Restrictions) -> None:
         for label, values in restrictions:
@@ -353,10 +350,9 @@ class _GroupsByLabel(Generic[S, I]):
                     del self._by_value[label]
 
     def add(self, group: _Group[S, I], labels: Mapping[str, str]) -> None:
-        self._enter(group, labels.items())
-
-    def _enter(self, group: _Group[S, I], labels: Iterable[tuple[str, str]]) -> None:
-        for label, value in labels:
+        if not self._users:
+            return
+        for label, value in labels.items():
             if label in self._by_value:
                 self._by_value[label].add(value, group)
             if label in self._whole:
@@ -374,6 +370,15 @@ class _GroupsByLabel(Generic[S, I]):
             return [self._whole[label]]
         by_value = self._by_value[label]
         return [by_value.get(value) for value in values]
+
+
+def _by_value(label: str, groups: Iterable[_Group[S, I]]) -> Multimap[str, _Group[S, I]]:
+    found: Multimap[str, _Group[S, I]] = Multimap()
+    for group in groups:
+        value = group.labels().get(label)
+        if value is not None:
+            found.add(value, group)
+    return found
 
 
 @lru_cache(maxsize=4096)
