@@ -1,0 +1,214 @@
+"""Packets from the fabric with sources that can and that cannot be, and what becomes of them.
+
+             vxlan.calico, vxlan-v6.calico: as if the tunnel had just unwrapped them
+tunnel ═════╗
+             node ═ cali1, cali2 ═ w1, w2
+fabric ═════╝
+             eth0
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal, NamedTuple
+
+import pytest
+
+from calc_graph.model import IpPool
+from calc_graph.updates import PoolUpdate, Update
+from dataplane.dropped import Dropped, read_dropped
+from dataplane.settings import RenderSettings, Settings
+from tests.dataplane.desired.builders import wep
+from tests.kernel.conftest import Namespace, enter
+from tests.kernel.forging import send, udp
+from tests.kernel.test_dataplane import MAC, OPEN, Lab
+
+pytestmark = pytest.mark.kernel
+
+PORT = 7000
+UPLINK_MAC = "02:30:00:00:00:0a"
+DEVICES = {"fabric": "eth0", "tunnel4": "vxlan.calico", "tunnel6": "vxlan-v6.calico"}
+POOLS = (
+    # local workloads and others, behind the tunnel
+    PoolUpdate(IpPool("10.65.0.0/16", ipip_mode="always")),
+    PoolUpdate(IpPool("fd65::/48", vxlan_mode="always")),
+    # others, of one routed network
+    PoolUpdate(IpPool("10.66.0.0/16")),
+    PoolUpdate(IpPool("fd66::/48")),
+    # others, behind the tunnel or on our subnet
+    PoolUpdate(IpPool("10.68.0.0/16", vxlan_mode="cross-subnet")),
+    PoolUpdate(IpPool("fd68::/48", vxlan_mode="cross-subnet")),
+)
+# The agent looks after routes by tunnel devices itself; elsewhere is elsewhere.
+ROUTES = (
+    "ip link add elsewhere type veth peer name far; ip link set far up; ip link set elsewhere up;"
+    "ip route add 10.68.1.0/26 via 172.30.0.1; ip route add 10.68.2.0/26 dev elsewhere;"
+    "ip -6 route add fd68:0:0:1::/64 via fd30::1; ip -6 route add fd68:0:0:2::/64 dev elsewhere"
+)
+W1 = ("10.65.0.1", "fd65::1")
+W2 = ("10.65.0.2", "fd65::2")
+ELSEWHERE = ("10.65.9.9", "fd65:0:0:9::9")  # a workload of another node, behind the tunnel
+ROUTED = ("10.66.0.9", "fd66::9")
+NEIGHBOUR = ("10.68.1.9", "fd68:0:0:1::9")
+FAR = ("10.68.2.9", "fd68:0:0:2::9")
+MACHINE = ("172.30.0.1", "fd30::1")
+HOST = ("172.30.0.10", "fd30::10")
+FLOATING1 = ("172.30.9.1", "fd30:9::1")
+FLOATING2 = ("172.30.9.2", "fd30:9::2")
+
+LOCAL = "address of a local workload"
+TUNNELLED = "pool that arrives by a tunnel only"
+CROSS_SUBNET = "its route leads elsewhere"
+
+
+class Case(NamedTuple):
+    """`forged` is the reason, or "" where all is well."""
+
+    what: str
+    enters: Literal["fabric", "tunnel"]
+    source: tuple[str, str]
+    target: tuple[str, str]
+    forged: str
+
+
+CASES = [
+    Case("a local workload's address, to its neighbour", "fabric", W2, W1, LOCAL),
+    Case("a local workload's address, to the host", "fabric", W2, HOST, LOCAL),
+    Case("a workload's own address", "fabric", W1, W1, LOCAL),
+    Case("a tunnelled pool, unwrapped", "fabric", ELSEWHERE, W1, TUNNELLED),
+    Case("a tunnelled pool, by its tunnel", "tunnel", ELSEWHERE, W1, ""),
+    Case("a tunnelled pool, to the host: sent without a tunnel", "fabric", ELSEWHERE, HOST, ""),
+    Case("a tunnelled pool, to a floating address: likewise", "fabric", ELSEWHERE, FLOATING1, ""),
+    Case("a routed pool", "fabric", ROUTED, W1, ""),
+    Case("a cross-subnet pool, of our subnet", "fabric", NEIGHBOUR, W1, ""),
+    Case("a cross-subnet pool, of another, unwrapped", "fabric", FAR, W1, CROSS_SUBNET),
+    Case("a cross-subnet pool, of another, to the host", "fabric", FAR, HOST, ""),
+    Case("a cross-subnet pool, by its tunnel", "tunnel", FAR, W1, ""),
+    Case("a machine: a service's hairpin has translated to it", "fabric", MACHINE, W1, ""),
+    Case("a machine, to the host", "fabric", MACHINE, HOST, ""),
+    Case("a machine, to a floating address", "fabric", MACHINE, FLOATING1, ""),
+    Case("a floating address, of a router that translates", "fabric", FLOATING2, W1, ""),
+]
+
+
+def workload(n: int) -> Update:
+    floating = (FLOATING1, FLOATING2)[n - 1]
+    inside = (W1, W2)[n - 1]
+    nats = tuple(zip(floating, inside, strict=True))
+    nets = (f"10.65.0.{n}/32", f"fd65::{n}/128")
+    return wep(f"w{n}", f"cali{n}", *nets, mac=MAC.format(n), profiles=("open",), nats=nats)
+
+
+class Fabric(Lab):
+    """The lab with machines around it."""
+
+    def __init__(self, node: Namespace, netns: Callable[[str], Namespace]) -> None:
+        super().__init__(node, netns)
+        for n in (1, 2):
+            self.plug(n)
+        self.around = {name: netns(name) for name in DEVICES}
+        for name, device in DEVICES.items():
+            node.run(
+                f"ip link add {device} address {UPLINK_MAC} type veth"
+                f" peer name eth0 netns {self.around[name].name}; ip link set {device} up"
+            )
+            self.around[name].run("ip link set eth0 up")
+            node.await_carrier(device)
+        node.run(
+            "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done;"
+            f"ip addr add {HOST[0]}/24 dev eth0; ip addr add {HOST[1]}/64 dev eth0 nodad;"
+            f"ip route add default via {MACHINE[0]}; ip route add default via {MACHINE[1]};{ROUTES}"
+        )
+
+    async def guard(self, protection: Literal["Off", "Warn", "Drop"]) -> None:
+        render = RenderSettings(fabric_spoof_protection=protection)
+        await self.start(Settings("n1", iptables_backend="nft", render=render, floating_ips=True))
+        await self.told(OPEN, workload(1), workload(2), *POOLS)
+
+    def arrives(self, case: Case, family: Literal[4, 6]) -> bool:
+        which = 0 if family == 4 else 1
+        place = case.enters if case.enters == "fabric" else f"tunnel{family}"
+        space = self.node if case.target == HOST else self.workloads[1]
+        with ear(space, family) as heard:
+            packet = udp(case.source[which], case.target[which], PORT)
+            send(self.around[place], [packet], UPLINK_MAC)
+            return heard()
+
+
+@contextlib.contextmanager
+def ear(space: Namespace, family: int) -> Iterator[Callable[[], bool]]:
+    """Whether something has come to a socket in a namespace."""
+    made: list[socket.socket] = []
+
+    def listen() -> None:
+        enter(space.path)  # this thread alone
+        made.append(socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, 2))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    with made[0] as listening:
+        listening.bind(("", PORT))
+        listening.setblocking(False)
+
+        def heard() -> bool:
+            # all of it happens within the call that sends
+            with contextlib.suppress(BlockingIOError):
+                return bool(listening.recv(2048))
+            return False
+
+        yield heard
+
+
+@pytest.fixture
+async def lab(inside: Namespace, netns: Callable[[str], Namespace]) -> AsyncIterator[Fabric]:
+    lab = Fabric(inside, netns)
+    yield lab
+    await lab.close()
+
+
+async def forged() -> dict[tuple[int, str], int]:
+    counts = (await read_dropped((4, 6))).forged
+    return {key: packets for key, packets in counts.items() if packets}
+
+
+EXPECTED = Counter((family, case.forged) for family in (4, 6) for case in CASES if case.forged)
+
+
+async def test_forged_packets_are_dropped_and_no_others(lab: Fabric) -> None:
+    await lab.guard("Drop")
+    wrong = [
+        (family, case.what)
+        for case in CASES
+        for family in (4, 6)
+        if lab.arrives(case, family) == bool(case.forged)
+    ]
+    assert wrong == []
+    assert await forged() == EXPECTED
+    flows = lab.node.run("conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null")
+    assert f"src={W2[0]} " not in flows
+    assert f"src={W2[1]} " not in flows
+    assert f"src={ROUTED[0]} " in flows
+    # what belongs here goes on: workloads with each other, with the host, and their own service
+    assert lab.both(1, 2) == lab.both(2, 1) == {4, 6}
+    for n, floating in ((1, FLOATING1), (2, FLOATING1)):
+        assert "1 received" in lab.workloads[n].run(f"ping -c1 -W0.5 {floating[0]}", check=False)
+    assert "1 received" in lab.node.run(f"ping -c1 -W0.5 {W1[0]}; true")
+    assert await forged() == EXPECTED
+
+
+async def test_a_warning_lets_them_pass_and_counts_them(lab: Fabric) -> None:
+    await lab.guard("Warn")
+    assert [c.what for c in CASES for family in (4, 6) if not lab.arrives(c, family)] == []
+    assert await forged() == EXPECTED
+
+
+async def test_off_is_off(lab: Fabric) -> None:
+    await lab.guard("Off")
+    assert [c.what for c in CASES[:3] for family in (4, 6) if not lab.arrives(c, family)] == []
+    assert await read_dropped((4, 6)) == Dropped()
+    assert "fabric" not in lab.node.run("iptables-nft-save; ip6tables-nft-save; ipset list -n")
