@@ -18,7 +18,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple, TypeVar
 
 from calc_graph.model import Block, IpPool
-from calc_graph.net_table import BITS, Net
+from calc_graph.net_table import Net
 from calc_graph.updates import PoolType, RouteType, TunnelKind
 
 
@@ -36,7 +36,7 @@ _TUNNELS: Final[dict[Use, TunnelKind]] = {
     Use.VXLAN: "vxlan",
     Use.WIREGUARD: "wireguard",
 }
-_OWN: Final = 0  # rank of a block before that of single addresses in wider ones
+_OWN, _OTHERS = 0, 129  # ranks; from the second one goes the length of the block, up to 128
 
 
 class PoolFacts(NamedTuple):
@@ -108,12 +108,13 @@ def parted(facts: tuple[F, ...], fact: F) -> tuple[F, ...]:
     return tuple(left)
 
 
-def block_facts(cidr: str, net: Net, block: Block) -> Iterator[tuple[str, BlockFact]]:
-    """Of the block at `cidr`, which is `net`; each with the CIDR that it is about."""
+def block_facts(cidr: str, block: Block) -> Iterator[tuple[str, BlockFact]]:
+    """Of the block at `cidr`; each with the CIDR that it is about."""
+    length = int(cidr.rpartition("/")[2])
     if block.host:
         yield cidr, BlockFact(_OWN, block.host)
     for address, node in block.others:
-        yield address, BlockFact(_OWN + 1 + BITS[net.version] - net.length, node)
+        yield address, BlockFact(_OTHERS - length, node)
 
 
 def pool_facts(pool: IpPool) -> PoolFacts:

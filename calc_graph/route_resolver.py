@@ -87,9 +87,8 @@ class RouteResolver:
             self._touch(cidr).pool = pool
 
     def put_block(self, cidr: str, block: Block | None) -> None:
-        net = parse_net(cidr)
-        old = set(block_facts(cidr, net, self._blocks.get(cidr, _NO_BLOCK)))
-        new = set(block_facts(cidr, net, block or _NO_BLOCK))
+        old = set(block_facts(cidr, self._blocks.get(cidr, _NO_BLOCK)))
+        new = set(block_facts(cidr, block or _NO_BLOCK))
         for at, fact in old - new:
             place = self._touch(at)
             place.blocks = parted(place.blocks, fact)
