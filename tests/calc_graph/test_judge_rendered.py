@@ -36,7 +36,7 @@ from calc_graph.updates import (
 from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import FailsafePort, RenderSettings, Settings
-from tests.calc_graph.judging import judge_settings
+from felixpy.judging import judge_settings
 from tests.calc_graph.rendered_tables import outcome
 from tests.dataplane.desired.builders import gnp, staged, wep_key
 from tests.dataplane.desired.test_path import State, updates_between

@@ -24,7 +24,7 @@ from dataplane.settings import FailsafePort, RenderSettings, Settings
 from felixpy.datastore import builtin
 from felixpy.datastore.decode import decode_documents
 from felixpy.datastore.errors import InvalidResourceError
-from tests.calc_graph.judging import judge_settings
+from felixpy.judging import judge_settings
 from tests.kernel.conftest import enter
 from tests.kernel.judge_lab import (
     BEYOND,

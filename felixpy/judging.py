@@ -1,15 +1,23 @@
-"""The judge's settings for a dataplane's: the same configuration for both."""
+"""The judge's words for what the agent knows: its settings, and the machine's interfaces.
+
+    in   dataplane.settings.Settings, dataplane.interfaces.Interface
+    out  JudgeSettings, HostView
+
+Both judge and dataplane are made from one configuration, so that they say the same.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from calc_graph.judge import FailsafePort, JudgeSettings
+from calc_graph.judge import FailsafePort, HostInterface, HostView, JudgeSettings
+from dataplane.interfaces import Interface
 from dataplane.settings import FailsafePort as RenderedPort
 from dataplane.settings import Settings
 
 
 def judge_settings(settings: Settings) -> JudgeSettings:
+    """Settings, not Config: to make them may take the time of looking up a name."""
     render = settings.render
     return JudgeSettings(
         ipv6=settings.ipv6,
@@ -29,6 +37,11 @@ def judge_settings(settings: Settings) -> JudgeSettings:
         source_spoofing=settings.source_spoofing,
         route_sync=settings.route_sync,
     )
+
+
+def host_view(interfaces: Iterable[Interface]) -> HostView:
+    """A new object each time; the judge works out who governs what once for each of them."""
+    return HostView({each.name: HostInterface(each.index, each.addresses) for each in interfaces})
 
 
 def _ports(listed: Iterable[RenderedPort]) -> tuple[FailsafePort, ...]:
