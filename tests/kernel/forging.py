@@ -5,12 +5,16 @@ send(workload, packets, mac)   whole IP packets, out of eth0 of a namespace, to 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
+import re
+import socket
 import struct
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 
-from tests.kernel.conftest import Namespace
+from tests.kernel.conftest import Namespace, enter
 from tests.kernel.packets_craft import craft
 from tests.oracle.packet import ICMP, UDP, Packet
 
@@ -21,6 +25,8 @@ wire.bind(("eth0", 0))
 for line in sys.stdin:
     wire.send(bytes.fromhex(line))
 """
+_TOKEN = re.compile(rb"fxpkt:([0-9a-f]{8})")
+_SO_RCVBUFFORCE = 33
 _TYPES = {4: b"\x08\x00", 6: b"\x86\xdd"}
 
 
@@ -42,6 +48,37 @@ def send(space: Namespace, packets: Iterable[bytes], mac: str) -> None:
     near = bytes.fromhex(space.run("cat /sys/class/net/eth0/address").strip().replace(":", ""))
     lines = (f"{(far + near + _TYPES[p[0] >> 4] + p).hex()}\n" for p in packets)
     space.run(f"{sys.executable} -S -c '{_SENDER}'", stdin="".join(lines))
+
+
+@contextlib.contextmanager
+def ear(space: Namespace, family: int, port: int) -> Iterator[Callable[[], list[int]]]:
+    """What has come to a UDP port in a namespace since the last question: tokens, in order.
+
+    Between two cables of one machine all of it happens within the call that sends.
+    """
+    made: list[socket.socket] = []
+
+    def listen() -> None:
+        enter(space.path)  # this thread alone
+        kind = socket.AF_INET if family == 4 else socket.AF_INET6
+        made.append(socket.socket(kind, socket.SOCK_DGRAM))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    with made[0] as listening:
+        listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
+        listening.bind(("", port))
+        listening.setblocking(False)
+
+        def heard() -> list[int]:
+            tokens = []
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    tokens += [int(token, 16) for token in _TOKEN.findall(listening.recv(2048))]
+            return tokens
+
+        yield heard
 
 
 def _checked(packet: bytes) -> bytes:

@@ -9,11 +9,8 @@ fabric ═════╝
 
 from __future__ import annotations
 
-import contextlib
-import socket
-import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Literal, NamedTuple
 
 import pytest
@@ -23,8 +20,8 @@ from calc_graph.updates import PoolUpdate, Update
 from dataplane.dropped import Dropped, read_dropped
 from dataplane.settings import RenderSettings, Settings
 from tests.dataplane.desired.builders import wep
-from tests.kernel.conftest import Namespace, enter
-from tests.kernel.forging import send, udp
+from tests.kernel.conftest import Namespace
+from tests.kernel.forging import ear, send, udp
 from tests.kernel.test_dataplane import MAC, OPEN, Lab
 
 pytestmark = pytest.mark.kernel
@@ -124,44 +121,39 @@ class Fabric(Lab):
             f"ip route add default via {MACHINE[0]}; ip route add default via {MACHINE[1]};{ROUTES}"
         )
 
-    async def guard(self, protection: Literal["Off", "Warn", "Drop"]) -> None:
+    async def guard(
+        self,
+        protection: Literal["Off", "Warn", "Drop"],
+        backend: Literal["nft", "legacy"] = "nft",
+    ) -> None:
         render = RenderSettings(fabric_spoof_protection=protection)
-        await self.start(Settings("n1", iptables_backend="nft", render=render, floating_ips=True))
+        await self.start(Settings("n1", iptables_backend=backend, render=render, floating_ips=True))
         await self.told(OPEN, workload(1), workload(2), *POOLS)
 
-    def arrives(self, case: Case, family: Literal[4, 6]) -> bool:
+    def refused(self, cases: Sequence[Case] = CASES) -> list[tuple[int, str]]:
+        """Family and description of what does not arrive."""
+        missing: list[tuple[int, str]] = []
+        for family in (4, 6):
+            arrived = self._arriving(cases, family)
+            missing += [(family, c.what) for n, c in enumerate(cases) if n not in arrived]
+        return missing
+
+    def _arriving(self, cases: Sequence[Case], family: int) -> list[int]:
+        """The numbers of those that do, whether at the workload or at the host."""
         which = 0 if family == 4 else 1
-        place = case.enters if case.enters == "fabric" else f"tunnel{family}"
-        space = self.node if case.target == HOST else self.workloads[1]
-        with ear(space, family) as heard:
-            packet = udp(case.source[which], case.target[which], PORT)
-            send(self.around[place], [packet], UPLINK_MAC)
-            return heard()
-
-
-@contextlib.contextmanager
-def ear(space: Namespace, family: int) -> Iterator[Callable[[], bool]]:
-    """Whether something has come to a socket in a namespace."""
-    made: list[socket.socket] = []
-
-    def listen() -> None:
-        enter(space.path)  # this thread alone
-        made.append(socket.socket(socket.AF_INET if family == 4 else socket.AF_INET6, 2))
-
-    thread = threading.Thread(target=listen)
-    thread.start()
-    thread.join()
-    with made[0] as listening:
-        listening.bind(("", PORT))
-        listening.setblocking(False)
-
-        def heard() -> bool:
-            # all of it happens within the call that sends
-            with contextlib.suppress(BlockingIOError):
-                return bool(listening.recv(2048))
-            return False
-
-        yield heard
+        with ear(self.node, family, PORT) as host, ear(self.workloads[1], family, PORT) as inside:
+            for place in ("fabric", "tunnel"):
+                packets = [
+                    udp(case.source[which], case.target[which], PORT, token=number)
+                    for number, case in enumerate(cases)
+                    if case.enters == place
+                ]
+                send(
+                    self.around[place if place == "fabric" else f"tunnel{family}"],
+                    packets,
+                    UPLINK_MAC,
+                )
+            return [*host(), *inside()]
 
 
 @pytest.fixture
@@ -179,15 +171,12 @@ async def forged() -> dict[tuple[int, str], int]:
 EXPECTED = Counter((family, case.forged) for family in (4, 6) for case in CASES if case.forged)
 
 
-async def test_forged_packets_are_dropped_and_no_others(lab: Fabric) -> None:
-    await lab.guard("Drop")
-    wrong = [
-        (family, case.what)
-        for case in CASES
-        for family in (4, 6)
-        if lab.arrives(case, family) == bool(case.forged)
-    ]
-    assert wrong == []
+@pytest.mark.parametrize("backend", ["nft", "legacy"])
+async def test_forged_packets_are_dropped_and_no_others(
+    lab: Fabric, backend: Literal["nft", "legacy"]
+) -> None:
+    await lab.guard("Drop", backend)
+    assert lab.refused() == [(f, case.what) for f in (4, 6) for case in CASES if case.forged]
     assert await forged() == EXPECTED
     flows = lab.node.run("conntrack -L 2>/dev/null; conntrack -L -f ipv6 2>/dev/null")
     assert f"src={W2[0]} " not in flows
@@ -203,12 +192,12 @@ async def test_forged_packets_are_dropped_and_no_others(lab: Fabric) -> None:
 
 async def test_a_warning_lets_them_pass_and_counts_them(lab: Fabric) -> None:
     await lab.guard("Warn")
-    assert [c.what for c in CASES for family in (4, 6) if not lab.arrives(c, family)] == []
+    assert lab.refused() == []
     assert await forged() == EXPECTED
 
 
 async def test_off_is_off(lab: Fabric) -> None:
     await lab.guard("Off")
-    assert [c.what for c in CASES[:3] for family in (4, 6) if not lab.arrives(c, family)] == []
+    assert lab.refused() == []
     assert await read_dropped((4, 6)) == Dropped()
     assert "fabric" not in lab.node.run("iptables-nft-save; ip6tables-nft-save; ipset list -n")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import pytest
 
 from dataplane.dropped import Dropped, read_dropped
 from dataplane.settings import RenderSettings, Settings
 from tests.kernel.conftest import Namespace
-from tests.kernel.forging import icmp, send, udp
+from tests.kernel.forging import ear, icmp, send, udp
 from tests.kernel.test_dataplane import OPEN, Lab, endpoint
 
 pytestmark = pytest.mark.kernel
@@ -20,7 +18,6 @@ HOST_MAC, BROADCAST_MAC = "ee:ee:ee:ee:ee:ee", "ff:ff:ff:ff:ff:ff"
 ADDRESS = {4: "172.30.0.10", 6: "fd30::10"}
 BURST, FLOOD, FEW = 30, 300, 5
 SOLICITATION = 135
-_SO_RCVBUFFORCE = 33
 
 
 def limited(backend: str = "nft", *, openstack: bool = True) -> Settings:
@@ -42,26 +39,6 @@ async def lab(inside: Namespace, netns: Callable[[str], Namespace]) -> AsyncIter
     await lab.close()
 
 
-@contextlib.contextmanager
-def ear(family: int, port: int) -> Iterator[Callable[[], int]]:
-    """How many packets have come to a port of the host."""
-    kind = socket.AF_INET if family == 4 else socket.AF_INET6
-    with socket.socket(kind, socket.SOCK_DGRAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 8 << 20)
-        listening.bind(("", port))
-        listening.setblocking(False)
-
-        def heard() -> int:
-            count = 0
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    listening.recv(2048)
-                    count += 1
-            return count
-
-        yield heard
-
-
 async def dropped() -> dict[tuple[int, str], int]:
     counts = (await read_dropped((4, 6))).limited
     return {key: packets for key, packets in counts.items() if packets}
@@ -79,12 +56,12 @@ async def test_a_flood_of_names_asked_for(lab: Lab, backend: str, family: int) -
     await lab.told(OPEN, endpoint(1), endpoint(2))
     before = await dropped()
     assert {key: n for key, n in before.items() if key[0] == family} == {}
-    with ear(family, 53) as heard:
+    with ear(lab.node, family, 53) as heard:
         send(lab.workloads[1], dns(family, 1, FLOOD), HOST_MAC)
-        answered = heard()
+        answered = len(heard())
         assert 0 < answered <= BURST + 5
         send(lab.workloads[2], dns(family, 2, FEW), HOST_MAC)
-        assert heard() == FEW
+        assert len(heard()) == FEW
     assert await dropped() == before | {(family, "default/w1"): FLOOD - answered}
 
 
@@ -95,12 +72,12 @@ async def test_a_flood_without_a_source_is_still_one_workload_s(lab: Lab) -> Non
     def discover(count: int) -> Iterable[bytes]:
         return (udp("0.0.0.0", "255.255.255.255", 67, source_port=68) for _ in range(count))
 
-    with ear(4, 67) as heard:
+    with ear(lab.node, 4, 67) as heard:
         send(lab.workloads[1], discover(FLOOD), BROADCAST_MAC)
-        answered = heard()
+        answered = len(heard())
         assert 0 < answered <= BURST + 5
         send(lab.workloads[2], discover(FEW), BROADCAST_MAC)
-        assert heard() == FEW
+        assert len(heard()) == FEW
     assert await dropped() == {(4, "default/w1"): FLOOD - answered}
 
 
@@ -131,29 +108,29 @@ async def test_what_policy_allows_is_not_counted(lab: Lab) -> None:
     await lab.start(Settings(settings.hostname, iptables_backend="nft", render=render))
     await lab.told(OPEN, endpoint(1), endpoint(2))
     packets = [udp("10.65.0.1", ADDRESS[4], 5000, token=token) for token in range(FLOOD)]
-    with ear(4, 5000) as heard:
+    with ear(lab.node, 4, 5000) as heard:
         send(lab.workloads[1], packets, HOST_MAC)
-        assert heard() == FLOOD
+        assert len(heard()) == FLOOD
     assert await dropped() == {}
 
 
 async def test_interfaces_without_an_endpoint_share_a_limit(lab: Lab) -> None:
     await lab.start(limited())
     await lab.told(OPEN, endpoint(2))
-    with ear(4, 67) as heard:
+    with ear(lab.node, 4, 67) as heard:
         some = [udp("0.0.0.0", "255.255.255.255", 67, source_port=68)] * FLOOD
         send(lab.workloads[1], some, BROADCAST_MAC)
-        assert 0 < heard() <= BURST + 5
+        assert 0 < len(heard()) <= BURST + 5
         send(lab.workloads[2], some[:FEW], BROADCAST_MAC)
-        assert heard() == FEW
+        assert len(heard()) == FEW
     assert set(await dropped()) == {(4, "no endpoint")}
 
 
 async def test_nothing_is_limited_by_default(lab: Lab) -> None:
     await lab.start(Settings("n1", iptables_backend="nft", render=RenderSettings(openstack=True)))
     await lab.told(OPEN, endpoint(1))
-    with ear(4, 53) as heard:
+    with ear(lab.node, 4, 53) as heard:
         send(lab.workloads[1], dns(4, 1, FLOOD), HOST_MAC)
-        assert heard() == FLOOD
+        assert len(heard()) == FLOOD
     assert "limit" not in lab.node.run("iptables-nft-save; ip6tables-nft-save")
     assert await read_dropped((4, 6)) == Dropped()
