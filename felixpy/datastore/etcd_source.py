@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 PAGE: Final = 500  # pairs; with etcd's limit on a value a page stays within memory
 FIRST_DELAY, LAST_DELAY = 0.1, 15.0  # seconds, before jitter
-PEACE: Final = 30.0  # seconds without a failure, after which the next one is a first one
+PEACE: Final = 1.0  # seconds that a watch has lasted, after which its failure is a first one
 
 _NOTHING_KNOWN: Final = Header(0, 0, 0)
 
@@ -57,7 +57,7 @@ class EtcdSource:
         self._witness: KeyValue | None = None  # the newest change that we saw, as a pair
         self._in_sync = False
         self._delay = FIRST_DELAY
-        self._failed_at = float("-inf")
+        self._well_since = float("inf")
 
     @property
     def location(self) -> str:
@@ -109,14 +109,14 @@ class EtcdSource:
         """Say it, and wait before the next attempt."""
         if self.problems.report("etcd", str(error)):
             log.warning("etcd.unavailable", reason=str(error), kernel="stays as it is")
-        now = asyncio.get_running_loop().time()
-        if now - self._failed_at > PEACE:
+        if asyncio.get_running_loop().time() - self._well_since > PEACE:
             self._delay = FIRST_DELAY
+        self._well_since = float("inf")
         await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads a fleet
-        self._failed_at = asyncio.get_running_loop().time()
         self._delay = min(self._delay * 2, LAST_DELAY)
 
     def _note_success(self) -> None:
+        self._well_since = min(self._well_since, asyncio.get_running_loop().time())
         if self.problems.clear("etcd"):
             log.info("etcd.available", member=self.location)
 
