@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import Final
+import struct
+from typing import Final, NamedTuple
 
 from grpclib.client import Channel, Handler
 from grpclib.config import Configuration
@@ -17,9 +18,8 @@ from grpclib.protocol import H2Protocol
 
 from felixpy.etcd.settings import Endpoint
 
-# The kernel asks a silent peer every second, at no cost to this process, and gives the connection
-# up when nothing has been acknowledged for this long: a host that has vanished is noticed within
-# two seconds.
+# The kernel asks a silent peer every second, at no cost to this process.  It counts in whole
+# seconds, and gives the connection up after two: who is in a hurry looks at `hearing`.
 _PROBE_SECONDS: Final = 1
 _PATIENCE_MILLISECONDS: Final = 1500
 # Where there is nobody else to turn to, a lost packet or two is no reason to begin anew.
@@ -27,6 +27,19 @@ _PROBE_SECONDS_ALONE: Final = 5
 _PATIENCE_MILLISECONDS_ALONE: Final = 15_000
 
 _WINDOW: Final = 2**24  # bytes under way; a page of a list is a few hundred thousand
+
+
+# tcpi_probes, tcpi_unacked, tcpi_last_ack_recv of the kernel's struct tcp_info
+_TCP_INFO: Final = struct.Struct("3xB20xI28xI")
+
+
+class Hearing(NamedTuple):
+    """`silent_seconds` since the peer's kernel has last acknowledged anything; `asked`: it has been
+    asked since then, with data or by the kernel's probe.
+    """
+
+    silent_seconds: float
+    asked: bool
 
 
 class _Protocol(H2Protocol):
@@ -55,11 +68,20 @@ class EtcdChannel(Channel):
         )
         self._alone = alone
         self._used: _Protocol | None = None
+        self._socket: socket.socket | None = None
 
     @property
     def lost_because(self) -> Exception | None:
         """What has ended the connection, where that is known."""
         return self._used.lost_because if self._used is not None else None
+
+    def hearing(self) -> Hearing:
+        """How the peer's kernel answers; it costs a system call and nothing on the network."""
+        if self._socket is None or self._socket.fileno() < 0:
+            return Hearing(0.0, asked=False)
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        probes, unacknowledged, milliseconds = _TCP_INFO.unpack(info)
+        return Hearing(milliseconds / 1000, asked=probes + unacknowledged > 0)
 
     async def _create_connection(self) -> H2Protocol:
         if self._used is not None:
@@ -72,7 +94,7 @@ class EtcdChannel(Channel):
             ssl=self._ssl,
             happy_eyeballs_delay=0.25,
         )
-        sock: socket.socket = transport.get_extra_info("socket")
+        self._socket = sock = transport.get_extra_info("socket")
         probe = _PROBE_SECONDS_ALONE if self._alone else _PROBE_SECONDS
         patience = _PATIENCE_MILLISECONDS_ALONE if self._alone else _PATIENCE_MILLISECONDS
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -17,7 +17,7 @@ from typing import Final
 from felixpy.etcd.credentials import ssl_context, warnings
 from felixpy.etcd.errors import EtcdError, MemberLostError, RefusedError
 from felixpy.etcd.member import Interval, Member
-from felixpy.etcd.settings import EtcdSettings
+from felixpy.etcd.settings import Endpoint, EtcdSettings
 
 _STAGGER_SECONDS: Final = 0.3  # until the next member is tried as well
 _AWAY_SECONDS: Final = 30.0  # between looks at the home, and up to twice that
@@ -30,6 +30,7 @@ class EtcdClient:
         self._endpoints = (*settings.endpoints[home:], *settings.endpoints[:home])
         self._settings = settings
         self._member: Member | None = None
+        self._lost: Endpoint | None = None  # the one that failed last
         self._connecting = asyncio.Lock()
 
     def check(self) -> None:
@@ -65,8 +66,9 @@ class EtcdClient:
             return self._member
 
     def drop(self, member: Member) -> None:
-        """It is of no use any more."""
+        """It is of no use any more; the others come first now."""
         member.close()
+        self._lost = member.endpoint
         if self._member is member:
             self._member = None
 
@@ -100,7 +102,8 @@ class EtcdClient:
     async def _first_to_answer(self) -> Member:
         failures: list[EtcdError] = []
         opening: dict[asyncio.Task[None], Member] = {}
-        waiting = [Member(endpoint, self._settings) for endpoint in self._endpoints]
+        endpoints = sorted(self._endpoints, key=lambda endpoint: endpoint == self._lost)
+        waiting = [Member(endpoint, self._settings) for endpoint in endpoints]
         pending: set[asyncio.Task[None]] = set()
         chosen: Member | None = None
         try:

@@ -40,6 +40,9 @@ _CONNECT_SECONDS: Final = 5.0
 # A member that says nothing for so long is asked for a sign of life, and has so long to give it:
 # what the kernel cannot notice is a process that stands still while its host is well.
 _PATIENCE: Final = Patience(silence=5.0, answer=2.0)
+# A host that acknowledges nothing for so long, though asked, has vanished: another member is in use
+# before two seconds are over.
+_DEAF_SECONDS: Final = 1.3
 _PATIENCE_ALONE: Final = Patience(silence=10.0, answer=5.0)
 
 _METHODS: Final = {
@@ -104,8 +107,8 @@ class Member:
         self._settings = settings
         self._channel: EtcdChannel | None = None
         self._token: dict[str, str] = {}
-        alone = len(settings.endpoints) == 1
-        self._patience = _PATIENCE_ALONE if alone else _PATIENCE
+        self._alone = len(settings.endpoints) == 1
+        self._patience = _PATIENCE_ALONE if self._alone else _PATIENCE
         self._heard = 0  # messages of the watch
         self._lost = ""  # why we have given it up
 
@@ -119,7 +122,7 @@ class Member:
             tls = ssl_context(settings) if settings.tls else None
         except CredentialsError as error:
             raise RefusedError(str(error)) from None
-        self._channel = EtcdChannel(self.endpoint, tls, alone=len(settings.endpoints) == 1)
+        self._channel = EtcdChannel(self.endpoint, tls, alone=self._alone)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 with self._failures():
@@ -213,11 +216,14 @@ class Member:
     @contextlib.asynccontextmanager
     async def _minded(self, ask: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         """While in it, the connection is closed if the member gives no sign of life when asked."""
-        task = asyncio.create_task(self._mind(ask), name="etcd watchdog")
+        tasks = [asyncio.create_task(self._mind(ask), name="etcd watchdog")]
+        if not self._alone:
+            tasks.append(asyncio.create_task(self._mind_host(), name="etcd host watchdog"))
         try:
             yield
         finally:
-            task.cancel()
+            for task in tasks:
+                task.cancel()
 
     async def _mind(self, ask: Callable[[], Awaitable[None]]) -> None:
         while True:
@@ -229,10 +235,22 @@ class Member:
                 await ask()
             await asyncio.sleep(self._patience.answer)
             if self._heard == heard:
-                silence = self._patience.silence + self._patience.answer
-                self._lost = f"it has been silent for {silence:g} s"
-                self.close()
+                self._give_up(self._patience.silence + self._patience.answer)
                 return
+
+    async def _mind_host(self) -> None:
+        """The kernel asks the peer's every second; this looks whether it has been answered."""
+        channel = self._connected()
+        while True:
+            hearing = channel.hearing()
+            if hearing.asked and hearing.silent_seconds >= _DEAF_SECONDS:
+                self._give_up(hearing.silent_seconds)
+                return
+            await asyncio.sleep(max(_DEAF_SECONDS - hearing.silent_seconds, 0.0) + 0.05)
+
+    def _give_up(self, silent_seconds: float) -> None:
+        self._lost = f"it has been silent for {silent_seconds:.1f} s"
+        self.close()
 
     # ---------------------------------------------------------------- asking
 
