@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from felixpy.datastore import builtin
 from felixpy.datastore.convert import convert
+from felixpy.datastore.convert.ipam import decode_stored_block
 from felixpy.datastore.convert.subject import Changes, Subject, at
 from felixpy.datastore.defaults import identity, original_name, with_defaults
 from felixpy.datastore.errors import InvalidResourceError, suggestion
@@ -174,6 +175,8 @@ def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Ch
         raise InvalidResourceError(f"unknown kind {kind!r}", ("kind",))
     if kind == "Profile" and name == builtin.DEFAULT_ALLOW:
         return ()  # it is built in, whatever is stored under its name
+    if kind == "IPAMBlock":
+        return decode_stored_block(name, json_bytes)
     for part, path in ((namespace, "namespace"), (name, "name")):
         if part and not is_stored_name(part):
             raise InvalidResourceError(f"{part!r} is no name", ("metadata", path))

@@ -3,6 +3,7 @@
     RANGES          what is listed and watched: one range of keys for each kind
     identity(key)   of one of a range's keys: namespace and name
 
+IPAM keeps its blocks beside the resources: a block's name is its CIDR, "10.65.0.0-26".
 Source: section 1.1 of the data model reference; projectcalico/calico libcalico-go/lib/backend/
 syncersv1/felixsyncer.
 """
@@ -17,6 +18,10 @@ from felixpy.datastore.resources import KINDS
 from felixpy.etcd.member import Interval
 
 RESOURCES: Final = "/calico/resources/v3/projectcalico.org/"
+BLOCKS: Final = (
+    "/calico/ipam/v2/assignment/ipv4/block/",
+    "/calico/ipam/v2/assignment/ipv6/block/",
+)
 
 _PLURALS: Final = {
     # first, because it says whether the rest may be acted on, and how
@@ -63,7 +68,10 @@ class KeyRange(Struct, frozen=True):
         return (namespace, name) if namespace or not slash else None
 
 
-RANGES: Final = tuple(
-    KeyRange(kind, f"{RESOURCES}{plural}/", KINDS[kind].namespaced)
-    for kind, plural in _PLURALS.items()
+RANGES: Final = (
+    *(
+        KeyRange(kind, f"{RESOURCES}{plural}/", KINDS[kind].namespaced)
+        for kind, plural in _PLURALS.items()
+    ),
+    *(KeyRange("IPAMBlock", prefix, namespaced=False) for prefix in BLOCKS),
 )

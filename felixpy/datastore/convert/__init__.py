@@ -16,7 +16,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from felixpy.datastore.convert import cluster, endpoints, felix_configuration, kubernetes, policy
+from felixpy.datastore.convert import (
+    cluster,
+    endpoints,
+    felix_configuration,
+    ipam,
+    kubernetes,
+    policy,
+)
 from felixpy.datastore.convert.subject import Changes, Subject
 
 Conversion: TypeAlias = Callable[[Subject], Changes]
@@ -39,6 +46,7 @@ CONVERSIONS: dict[str, Conversion] = {
     "Profile": policy.convert_profile,
     "Tier": policy.convert_tier,
     "IPPool": cluster.convert_pool,
+    "IPAMBlock": ipam.convert_block,
     "Node": cluster.convert_node,
     "BGPConfiguration": cluster.convert_bgp_configuration,
     "ClusterInformation": cluster.convert_cluster_information,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from calc_graph.model import (
     BgpConfiguration,
@@ -16,13 +17,16 @@ from calc_graph.model import (
     NodeKey,
 )
 from felixpy.datastore.convert.subject import Changes, Subject
-from felixpy.datastore.convert.values import to_net
+from felixpy.datastore.convert.values import to_mac, to_net
 from felixpy.datastore.errors import InvalidResourceError
 from felixpy.datastore.resources import bgp, cluster, ipam
-from felixpy.datastore.resources.addresses import parse_net
+from felixpy.datastore.resources.addresses import Net, is_mac, parse_address, parse_net
 
 _ENCAP_MODES: dict[str, EncapMode] = {"Always": "always", "CrossSubnet": "cross-subnet"}
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")  # the first one that the node has is taken
+_ETHERNET = len("00:00:00:00:00:00")
+_NO_BGP = cluster.NodeBgp()
+_NO_WIREGUARD = cluster.NodeWireguard()
 
 
 def convert_pool(subject: Subject) -> Changes:
@@ -44,26 +48,61 @@ def convert_pool(subject: Subject) -> Changes:
 
 
 def convert_node(subject: Subject) -> Changes:
-    """The addresses that BGP is told of, else the internal ones, else the external ones."""
+    """Of each family what BGP is told of, else the first internal address, else an external one."""
     spec: cluster.NodeSpec = subject.spec
-    addresses: dict[int, str] = {}
-    if spec.bgp:
-        addresses = _first_of_each_family((spec.bgp.ipv4_address, spec.bgp.ipv6_address))
-    for kind in _ADDRESS_TYPES:
-        addresses = addresses or _first_of_each_family(
-            address.address for address in spec.addresses if address.type == kind
-        )
-    value = Node(addresses.get(4, ""), addresses.get(6, ""), subject.body.metadata.labels)
+    status = cast(cluster.Node, subject.body).status
+    told = spec.bgp or _NO_BGP
+    wireguard = spec.wireguard or _NO_WIREGUARD
+    listed = [
+        (address.type, net) for address in spec.addresses if (net := parse_net(address.address))
+    ]
+    bgp_ipv4, bgp_ipv6 = _interface(told.ipv4_address, 4), _interface(told.ipv6_address, 6)
+    value = Node(
+        ipv4=bgp_ipv4 or _listed(listed, 4),
+        ipv6=bgp_ipv6 or _listed(listed, 6),
+        labels=subject.body.metadata.labels,
+        bgp_ipv4=bgp_ipv4,
+        bgp_ipv6=bgp_ipv6,
+        addresses=tuple(sorted({net.address for _, net in listed})),
+        ipip_address=_address(told.ipv4_ipip_tunnel_addr),
+        vxlan_address=_address(spec.ipv4_vxlan_tunnel_addr),
+        vxlan_address_v6=_address(spec.ipv6_vxlan_tunnel_addr),
+        vxlan_mac=_ethernet(spec.vxlan_tunnel_mac_addr),
+        vxlan_mac_v6=_ethernet(spec.vxlan_tunnel_mac_addr_v6),
+        wireguard_address=_address(wireguard.interface_ipv4_address),
+        wireguard_address_v6=_address(wireguard.interface_ipv6_address),
+        wireguard_key=status.wireguard_public_key,
+        wireguard_key_v6=status.wireguard_public_key_v6,
+    )
     return ((NodeKey(subject.name), value),)
 
 
-def _first_of_each_family(texts: Iterable[str]) -> dict[int, str]:
-    found: dict[int, str] = {}
-    for text in texts:
-        net = parse_net(text)
-        if net is not None:
-            found.setdefault(net.version, f"{net.address}/{net.length}")
-    return found
+def _interface(text: str, version: int) -> str:
+    """An address with the length of its subnet, the full one if the text has none."""
+    net = parse_net(text)
+    if net is None or net.version != version:
+        return ""
+    return f"{net.address}/{net.length}"
+
+
+def _listed(listed: Iterable[tuple[str, Net]], version: int) -> str:
+    """The first address of the first kind that the node has in this family."""
+    of_kind: dict[str, str] = {}
+    for kind, net in listed:
+        if net.version == version:
+            of_kind.setdefault(kind, f"{net.address}/{net.length}")
+    return next((of_kind[kind] for kind in _ADDRESS_TYPES if kind in of_kind), "")
+
+
+def _address(text: str) -> str:
+    address = parse_address(text)
+    return address.text if address else ""
+
+
+def _ethernet(text: str) -> str:
+    """Six bytes with colons; one of another length is no MAC that a VXLAN device could have."""
+    mac = to_mac(text, "spec") if is_mac(text) else ""
+    return mac if len(mac) == _ETHERNET else ""
 
 
 def convert_bgp_configuration(subject: Subject) -> Changes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 
 from calc_graph.model import (
     EndpointPort,
@@ -25,10 +24,9 @@ from felixpy.datastore.convert.rules import (
     SERVICE_ACCOUNT_PREFIX,
 )
 from felixpy.datastore.convert.subject import Changes, Subject, at
-from felixpy.datastore.convert.values import to_address, to_net, to_nets
+from felixpy.datastore.convert.values import to_address, to_mac, to_net, to_nets
 from felixpy.datastore.errors import InvalidResourceError
 from felixpy.datastore.resources import endpoints as v3
-from felixpy.datastore.resources.addresses import is_mac
 from felixpy.datastore.resources.names import is_interface, is_profile_name
 from felixpy.datastore.resources.numbers import NumberOrText
 
@@ -55,7 +53,7 @@ def convert_workload_endpoint(subject: Subject) -> Changes:
             nets=to_nets(spec.ip_networks, "ipNetworks"),
             labels=_workload_labels(subject.body.metadata.labels, spec.service_account_name),
             profiles=tuple(spec.profiles),
-            mac=_convert_mac(spec.mac),
+            mac=to_mac(spec.mac, "mac") if spec.mac else "",
             ports=_convert_workload_ports(spec.ports),
             nats=tuple(_convert_nat(nat, index) for index, nat in enumerate(spec.ip_nats)),
             spoofable_sources=to_nets(
@@ -79,17 +77,6 @@ def _workload_labels(labels: Labels, service_account: str) -> Labels:
     if service_account:
         own[SERVICE_ACCOUNT] = service_account
     return own
-
-
-@lru_cache(maxsize=1024)
-def _convert_mac(text: str) -> str:
-    """From "EE-EE-EE-EE-EE-EE" or "eeee.eeee.eeee" to "ee:ee:ee:ee:ee:ee"; "" stays."""
-    if not text:
-        return ""
-    if not is_mac(text):
-        raise InvalidResourceError(f"must be a MAC address, not {text!r}", ("mac",))
-    digits = re.sub(r"[:.-]", "", text).lower()
-    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))
 
 
 def _convert_workload_ports(ports: list[v3.WorkloadPort]) -> tuple[EndpointPort, ...]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from calc_graph.model import Protocol
 from calc_graph.selector import SelectorError, parse
 from felixpy.datastore.errors import InvalidResourceError
-from felixpy.datastore.resources.addresses import is_canonical_ipv4, parse_address, parse_net
+from felixpy.datastore.resources.addresses import (
+    is_canonical_ipv4,
+    is_mac,
+    parse_address,
+    parse_net,
+)
 from felixpy.datastore.resources.names import is_encodable
 from felixpy.datastore.resources.numbers import NumberOrText, parse_protocol
 
@@ -31,6 +38,15 @@ def to_address(text: str, *path: str | int) -> str:
     if address is None:
         raise InvalidResourceError(f"must be an IP address, not {text!r}", path)
     return address.text
+
+
+@lru_cache(maxsize=1024)
+def to_mac(text: str, *path: str | int) -> str:
+    """From "EE-EE-EE-EE-EE-EE" or "eeee.eeee.eeee" to "ee:ee:ee:ee:ee:ee"."""
+    if not is_mac(text):
+        raise InvalidResourceError(f"must be a MAC address, not {text!r}", path)
+    digits = re.sub(r"[:.-]", "", text).lower()
+    return ":".join(digits[start : start + 2] for start in range(0, len(digits), 2))
 
 
 def to_protocol(value: NumberOrText, *path: str | int) -> Protocol:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from calc_graph.model import (
     BgpConfiguration,
@@ -19,6 +20,7 @@ from calc_graph.model import (
     NetworkSet,
     NetworkSetKey,
     Node,
+    NodeKey,
     Peer,
     Policy,
     PolicyKey,
@@ -485,13 +487,47 @@ INTERNAL = {"address": "10.1.0.1", "type": "InternalIP"}
 EXTERNAL = {"address": "192.0.2.1", "type": "ExternalIP"}
 NODES = [
     ({}, Node()),
-    ({"bgp": {"ipv4Address": "10.0.0.1/24"}}, Node("10.0.0.1/24")),
-    ({"bgp": {"ipv4Address": "10.0.0.1"}, "addresses": [INTERNAL]}, Node("10.0.0.1/32")),
-    ({"bgp": {"ipv6Address": "fd00::1/64"}, "addresses": [INTERNAL]}, Node("", "fd00::1/64")),
-    ({"bgp": {"asNumber": 64512}, "addresses": [EXTERNAL, INTERNAL]}, Node("10.1.0.1/32")),
+    (
+        {"bgp": {"ipv4Address": "10.0.0.1/24"}},
+        Node("10.0.0.1/24", bgp_ipv4="10.0.0.1/24"),
+    ),
+    (
+        {"bgp": {"ipv4Address": "10.0.0.1"}, "addresses": [INTERNAL]},
+        Node("10.0.0.1/32", bgp_ipv4="10.0.0.1/32", addresses=("10.1.0.1",)),
+    ),
+    (
+        {"bgp": {"ipv6Address": "fd00::1/64"}, "addresses": [INTERNAL]},
+        Node("10.1.0.1/32", "fd00::1/64", bgp_ipv6="fd00::1/64", addresses=("10.1.0.1",)),
+    ),
+    (
+        {"bgp": {"asNumber": 64512}, "addresses": [EXTERNAL, INTERNAL]},
+        Node("10.1.0.1/32", addresses=("10.1.0.1", "192.0.2.1")),
+    ),
     (
         {"addresses": [{"address": "10.9.0.1", "type": "CalicoNodeIP"}, EXTERNAL]},
-        Node("192.0.2.1/32"),
+        Node("192.0.2.1/32", addresses=("10.9.0.1", "192.0.2.1")),
+    ),
+    (
+        {"addresses": [INTERNAL, {"address": "fd00:0::1", "type": "ExternalIP"}, INTERNAL]},
+        Node("10.1.0.1/32", "fd00::1/128", addresses=("10.1.0.1", "fd00::1")),
+    ),
+    (
+        {
+            "bgp": {"ipv4IPIPTunnelAddr": "10.2.0.1"},
+            "ipv4VXLANTunnelAddr": "10.2.0.2",
+            "ipv6VXLANTunnelAddr": "fd00:0::2",
+            "vxlanTunnelMACAddr": "66-AA-bb-cc-dd-ee",
+            "vxlanTunnelMACAddrV6": "02:00:5e:10:00:00:00:01",
+            "wireguard": {"interfaceIPv4Address": "10.2.0.3", "interfaceIPv6Address": "fd00:0::3"},
+        },
+        Node(
+            ipip_address="10.2.0.1",
+            vxlan_address="10.2.0.2",
+            vxlan_address_v6="fd00::2",
+            vxlan_mac="66:aa:bb:cc:dd:ee",
+            wireguard_address="10.2.0.3",
+            wireguard_address_v6="fd00::3",
+        ),
     ),
 ]
 
@@ -499,8 +535,19 @@ NODES = [
 @pytest.mark.parametrize(("spec", "expected"), NODES)
 def test_nodes(spec: dict[str, Any], expected: Node) -> None:
     assert value("Node", spec) == expected
-    labelled = value("Node", spec, labels={"a": "b"})
-    assert labelled == Node(expected.ipv4, expected.ipv6, {"a": "b"})
+    assert value("Node", spec, labels={"a": "b"}) == replace(expected, labels={"a": "b"})
+
+
+def test_a_nodes_wireguard_keys_are_in_its_status() -> None:
+    key, key_v6 = "A" * 43 + "=", "B" * 42 + "A="
+    document = {
+        "apiVersion": "projectcalico.org/v3",
+        "kind": "Node",
+        "metadata": {"name": "n1"},
+        "status": {"wireguardPublicKey": key, "wireguardPublicKeyV6": key_v6},
+    }
+    expected = Node(wireguard_key=key, wireguard_key_v6=key_v6)
+    assert decode_manifest(document).changes == ((NodeKey("n1"), expected),)
 
 
 def test_service_addresses() -> None:

@@ -1,0 +1,117 @@
+"""Blocks of addresses: whose they are, and who else holds an address in them.
+
+    in   an IPAMBlock resource from a manifest, or what IPAM itself writes to etcd
+    out  a Block, whatever else there is to say about its addresses left out
+
+etcd holds blocks bare, without what a resource has around its spec, and by their CIDR.  A cluster
+has a block for every 64 endpoints or so, rewritten with each address that is given out, so of the
+JSON no more is decoded than is needed.
+Source: projectcalico/calico libcalico-go/lib/backend/model/block.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from sys import intern
+
+import msgspec
+from msgspec import Struct
+
+from calc_graph.model import Block, BlockKey
+from felixpy.datastore.convert.subject import Changes, Subject
+from felixpy.datastore.errors import InvalidResourceError
+from felixpy.datastore.resources import ipam
+from felixpy.datastore.resources.addresses import Address, Net, parse_net
+
+_AFFINITIES = ("host", "virtual")  # before the colon; routes treat a virtual node as any other
+_BYTES = {4: 4, 6: 16}
+
+
+class _Owner(Struct, frozen=True):
+    node: str | None = None
+
+
+class _StoredAttribute(Struct, frozen=True):
+    secondary: _Owner | None = None
+
+
+class _StoredBlock(Struct, frozen=True):
+    cidr: str
+    affinity: str | None = None
+    allocations: list[int | None] | None = None
+    attributes: list[_StoredAttribute] | None = None
+
+
+_DECODER = msgspec.json.Decoder(_StoredBlock)
+
+
+def convert_block(subject: Subject) -> Changes:
+    spec: ipam.IpamBlockSpec = subject.spec
+    net = _net(spec.cidr, "spec", "cidr")
+    nodes = [attribute.secondary.get("node") for attribute in spec.attributes]
+    return _changes(net, spec.affinity, spec.allocations, nodes)
+
+
+def decode_stored_block(name: str, json_bytes: bytes) -> Changes:
+    """`name` ends the key: the CIDR, with a dash before the length.
+
+    Raises InvalidResourceError.
+    """
+    net = _net(name.replace("-", "/", 1), "metadata", "name")
+    try:
+        stored = _DECODER.decode(json_bytes)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidResourceError(f"not a block: {error}") from None
+    except RecursionError:
+        raise InvalidResourceError("nested too deeply") from None
+    if _net(stored.cidr, "cidr") != net:
+        raise InvalidResourceError(f"must be the CIDR of its key, not {stored.cidr!r}", ("cidr",))
+    owners = [attribute.secondary for attribute in stored.attributes or ()]
+    nodes = [owner.node if owner else None for owner in owners]
+    return _changes(net, stored.affinity, stored.allocations or (), nodes)
+
+
+def _net(text: str, *path: str) -> Net:
+    net = parse_net(text)
+    if net is None or net.exact or not net.masked:
+        raise InvalidResourceError(
+            f"must be a CIDR with a length and without host bits, not {text!r}", path
+        )
+    return net
+
+
+def _changes(
+    net: Net,
+    affinity: str | None,
+    allocations: Sequence[int | None],
+    nodes: Sequence[str | None],
+) -> Changes:
+    """`allocations` has an index of `nodes` for each address that is given out."""
+    kind, _, host = (affinity or "").partition(":")
+    host = intern(host) if kind in _AFFINITIES else ""
+    others = tuple(
+        (_address(net, ordinal), intern(node))
+        for ordinal, node in _given_out(allocations, nodes)
+        if node != host and ordinal < 1 << (_BYTES[net.version] * 8 - net.length)
+    )
+    return ((BlockKey(net.network), Block(host, others)),)
+
+
+def _given_out(
+    allocations: Sequence[int | None], nodes: Sequence[str | None]
+) -> Iterator[tuple[int, str]]:
+    """Addresses by their place in the block, to nodes.
+
+    An address for which IPAM has noted no node leads nowhere else than the block does.
+    """
+    for ordinal, index in enumerate(allocations):
+        if index is not None and 0 <= index < len(nodes):
+            node = nodes[index]
+            if node:
+                yield ordinal, node
+
+
+def _address(net: Net, ordinal: int) -> str:
+    count = _BYTES[net.version]
+    packed = (net.first + ordinal).to_bytes(count, "big")
+    return f"{Address(net.version, packed).text}/{count * 8}"
