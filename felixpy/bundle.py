@@ -53,11 +53,12 @@ def own_metadata() -> tuple[PurePosixPath, str]:
 
 
 def data_files() -> dict[PurePosixPath, Path]:
-    """etc/felixpy.cfg, etc/manifests/* and systemd/felixpy.service -> where each is now."""
+    """etc/*.cfg, etc/manifests/* and systemd/felixpy.service -> where each is now."""
     checkout = _directory("felixpy").parent
     for top in (checkout, Path(sys.prefix, "share", "felixpy")):
         if (top / "systemd" / "felixpy.service").exists():
-            names = ["etc/felixpy.cfg", "systemd/felixpy.service"]
+            names = ["systemd/felixpy.service"]
+            names += [f"etc/{path.name}" for path in (top / "etc").glob("*.cfg")]
             names += [f"etc/manifests/{path.name}" for path in (top / "etc/manifests").iterdir()]
             return {PurePosixPath(name): top / name for name in sorted(names)}
     raise BundleError(

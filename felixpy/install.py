@@ -7,6 +7,8 @@
     /usr/local/share/…                          completion for bash, zsh and fish
     /etc/felixpy.cfg, /etc/felixpy/manifests/   only where they do not exist
 
+felixpy-hardened.cfg, an example, stays below /usr/local/lib/felixpy/share/felixpy/etc.
+
 That is where Debian expects what an administrator built: /usr belongs to packages, and units in
 /etc/systemd/system are the administrator's own and override ours.  What we put there is recorded
 with its hash; a file that no longer matches was changed by hand and is kept, by both commands.

@@ -4,7 +4,8 @@ its own, the packages, the data, and the record of what was put elsewhere.
     bin/python        -> the interpreter that this felixpy runs on
     bin/felixpy       the command
     lib/python3.X/site-packages/
-    share/felixpy/    unit, configuration, manifests: so that it can install itself anew
+    share/felixpy/    unit, configuration (the strict one too, as an example), manifests: so that it
+                      can install itself anew
     installed.json    what else was put where, and a hash of the packages
 """
 

@@ -48,6 +48,9 @@ def test_everything_is_in_its_place(installed: Path) -> None:
     for name in PLACED:
         assert (installed / name).is_symlink() or (installed / name).is_file()
     assert (installed / COMMAND).resolve() == installed / "usr/local/lib/felixpy/bin/felixpy"
+    example = "usr/local/lib/felixpy/share/felixpy/etc/felixpy-hardened.cfg"
+    assert "FabricSpoofProtection = Drop" in (installed / example).read_text()
+    assert not (installed / "etc/felixpy-hardened.cfg").exists()
 
 
 def test_it_runs_without_the_checkout(installed: Path) -> None:

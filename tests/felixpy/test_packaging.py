@@ -63,7 +63,8 @@ def test_wheel_holds_every_module(wheel: zipfile.ZipFile) -> None:
 
 def test_wheel_holds_what_install_needs(wheel: zipfile.ZipFile) -> None:
     share = f"felixpy-{PROJECT['project']['version']}.data/data/share/felixpy/"
-    for name in ("etc/felixpy.cfg", "etc/manifests/example.yaml", "systemd/felixpy.service"):
+    configurations = ("etc/felixpy.cfg", "etc/felixpy-hardened.cfg")
+    for name in (*configurations, "etc/manifests/example.yaml", "systemd/felixpy.service"):
         assert share + name in wheel.namelist()
 
 

@@ -81,6 +81,9 @@ FATAL = [
     ("EtcdEndpoints = http://a/x", {}, "EtcdEndpoints"),
     ("EtcdUsername = a", {"ETCD_ENDPOINTS": "http://a"}, "EtcdUsername"),
     ("IptablesMarkMask = 0x1f0000", {}, "IptablesMarkMask"),
+    ("FabricSpoofProtection = Maybe", {}, "FabricSpoofProtection"),
+    ("WorkloadToHostPacketRate = 10001", {}, "WorkloadToHostPacketRate"),
+    ("WorkloadToHostPacketBurst = none", {}, "WorkloadToHostPacketBurst"),
     ("IptablesMarkMask = 0x3f0000\nWireguardEnabled = true", {}, "IptablesMarkMask"),
 ]
 
@@ -100,6 +103,22 @@ def test_all_errors_are_told_at_once() -> None:
         "f.cfg:2: MetadataPort = b: not a whole number; allowed: a whole number from 0 to 65535",
     ]
     assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("IptablesMarkMask = 0x1f0000", "has 5 bits set, and at least 6 are needed"),
+        (
+            "IptablesMarkMask = 0x3f0000\nWireguardEnabled = true",
+            "has 6 bits set, and at least 7 are needed",
+        ),
+    ],
+)
+def test_a_mask_with_too_few_bits_is_refused_in_figures(file: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        resolve(from_texts(file))
+    assert str(caught.value).startswith("f.cfg:1: IptablesMarkMask = 0x")
 
 
 def test_without_a_name_there_is_no_start() -> None:
