@@ -9,8 +9,10 @@
      and then, for each family by itself:
   4  IP sets made and grown                rules may ask them from now on
   5  tables                                chains and the hooks to them, one transaction a table
-  6  routes and neighbours                 what leads to workloads comes after what judges them
-  7  IP sets shrunk and destroyed          nothing asks them any more
+  6  tunnel devices and their ends         what guards a tunnel is there before it is
+  7  routes and neighbours                 what leads to workloads comes after what judges them
+  8  ends and devices removed              nothing leads over them any more
+  9  IP sets shrunk and destroyed          nothing asks them any more
 
 The tables of IPv6 wait for those of IPv4: the kernel lets a second transaction wait for about 12 ms
 while it frees what the first one has deleted, and it must not be chance which family that is.
@@ -18,7 +20,9 @@ while it frees what the first one has deleted, and it must not be chance which f
 A step that fails stays pending, is said to be a problem, and is tried again with growing delays.
 Without its sets a family's tables stay as they were, and before every table has our hooks nothing
 after them is done: what is closed stays closed.  A setting that cannot be written keeps no route
-back, because the rules in raw look at sources too.
+back, because the rules in raw look at sources too.  Without its tables a family gets no new tunnel,
+and without its routes it keeps the old ones.  A tunnel that this kernel does not have, or for which
+something is not known yet, is a problem to be told, and no failure.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple, NoReturn, Protocol, assert_never
 
@@ -58,7 +63,7 @@ from calc_graph.updates import (
     WorkloadEndpointUpdate,
 )
 from dataplane.desired.addresses import Addresses
-from dataplane.desired.fixed import desire_fixed
+from dataplane.desired.fixed import desire_fixed, desire_static_chains
 from dataplane.desired.hosts import Hosts
 from dataplane.desired.policies import Policies
 from dataplane.desired.sets import RuleSets
@@ -68,15 +73,19 @@ from dataplane.desired.unwritten import NEIGHBOURS, Unwritten, routes_step, tabl
 from dataplane.desired.workloads import Workloads
 from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.driver import IptablesDriver
+from dataplane.drivers.links import LinkDriver
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.drivers.sysctls import SysctlDriver
+from dataplane.drivers.vteps import VtepDriver
 from dataplane.dropped import Dropped, read_dropped
 from dataplane.endpoint_states import EndpointKey, EndpointStates, LocalEndpoint
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Changes, InterfaceMonitor
-from dataplane.settings import Intervals, Settings
+from dataplane.mtu_file import MtuFile
+from dataplane.overlay.overlays import Overlays
+from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +139,18 @@ class Dataplane:
         self._routes: dict[Family, RouteDriver] = {f: RouteDriver(f, settings) for f in tables}
         self._neighbours = NeighbourDriver()
         self._sysctls = SysctlDriver()
-        sinks = Sinks(tables, self._ipsets, self._routes, self._neighbours, self._sysctls)
+        self._vteps = {family: VtepDriver(family, VXLAN_DEVICES[family]) for family in tables}
+        self._links = LinkDriver()
+        self._sinks = sinks = Sinks(
+            tables,
+            self._ipsets,
+            self._routes,
+            self._neighbours,
+            self._sysctls,
+            self._vteps,
+            self._links,
+        )
+        self._settings = settings
         shared = SharedChains(sinks)
         render = settings.render
         self._counts = render.workload_to_host_rate > 0 or render.fabric_spoof_protection != "Off"
@@ -143,6 +163,18 @@ class Dataplane:
         )
         self._hosts = Hosts(sinks, settings, selector_of, shared, self._unwritten)
         self._addresses = Addresses(sinks, settings)
+        self._overlays = Overlays(sinks, settings)
+        self._tunnel_rules = {family: self._overlays.tunnels(family) for family in tables}
+        self._mtu_file = MtuFile(
+            settings.tunnels.mtu_file, required=settings.tunnels.mtu_file_required
+        )
+        self._complete: dict[str, Callable[[str], bool]] = {
+            NEIGHBOURS: self._workloads.has_neighbours,
+            **{
+                routes_step(family): partial(self._workloads.is_routed, family=family)
+                for family in tables
+            },
+        }
         self._states = EndpointStates(
             self._workloads,
             self._hosts,
@@ -159,6 +191,7 @@ class Dataplane:
         self._pending = True  # there is something to write
         self._told = False  # and some of it is new since the last apply
         self._problems: dict[str, str] = {}  # step -> what is wrong with it
+        self._partly: set[str] = set()  # of these, those that have written what they could
         self._checks: dict[str, asyncio.Task[None]] = {}
         self._listening: asyncio.Task[NoReturn] | None = None
         self.set_intervals(settings.intervals)
@@ -186,6 +219,9 @@ class Dataplane:
             sets.close()
         for routes in self._routes.values():
             routes.close()
+        for vteps in self._vteps.values():
+            vteps.close()
+        self._links.close()
         self._neighbours.close()
 
     @property
@@ -202,7 +238,10 @@ class Dataplane:
             ipsets.refresh_seconds = intervals.ipsets
         for routes in self._routes.values():
             routes.refresh_seconds = intervals.routes
+        for vteps in self._vteps.values():
+            vteps.refresh_seconds = intervals.routes
         self._neighbours.refresh_seconds = intervals.routes
+        self._links.refresh_seconds = intervals.interfaces
         self._sysctls.refresh_seconds = intervals.interfaces
         self._monitor.refresh_seconds = intervals.interfaces
 
@@ -224,14 +263,15 @@ class Dataplane:
                     self._workloads.update(update)
                 case HostEndpointUpdate() | HostEndpointRemove():
                     self._hosts.update(update)
-                case PoolUpdate() | PoolRemove() | HostUpdate() | HostRemove():
+                case PoolUpdate() | PoolRemove() | ServiceCidrsUpdate():
                     self._addresses.update(update)
-                case ServiceCidrsUpdate():
+                case HostUpdate() | HostRemove():
                     self._addresses.update(update)
+                    self._overlays.update(update)
                 case RouteUpdate() | RouteRemove() | VtepUpdate() | VtepRemove():
-                    pass  # routes between nodes are left to BIRD
+                    self._overlays.update(update)
                 case TunnelAddresses() | EncapUpdate():
-                    pass
+                    self._overlays.update(update)
                 case _:
                     assert_never(update)
 
@@ -295,6 +335,9 @@ class Dataplane:
             interface = changes.changed.get(name)
             for routes in self._routes.values():
                 routes.interface_changed(name, interface)
+            for vteps in self._vteps.values():
+                vteps.interface_changed(name, interface)
+            self._links.interface_changed(name, interface)
             self._neighbours.interface_changed(name, interface)
             self._sysctls.interface_changed(name, interface)
             self._workloads.interface_changed(name)
@@ -302,6 +345,7 @@ class Dataplane:
             everything = list(self._monitor.interfaces.values())
             self._hosts.interfaces_changed(everything)
             self._addresses.interfaces_changed(everything)
+            self._overlays.interfaces_changed(self._monitor.interfaces)
             self._told = True
             log.debug("interfaces.changed", names=sorted(names))
         self._pending = True
@@ -334,6 +378,7 @@ class Dataplane:
             return None
         self._pending = self._told = False
         self._problems = {}
+        self._partly.clear()
         self._resolve()
         before = self._written()
         await self._write()
@@ -356,11 +401,21 @@ class Dataplane:
             settings=self._sysctls.written,
             routes=sum(routes.written for routes in self._routes.values()),
             neighbours=self._neighbours.written,
+            tunnels=self._links.written,
+            tunnel_ends=sum(vteps.written for vteps in self._vteps.values()),
         )
 
     def _resolve(self) -> None:
+        self._overlays.resolve()
+        self._addresses.need_hosts(needed=self._overlays.hosts_matter)
         for part in (self._workloads, self._hosts, self._addresses):
             part.resolve()
+        for family, before in self._tunnel_rules.items():
+            rules = self._overlays.tunnels(family)
+            if rules != before:
+                self._tunnel_rules[family] = rules
+                desire_static_chains(self._sinks, self._settings, family, rules)
+        self._mtu_file.desire(self._overlays.workload_mtu)
 
     def _refused(self) -> dict[str, str]:
         """What was asked for and cannot be had, whatever the kernel does."""
@@ -369,7 +424,9 @@ class Dataplane:
             found[f"workload endpoint {key.workload}"] = text
         for endpoint in self._hosts.unmatched():
             found[f"host endpoint {endpoint.name}"] = "governs no interface of this host"
-        return found
+        for vteps in self._vteps.values():
+            found |= vteps.problems()
+        return found | self._overlays.problems | self._links.unavailable
 
     async def _write(self) -> None:
         """In the order of the module's drawing."""
@@ -379,6 +436,7 @@ class Dataplane:
             if not self._guarded:
                 return
         await self._step("settings", self._sysctls.apply())
+        await self._step("MTU file", self._mtu_file.apply())
         turns = [asyncio.Event() for _ in range(len(self._tables) + 1)]
         turns[0].set()
         await asyncio.gather(
@@ -404,9 +462,17 @@ class Dataplane:
         if written is None:
             written = await self._write_rules(family, turn)
         next_turn.set()
-        await self._step(routes_step(family), self._routes[family].apply())
+        links, ends = self._links, self._vteps[family]
+        guarded = written or tables_step(family) in self._partly
+        await self._step(f"IPv{family} tunnels", links.apply(family, make=guarded))
+        await self._step(f"IPv{family} tunnel ends", ends.apply_additions())
+        routed = await self._step(routes_step(family), self._routes[family].apply())
         if family == 4:
             await self._step(NEIGHBOURS, self._neighbours.apply())
+        if routed:
+            await self._step(f"IPv{family} tunnel ends", ends.apply_removals())
+            leads_over = self._routes[family].leads_over
+            await self._step(f"IPv{family} tunnels", links.remove(family, leads_over))
         if written:
             await self._step(f"IPv{family} sets", self._ipsets[family].apply_removals())
 
@@ -428,8 +494,11 @@ class Dataplane:
         except DataplaneError as error:
             if isinstance(error, ChainsRefusedError):
                 self._unwritten.end_refused(name, begun, error.refused)
+                self._partly.add(name)
             else:
-                self._unwritten.end(name, begun, failed=True)
+                complete = self._complete.get(name)
+                missing = {i for i in begun if complete is None or not complete(i)}
+                self._unwritten.end(name, begun, missing)
             self._problems[name] = str(error)
             log.error("dataplane.step_failed", step=name, reason=str(error))
             return False
@@ -439,7 +508,12 @@ class Dataplane:
     # ---------------------------------------------------------------- looking
 
     def _checked(self) -> dict[str, Checked]:
-        named: dict[str, Checked] = {"neighbours": self._neighbours, "settings": self._sysctls}
+        named: dict[str, Checked] = {
+            "neighbours": self._neighbours,
+            "settings": self._sysctls,
+            "tunnels": self._links,
+        }
+        named |= {f"IPv{family} tunnel ends": driver for family, driver in self._vteps.items()}
         named |= {f"IPv{family} sets": driver for family, driver in self._ipsets.items()}
         return named | {f"IPv{family} routes": driver for family, driver in self._routes.items()}
 

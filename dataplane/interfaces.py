@@ -47,6 +47,8 @@ class Interface(Struct, frozen=True):
     up: bool
     addresses: frozenset[str] = frozenset()
     generation: int = 0
+    mtu: int = 0
+    mac: str = ""  # "" for links without one of six bytes
 
 
 class Changes(Struct, frozen=True):
@@ -269,8 +271,9 @@ class InterfaceMonitor:
             return None
         raw: Iterable[bytes] = () if self._silent(name) else self._addresses.get(index, ())
         addresses = frozenset(map(rtnetlink.render_address, raw))
-        up = _up(self._links[index])
-        return Interface(name, index, up, addresses, self._generations[name])
+        link = self._links[index]
+        mac = link.mac.hex(":") if len(link.mac) == 6 else ""
+        return Interface(name, index, _up(link), addresses, self._generations[name], link.mtu, mac)
 
 
 def _up(link: LinkState) -> bool:

@@ -2,6 +2,7 @@
 
     in   KernelRoute, Neighbour    -> Request
          body of a message         -> LinkState, KernelRoute, Neighbour
+What tunnels need besides is in `rttunnels`.
 Addresses are bytes of 4 or 16; a device is the index of an interface.
 Source: linux include/uapi/linux/rtnetlink.h, if_link.h, neighbour.h; section 5.2 of the routes
 reference.
@@ -28,15 +29,18 @@ FAMILY: dict[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 BITS = {4: 32, 6: 128}
 
 MAIN, LOCAL = 254, 255  # tables
-UNICAST, LOCAL_TYPE = 1, 2  # types of a route
+UNICAST, LOCAL_TYPE, BLACKHOLE = 1, 2, 6  # types of a route
 LINK_SCOPE, ANY_SCOPE = 253, 255
-BY_KERNEL, BY_BOOT, BY_CALICO = 2, 3, 80  # protocols: who made a route
+BY_KERNEL, BY_BOOT, BY_BIRD, BY_CALICO = 2, 3, 12, 80  # protocols: who made a route
 
 _UP, _LOWER_UP = 0x1, 0x10000
-_IFNAME, _EXT_MASK, _SKIP_STATISTICS = 3, 29, 1 << 3
-_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _TABLE = 1, 4, 5, 6, 7, 15
+_MAC, _IFNAME, _LINK_MTU, _EXT_MASK, _SKIP_STATISTICS = 1, 3, 4, 29, 1 << 3
+_DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _TABLE = 1, 4, 5, 6, 7, 8, 15
 _VIA, _MULTIPATH, _NEXTHOP = 18, 9, 30
-_NEIGH_DST, _NEIGH_MAC = 1, 2
+_ROUTE_MTU = 2
+_ONLINK = 4
+_NOWHERE = (BLACKHOLE, 7, 8, 9)  # unreachable, prohibit, throw: IPv6 tells them on lo
+_NEIGH_DST, _NEIGH_MAC, _NEIGH_DEVICE = 1, 2, 8
 _PERMANENT = 0x80
 _CLONED = 0x200
 
@@ -51,6 +55,8 @@ class LinkState(NamedTuple):
     name: str
     admin_up: bool
     carrier: bool
+    mtu: int = 0
+    mac: bytes = b""
 
 
 class RouteKey(NamedTuple):
@@ -63,7 +69,9 @@ class RouteKey(NamedTuple):
 
 
 class KernelRoute(NamedTuple):
-    """`simple` is false for routes over a gateway or several next hops, which ours are not."""
+    """`gateway` is b"" for none; `on_link` takes it to be behind the device, whatever the addresses
+    there.  `simple` is false for several next hops and metrics other than the MTU: ours have none.
+    """
 
     key: RouteKey
     device: int
@@ -71,6 +79,9 @@ class KernelRoute(NamedTuple):
     scope: int
     source: bytes = b""
     type: int = UNICAST
+    gateway: bytes = b""
+    on_link: bool = False
+    mtu: int = 0  # 0: that of the device
     simple: bool = True
 
 
@@ -96,11 +107,14 @@ def parse_link(body: bytes) -> LinkState | None:
     family, _, device, flags, _ = _LINK.unpack_from(body)
     if family != 0:
         return None
-    for kind, value in attributes(body, _LINK.size):
-        if kind == _IFNAME:
-            name = value.rstrip(b"\0").decode(errors="backslashreplace")
-            return LinkState(device, name, bool(flags & _UP), bool(flags & _LOWER_UP))
-    return None
+    found = dict(attributes(body, _LINK.size))
+    if _IFNAME not in found:
+        return None
+    name = found[_IFNAME].rstrip(b"\0").decode(errors="backslashreplace")
+    mtu = _U32.unpack(found[_LINK_MTU])[0] if _LINK_MTU in found else 0
+    return LinkState(
+        device, name, bool(flags & _UP), bool(flags & _LOWER_UP), mtu, found.get(_MAC, b"")
+    )
 
 
 def list_routes(family: Family, table: int, device: int = 0) -> Request:
@@ -115,8 +129,8 @@ def parse_route(body: bytes) -> RouteMessage | None:
     family = FAMILY.get(family_number)
     if family is None or flags & _CLONED:
         return None
-    destination, source = bytes(BITS[family] // 8), b""
-    device = metric = 0
+    destination, source, gateway = bytes(BITS[family] // 8), b"", b""
+    device = metric = mtu = 0
     simple = True
     for name, value in attributes(body, _ROUTE.size):
         if name == _DST:
@@ -129,10 +143,19 @@ def parse_route(body: bytes) -> RouteMessage | None:
             source = value
         elif name == _TABLE:
             table = _U32.unpack(value)[0]
-        elif name in (_GATEWAY, _VIA, _MULTIPATH, _NEXTHOP):
+        elif name == _GATEWAY:
+            gateway = value
+        elif name == _METRICS:
+            found = dict(attributes(value))
+            mtu = _U32.unpack(found.pop(_ROUTE_MTU, bytes(4)))[0]
+            simple &= not found
+        elif name in (_VIA, _MULTIPATH, _NEXTHOP):
             simple = False
+    if kind in _NOWHERE:
+        device = 0
     key = RouteKey(destination, length, metric, tos)
-    route = KernelRoute(key, device, protocol, scope, source, kind, simple)
+    on_link = bool(flags & _ONLINK)
+    route = KernelRoute(key, device, protocol, scope, source, kind, gateway, on_link, mtu, simple)
     return RouteMessage(family, table, route)
 
 
@@ -144,10 +167,16 @@ def is_of(body: bytes, family: Family, table: int) -> bool:
 def replace_route(family: Family, table: int, route: KernelRoute) -> Request:
     """In place of any route of the same key."""
     scope = route.scope if family == 4 else 0
-    body = _route_head(family, table, route.key, route.protocol, scope, route.type)
-    body += attribute(_OIF, _U32.pack(route.device))
+    flags = _ONLINK if route.on_link else 0
+    body = _route_head(family, table, route.key, route.protocol, scope, route.type, flags)
+    if route.device:
+        body += attribute(_OIF, _U32.pack(route.device))
+    if route.gateway:
+        body += attribute(_GATEWAY, route.gateway)
     if route.source:
         body += attribute(_PREFSRC, route.source)
+    if route.mtu:
+        body += attribute(_METRICS, attribute(_ROUTE_MTU, _U32.pack(route.mtu)))
     return Request(NEWROUTE, CREATE | REPLACE, body)
 
 
@@ -157,8 +186,11 @@ def delete_route(family: Family, table: int, key: RouteKey, device: int) -> Requ
     return Request(DELROUTE, 0, body + (attribute(_OIF, _U32.pack(device)) if device else b""))
 
 
-def list_neighbours(family: Family) -> Request:
-    return Request(GETNEIGH, DUMP, _NEIGH.pack(SOCKET_FAMILY[family], 0, 0, 0, 0))
+def list_neighbours(family: Family, device: int = 0) -> Request:
+    """All entries of a family, or those of one device."""
+    head = _NEIGH.pack(SOCKET_FAMILY[family], 0, 0, 0, 0)
+    only = attribute(_NEIGH_DEVICE, _U32.pack(device)) if device else b""
+    return Request(GETNEIGH, DUMP, head + only)
 
 
 def parse_neighbour(body: bytes) -> Neighbour | None:
@@ -209,10 +241,16 @@ def render_address(address: bytes) -> str:
 
 
 def _route_head(
-    family: Family, table: int, key: RouteKey, protocol: int, scope: int, kind: int
+    family: Family,
+    table: int,
+    key: RouteKey,
+    protocol: int,
+    scope: int,
+    kind: int,
+    flags: int = 0,
 ) -> bytes:
     head = _ROUTE.pack(
-        SOCKET_FAMILY[family], key.length, 0, key.tos, table, protocol, scope, kind, 0
+        SOCKET_FAMILY[family], key.length, 0, key.tos, table, protocol, scope, kind, flags
     )
     body = head + attribute(_DST, key.destination)
     return body + attribute(_PRIORITY, _U32.pack(key.metric)) if key.metric else body

@@ -11,6 +11,11 @@ from typing import Literal
 
 from msgspec import Struct
 
+from dataplane.families import Family
+
+IPIP_DEVICE = "tunl0"
+VXLAN_DEVICES: dict[Family, str] = {4: "vxlan.calico", 6: "vxlan-v6.calico"}
+
 
 class FailsafePort(Struct, frozen=True):
     protocol: Literal["tcp", "udp"]
@@ -76,6 +81,31 @@ class Intervals(Struct, frozen=True):
     interfaces: float = 90.0
 
 
+class TunnelSettings(Struct, frozen=True):
+    """Routes to other nodes, and the tunnels that they lead through.
+
+    `…_enabled` None: where a pool asks for it.  An MTU of 0 is worked out.  Addresses and MACs of
+    "" are those that the node's own resource tells.
+    """
+
+    ipip_enabled: bool | None = None
+    ipip_mtu: int = 0
+    ipip_address: str = ""
+    vxlan_enabled: bool | None = None  # IPv4; IPv6 goes by the pools alone
+    vxlan_vni: int = 4096
+    vxlan_mtu: int = 0
+    vxlan_mtu_v6: int = 0
+    vxlan_address: str = ""
+    vxlan_address_v6: str = ""
+    vxlan_mac: str = ""
+    vxlan_mac_v6: str = ""
+    program_ipip: bool = True  # the routes over IPIP are ours to write, not BIRD's
+    program_no_encap: bool = False
+    mtu_interfaces: str = r"^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)"
+    mtu_file: str = ""  # where the CNI plugin looks for the MTU of workloads; "" means nowhere
+    mtu_file_required: bool = False
+
+
 class Settings(Struct, frozen=True):
     hostname: str
     render: RenderSettings = RenderSettings()
@@ -96,4 +126,5 @@ class Settings(Struct, frozen=True):
     route_priority_v6: int = 1024
     remove_external_routes: bool = True
     route_sync: bool = True
+    tunnels: TunnelSettings = TunnelSettings()
     external_node_cidrs: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from calc_graph.updates import (
     PoolUpdate,
     ServiceCidrsUpdate,
 )
-from dataplane.desired.sets import of_family
+from dataplane.desired.sets import net_members, of_family
 from dataplane.desired.sinks import Sinks
 from dataplane.families import Family, family_of
 from dataplane.interfaces import Interface
@@ -40,8 +40,15 @@ class Addresses:
         self._hosts: dict[str, HostUpdate] = {}
         self._service_cidrs: tuple[str, ...] = ()
         self._own: frozenset[str] = frozenset()
+        self._hosts_matter = settings.render.nat_outgoing_exclude_hosts
         self._dirty = True
         self._own_dirty = True
+
+    def need_hosts(self, *, needed: bool) -> None:
+        """Whether rules besides those for outgoing addresses ask who is a node of the cluster."""
+        needed = needed or self._settings.render.nat_outgoing_exclude_hosts
+        self._dirty |= needed != self._hosts_matter
+        self._hosts_matter = needed
 
     def update(
         self, event: PoolUpdate | PoolRemove | HostUpdate | HostRemove | ServiceCidrsUpdate
@@ -53,11 +60,11 @@ class Addresses:
                 del self._pools[cidr]
             case HostUpdate():
                 self._hosts[event.name] = event
-                if not self._settings.render.nat_outgoing_exclude_hosts:
+                if not self._hosts_matter:
                     return
             case HostRemove(name):
                 del self._hosts[name]
-                if not self._settings.render.nat_outgoing_exclude_hosts:
+                if not self._hosts_matter:
                     return
             case ServiceCidrsUpdate(cidrs):
                 self._service_cidrs = cidrs
@@ -89,8 +96,10 @@ class Addresses:
         self._place_set(family, "network-ip-pools", IpsetType.NET, networks)
         self._place_set(family, "masq-ipam-pools", IpsetType.NET, masqueraded)
         self._place_set(family, "dscp-src-net", IpsetType.NET, ())
-        if render.nat_outgoing_exclude_hosts:
+        if self._hosts_matter:
             self._place_set(family, "all-hosts-net", IpsetType.NET, self._host_nets(family))
+        else:
+            self._sinks.ipsets[family].drop(ipset_name("all-hosts-net", family))
         if render.fabric_spoof_protection != "Off":
             for set_id, mode in (
                 (TUNNELLED_POOLS_SET, "always"),
@@ -109,7 +118,7 @@ class Addresses:
         addresses = (h.ipv6 if family == 6 else h.ipv4 for h in self._hosts.values())
         nets = {f"{address}/{length}" for address in addresses if address}
         external = of_family(self._settings.external_node_cidrs, family)
-        return nets | {half for net in external for half in _halves(net)}
+        return nets | set(net_members(external))
 
     def _place_set(
         self,
@@ -124,10 +133,3 @@ class Addresses:
 
 def _encapsulation(pool: IpPool) -> EncapMode:
     return pool.ipip_mode if pool.vxlan_mode == "never" else pool.vxlan_mode
-
-
-def _halves(net: str) -> tuple[str, ...]:
-    """A set of nets cannot hold everything as one member."""
-    if not net.endswith("/0"):
-        return (net,)
-    return ("::/1", "8000::/1") if ":" in net else ("0.0.0.0/1", "128.0.0.0/1")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataplane.desired.sinks import Sinks
+from dataplane.families import Family
 from dataplane.render.names import Table
+from dataplane.render.overlays import NO_OVERLAYS, Overlays
 from dataplane.render.static import hooks, static_chains
 from dataplane.render.workload_limit import shared_limit_chain
 from dataplane.settings import Settings
@@ -13,9 +15,8 @@ TABLES: tuple[Table, ...] = ("raw", "mangle", "nat", "filter")
 
 def desire_fixed(sinks: Sinks, settings: Settings) -> None:
     for family, tables in sinks.tables.items():
+        desire_static_chains(sinks, settings, family, NO_OVERLAYS)
         for table in TABLES:
-            for chain in static_chains(table, family, settings.render):
-                tables.desire_chain(table, chain)
             for hook in hooks(table, family, settings.render):
                 tables.desire_hook(table, hook.kernel_chain, hook.inserts, hook.appends)
         if settings.render.workload_to_host_rate:
@@ -25,3 +26,12 @@ def desire_fixed(sinks: Sinks, settings: Settings) -> None:
         if 6 in sinks.families:
             sinks.sysctls.desire_global("net/ipv6/conf/all/forwarding", "1")
     sinks.sysctls.desire_global("net/netfilter/nf_conntrack_acct", "1", required=False)
+
+
+def desire_static_chains(
+    sinks: Sinks, settings: Settings, family: Family, overlays: Overlays
+) -> None:
+    """Again with each change of the tunnels that there are."""
+    for table in TABLES:
+        for chain in static_chains(table, family, settings.render, overlays):
+            sinks.tables[family].desire_chain(table, chain)

@@ -6,7 +6,7 @@ out  one set for each family, "cali40…" and "cali60…", with the members of t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import assert_never
 
 from calc_graph.updates import IpsetDelta, IpsetRemove, IpsetUpdate
@@ -17,6 +17,15 @@ from dataplane.render.names import ipset_name
 
 def of_family(members: Iterable[str], family: Family) -> frozenset[str]:
     return frozenset(member for member in members if family_of(member) == family)
+
+
+def net_members(nets: Iterable[str]) -> Iterator[str]:
+    """As a set of nets can hold them: not everything as one member."""
+    for net in nets:
+        if net.endswith("/0"):
+            yield from ("::/1", "8000::/1") if ":" in net else ("0.0.0.0/1", "128.0.0.0/1")
+        else:
+            yield net
 
 
 class RuleSets:

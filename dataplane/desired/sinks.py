@@ -9,8 +9,10 @@ from typing import Protocol
 
 from calc_graph.updates import IpsetType
 from dataplane.chains import Chain
-from dataplane.drivers.routes import Route
+from dataplane.drivers.route_wishes import Owner, Route
+from dataplane.drivers.vteps import Vtep
 from dataplane.families import Family
+from dataplane.overlay.devices import Tunnel
 
 
 class Tables(Protocol):
@@ -34,13 +36,29 @@ class Ipsets(Protocol):
 class Routes(Protocol):
     """The routes of one family."""
 
-    def desire(self, dst: str, route: Route | None) -> None: ...
+    def desire(self, dst: str, route: Route | None, owner: Owner = Owner.WORKLOAD) -> None: ...
+    def is_written(self, dst: str) -> bool: ...
 
 
 class Neighbours(Protocol):
     """Static neighbour entries, both families."""
 
     def desire(self, interface: str, address: str, mac: str | None) -> None: ...
+    def is_written(self, interface: str, address: str) -> bool: ...
+
+
+class Vteps(Protocol):
+    """The ends of VXLAN on other nodes, of one family."""
+
+    def desire(self, node: str, vtep: Vtep | None) -> None: ...
+
+
+class Links(Protocol):
+    """Tunnel devices, both families."""
+
+    def desire(self, tunnel: Tunnel) -> None: ...
+    def leave(self, name: str) -> None: ...
+    def discard(self, name: str, family: Family) -> None: ...
 
 
 class Sysctls(Protocol):
@@ -60,12 +78,16 @@ class Sinks:
         routes: Mapping[Family, Routes],
         neighbours: Neighbours,
         sysctls: Sysctls,
+        vteps: Mapping[Family, Vteps],
+        links: Links,
     ) -> None:
         self.tables = tables
         self.ipsets = ipsets
         self.routes = routes
         self.neighbours = neighbours
         self.sysctls = sysctls
+        self.vteps = vteps
+        self.links = links
 
     @property
     def families(self) -> tuple[Family, ...]:

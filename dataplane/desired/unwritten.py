@@ -5,7 +5,8 @@
     out  has                         whether something of an interface is still to be written
          take_written                interfaces of which something has been written
 
-A step that fails keeps what it was to write, and nothing else: endpoints that are in force stay so.
+A step that fails keeps what it was to write and has not written, and nothing else: endpoints that
+are in force stay so, and a route that the kernel refuses holds back the one endpoint that needs it.
 Of refused chains only those endpoints have to wait whose chains lead to one; the table driver
 writes the others.
 """
@@ -65,12 +66,12 @@ class Unwritten:
         """What the step is about to write, for `end`; what comes meanwhile is for the next time."""
         return self._waiting.pop(step, {})
 
-    def end(self, step: str, begun: dict[str, ChainsOf], *, failed: bool = False) -> None:
-        """All of it has been written, or none of it."""
-        if failed:
-            self._keep(step, begun)
-        else:
-            self._written.update(begun)
+    def end(
+        self, step: str, begun: dict[str, ChainsOf], missing: Collection[str] = frozenset()
+    ) -> None:
+        """All of it has been written but what concerns the interfaces that are `missing`."""
+        self._keep(step, {i: chains for i, chains in begun.items() if i in missing})
+        self._written |= begun.keys() - set(missing)
 
     def end_refused(
         self, step: str, begun: dict[str, ChainsOf], refused: Collection[tuple[str, str]]

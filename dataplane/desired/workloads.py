@@ -33,7 +33,7 @@ from dataplane.desired.shared import SharedChains
 from dataplane.desired.sinks import Sinks
 from dataplane.desired.unwritten import Unwritten
 from dataplane.drivers.routes import Route
-from dataplane.families import family_of
+from dataplane.families import Family, family_of
 from dataplane.render.dispatch import limit_dispatch, workload_dispatch
 from dataplane.render.endpoints import workload_chains
 from dataplane.render.errors import RenderError
@@ -162,6 +162,17 @@ class Workloads:
         event = self._all.get(key)
         owner = self._on.get(event.endpoint.interface) if event else None
         return owner is not None and owner.key == key
+
+    def is_routed(self, interface: str, family: Family) -> bool:
+        """Whether the kernel has all routes of a family to the endpoint on an interface."""
+        driver = self._sinks.routes[family]
+        mine = (dst for dst in self._routes.get(interface, ()) if family_of(dst) == family)
+        return all(driver.is_written(dst) for dst in mine)
+
+    def has_neighbours(self, interface: str) -> bool:
+        """Whether the kernel has all static neighbours behind an interface."""
+        entries = self._neighbours.get(interface, ())
+        return all(self._sinks.neighbours.is_written(interface, a) for a, _ in entries)
 
     def take_touched(self, written: Iterable[str]) -> set[WorkloadEndpointKey]:
         """Those of which something was resolved since the last time, and those in force on

@@ -64,6 +64,12 @@ class NeighbourDriver:
             raise ValueError(f"{mac!r} is not a MAC address")
         self._resolve(interface, packed)
 
+    def is_written(self, interface: str, address: str) -> bool:
+        """Whether what is wanted for an address is in the kernel, while the interface is there."""
+        known = self._interfaces.get(interface)
+        _, packed = rtnetlink.parse_address(address)
+        return known is None or not self._entries.differs((known.index, packed))
+
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         """It came, went, changed, or is another one by the same name; None: it is gone."""
         old = self._interfaces.pop(name, None)

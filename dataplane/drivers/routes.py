@@ -1,23 +1,26 @@
-"""Routes to workloads, one address family, main table.
+"""Routes of one address family in the main table: to workloads of this node, and to other nodes.
 
-    in   desire              a destination and the interface it is behind
+    in   desire              a destination, and where packets to it go
          interface_changed   which interfaces there are
          notice, lost        what others do to routes, as it happens
     out  apply               routes written, routes and conntrack entries of former owners removed
          check               the background look, and strays whose grace is over
 
+    route_wishes      which of several routes to one destination is to be there
+    route_ownership   which routes of the kernel are ours to remove
+    route_order       what is written and removed first
+
 A route is written once its interface is up; until then it waits, and that is no error.
 
-Whose is a route of the kernel?  Those of protocol 80, or of DeviceRouteProtocol if it is not 3, are
-ours wherever they lead; on interfaces of workloads all are ours (RemoveExternalRoutes), or only
-those of protocols 3 and 80 and DeviceRouteProtocol.  Never ours: what the kernel made for
-addresses, fe80::/64, multicast, any table but main, other types than unicast.  A stray on an
-interface of a workload has ten seconds from when the interface was first seen, unless we have a
-route there: a CNI plugin may be about to register it.
+A stray on an interface of a workload has ten seconds from when the interface was first seen, unless
+we have a route there: a CNI plugin may be about to register it.  A route to other nodes that leads
+elsewhere than it should has thirty seconds while the interface that it should lead over is not up:
+so a pool that changes its mode keeps its old path until the new one is there.
 
-Order: new routes, then removals, then conntrack entries, then routes that move to another
-interface: they wait until no flow let through to the former workload is remembered for the new one.
-Source: projectcalico/calico felix/routetable; sections 6.3 of the rules and 1.3 of the routes
+New routes come first, then removals, then conntrack entries, then routes to an address that move
+between workloads, or between here and elsewhere: they wait until no flow let through to the former
+owner is remembered for the new one.
+Source: projectcalico/calico felix/routetable; sections 6.3 of the rules and 1 of the routes
 reference.  10,000 routes take 0.2 s (`tests/bench/routes.py`).
 """
 
@@ -29,11 +32,14 @@ import os
 import socket
 
 import structlog
-from msgspec import Struct
 
 from dataplane import rtnetlink
 from dataplane.delta_tracker import DeltaTracker
 from dataplane.drivers.conntrack import Conntrack
+from dataplane.drivers.route_order import order_of_removal, order_of_writing
+from dataplane.drivers.route_ownership import Ownership
+from dataplane.drivers.route_wishes import Owner, RouteWishes
+from dataplane.drivers.route_wishes import Route as Route
 from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface
@@ -44,22 +50,13 @@ from dataplane.settings import Settings
 log = structlog.get_logger(__name__)
 
 GRACE_SECONDS = 10.0
-_LINK_LOCAL = bytes.fromhex("fe80" + 14 * "00")
+HOLD_SECONDS = 30.0
+_ELSEWHERE = 0  # in place of a device: the address is not a workload's of this node
 _MANY_DEVICES = 8  # from here on one listing of the table is cheaper than one for each
 
 
 class RouteError(DataplaneError):
     """The kernel refused routes; they stay pending."""
-
-
-class Route(Struct, frozen=True):
-    """`dst` is a canonical CIDR; `metric` 0 is the kernel's own default; `source` may be ""."""
-
-    dst: str
-    interface: str
-    source: str = ""
-    metric: int = 1024
-    protocol: int = rtnetlink.BY_BOOT
 
 
 class RouteDriver:
@@ -68,50 +65,50 @@ class RouteDriver:
     def __init__(self, family: Family, settings: Settings) -> None:
         self._family: Family = family
         self._enabled = settings.route_sync
-        self._prefixes = settings.render.interface_prefixes
-        self._exclusive = settings.remove_external_routes
-        protocol = settings.device_route_protocol
-        self._own = {rtnetlink.BY_CALICO} | ({protocol} - {rtnetlink.BY_BOOT})
-        self._shared = self._own | {rtnetlink.BY_BOOT, protocol}
+        self._ownership = Ownership(family, settings)
         self.refresh_seconds = settings.intervals.routes
         self.written = 0  # routes made or deleted, since the start
         self._socket = Socket(ROUTE)
         self._conntrack = Conntrack()
-        self._desired: dict[str, Route] = {}
-        self._by_interface: dict[str, set[str]] = {}
+        self._wishes = RouteWishes(family)
         self._interfaces: dict[str, Interface] = {}
         self._names: dict[int, str] = {}
         self._routes: DeltaTracker[RouteKey, KernelRoute] = DeltaTracker()
         self._keys: dict[str, RouteKey] = {}  # destination -> key of its route, while that is up
         self._unread: set[int] = set()  # devices whose routes have to be listed again
         self._grace: dict[int, float] = {}  # device -> until when strays are let be
-        self._owners: dict[
-            bytes, int
-        ] = {}  # address of a workload -> the device it was last behind
+        self._holds: dict[tuple[bytes, int], float] = {}  # address and length -> until when
+        self._owners: dict[bytes, int] = {}  # address -> device that it was last behind
         self._left: set[bytes] = set()  # addresses that are nobody's any more
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
 
     # ------------------------------------------------------------ what should be
 
-    def desire(self, dst: str, route: Route | None) -> None:
+    def desire(self, dst: str, route: Route | None, owner: Owner = Owner.WORKLOAD) -> None:
         """The route to a destination of this family; None takes it away.  Raises ValueError."""
-        family, address, _ = rtnetlink.parse_net(dst)
-        if family != self._family:
-            raise ValueError(f"{dst} is not of IPv{self._family}")
-        if self._desired.get(dst) == route:
+        if not self._wishes.put(dst, owner, route):
             return
-        old = self._desired.pop(dst, None)
-        if old is not None:
-            self._by_interface[old.interface].discard(dst)
-            if not self._by_interface[old.interface]:
-                del self._by_interface[old.interface]
-        if route is not None:
-            self._desired[dst] = route
-            self._by_interface.setdefault(route.interface, set()).add(dst)
-        elif address in self._owners:
-            self._left.add(address)
+        if dst not in self._wishes:
+            _, address, _ = rtnetlink.parse_net(dst)
+            if address in self._owners:
+                self._left.add(address)
         self._resolve(dst)
+
+    def is_written(self, dst: str) -> bool:
+        """Whether what is wanted for a destination is in the kernel, as far as its interface lets
+        it; without route synchronisation always.
+        """
+        key = self._keys.get(dst)
+        return not self._enabled or key is None or not self._routes.differs(key)
+
+    def leads_over(self, interface: str) -> bool:
+        """Whether routes in the kernel, besides the kernel's own, are known to lead over it."""
+        known = self._interfaces.get(interface)
+        return known is not None and any(
+            route.device == known.index and route.protocol != rtnetlink.BY_KERNEL
+            for route in self._routes.actual.values()
+        )
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         """It came, went, changed, or is another one by the same name; None: it is gone."""
@@ -122,7 +119,7 @@ class RouteDriver:
         if old is not None and (interface is None or interface.generation != old.generation):
             self._forget(old.index, gone=interface is None or interface.index != old.index)
         self._put(name, interface)
-        for dst in self._by_interface.get(name, ()):
+        for dst in tuple(self._wishes.over(name)):
             self._resolve(dst)
 
     def _put(self, name: str, interface: Interface | None) -> None:
@@ -130,7 +127,7 @@ class RouteDriver:
             return
         self._interfaces[name] = interface
         self._names[interface.index] = name
-        if name.startswith(self._prefixes):
+        if self._ownership.is_workload(name):
             now = asyncio.get_running_loop().time()
             self._grace.setdefault(interface.index, now + GRACE_SECONDS)
         if interface.up:
@@ -147,22 +144,26 @@ class RouteDriver:
 
     def _resolve(self, dst: str) -> None:
         """Tell the tracker what a destination comes to with the interfaces there are."""
-        key = self._keys.pop(dst, None)
-        if key is not None:
-            self._routes.desire(key, None)
-        route = self._desired.get(dst)
-        interface = self._interfaces.get(route.interface) if route is not None else None
-        if route is None or interface is None or not interface.up:
+        wanted = self._wishes.choose(dst, self._interfaces.get)
+        before, after = self._keys.get(dst), wanted.key if wanted is not None else None
+        if before is not None and before != after:
+            del self._keys[dst]
+            self._routes.desire(before, None)
+        self._hold(dst, waits=wanted is None and bool(self._wishes.awaits(dst)))
+        if wanted is None:
             return
+        self._keys[dst] = wanted.key
+        self._routes.desire(wanted.key, wanted)
+        if wanted.device:
+            self._grace[wanted.device] = 0.0
+
+    def _hold(self, dst: str, *, waits: bool) -> None:
         _, address, length = rtnetlink.parse_net(dst)
-        metric = route.metric or (1024 if self._family == 6 else 0)
-        key = RouteKey(address, length, metric)
-        source = rtnetlink.parse_address(route.source)[1] if route.source else b""
-        scope = rtnetlink.LINK_SCOPE if self._family == 4 else 0
-        wanted = KernelRoute(key, interface.index, route.protocol, scope, source)
-        self._keys[dst] = key
-        self._routes.desire(key, wanted)
-        self._grace[interface.index] = 0.0
+        if waits:
+            until = asyncio.get_running_loop().time() + HOLD_SECONDS
+            self._holds.setdefault((address, length), until)
+        else:
+            self._holds.pop((address, length), None)
 
     @property
     def pending(self) -> bool:
@@ -256,28 +257,28 @@ class RouteDriver:
             self._routes.observe(key, None)
 
     def _note_owner(self, route: KernelRoute) -> None:
-        if route.key.length == BITS[self._family] and self._is_workload(route.device):
-            self._owners.setdefault(route.key.destination, route.device)
+        """Of a route that was found: one of others' is no reason to forget flows."""
+        if route.key.length == BITS[self._family] and self._is_ours(route):
+            self._owners.setdefault(route.key.destination, self._owner(route))
 
     def _concerns(self, route: KernelRoute) -> bool:
         return route.key in self._routes.desired or self._is_ours(route)
 
     def _is_ours(self, route: KernelRoute) -> bool:
-        if route.protocol == rtnetlink.BY_KERNEL or (
-            route.key.destination == _LINK_LOCAL and route.key.length == 64
-        ):
-            return False
-        if route.protocol in self._own:
-            return route.device == 0 or route.device in self._names
-        if route.type != rtnetlink.UNICAST or not self._is_workload(route.device):
-            return False
-        return self._exclusive or route.protocol in self._shared
+        return self._ownership.is_ours(route, self._names.get(route.device, ""))
 
     def _is_workload(self, device: int) -> bool:
-        return self._names.get(device, "").startswith(self._prefixes)
+        return self._ownership.is_workload(self._names.get(device, ""))
 
     def _grace_of(self, key: RouteKey) -> float:
-        return self._grace.get(self._routes.actual[key].device, 0.0)
+        device = self._routes.actual[key].device
+        if self._is_workload(device):
+            return self._grace.get(device, 0.0)
+        until = self._holds.get((key.destination, key.length))
+        if until is None:
+            return 0.0
+        awaited = self._wishes.awaits(f"{rtnetlink.render_address(key.destination)}/{key.length}")
+        return 0.0 if self._names.get(device) == awaited else until
 
     def _strays(self, now: float) -> list[KernelRoute]:
         """What is ours to remove, and due."""
@@ -305,12 +306,15 @@ class RouteDriver:
         """
         if not self._enabled:
             return []
-        for dst in list(self._desired):
-            self.desire(dst, None)
+        for dst, owner in self._wishes.all():
+            self.desire(dst, None, owner)
         async with self._lock:
             await self._read()
-            actual = self._routes.actual.values()
-            ours = [r for r in actual if self._is_ours(r) and r.protocol in self._shared]
+            ours = [
+                route
+                for route in self._routes.actual.values()
+                if self._ownership.is_made_by_us(route, self._names.get(route.device, ""))
+            ]
             failures = [] if dry_run else await self._delete(ours)
         if failures:
             raise RouteError(f"routes: {', '.join(failures[:5])}")
@@ -333,7 +337,7 @@ class RouteDriver:
         failures += await self._delete(strays + former)
         gone = {route.key.destination for route in strays} | self._left
         self._left.clear()
-        leaving = {a for a in gone if a in self._owners and self._text(a) not in self._desired}
+        leaving = {a for a in gone if a in self._owners and self._text(a) not in self._wishes}
         await self._forget_flows({route.key.destination for route in moving})
         failures += await self._replace(moving)
         await self._forget_flows(leaving)
@@ -347,24 +351,33 @@ class RouteDriver:
             self._owners.pop(address, None)
 
     def _moves(self, route: KernelRoute) -> bool:
-        """Whether flows of an address are remembered that belong to another interface."""
-        before = self._owners.get(route.key.destination, route.device)
-        return route.key.length == BITS[self._family] and before != route.device
+        """Whether flows of an address are remembered that belong to another owner."""
+        owner = self._owner(route)
+        return (
+            route.key.length == BITS[self._family]
+            and self._owners.get(route.key.destination, owner) != owner
+        )
+
+    def _owner(self, route: KernelRoute) -> int:
+        """Who a single address belongs to: between other nodes it may move as it likes."""
+        return route.device if self._is_workload(route.device) else _ELSEWHERE
 
     def _text(self, address: bytes) -> str:
         return f"{rtnetlink.render_address(address)}/{BITS[self._family]}"
 
     async def _replace(self, routes: list[KernelRoute]) -> list[str]:
         """Returns what was refused; a device that has just gone is no refusal."""
+        routes = order_of_writing(routes)
         requests = [rtnetlink.replace_route(self._family, MAIN, route) for route in routes]
         failures = []
         for route, code in zip(routes, await self._socket.execute(requests), strict=True):
             if not code:
                 self._routes.observe(route.key, route)
-                self._owners[route.key.destination] = route.device
+                if route.key.length == BITS[self._family]:
+                    self._owners[route.key.destination] = self._owner(route)
                 continue
             self._routes.observe(route.key, None)
-            if code != errno.ENETDOWN and _exists(route.device):
+            if code != errno.ENETDOWN and (not route.device or _exists(route.device)):
                 failures.append(self._refusal(route, code))
         self.written += len(routes) - len(failures)
         if routes:
@@ -372,6 +385,7 @@ class RouteDriver:
         return failures
 
     async def _delete(self, routes: list[KernelRoute]) -> list[str]:
+        routes = order_of_removal(routes)
         requests = [
             rtnetlink.delete_route(self._family, MAIN, route.key, route.device) for route in routes
         ]
@@ -389,7 +403,8 @@ class RouteDriver:
     def _refusal(self, route: KernelRoute, code: int) -> str:
         address = rtnetlink.render_address(route.key.destination)
         device = self._names.get(route.device, route.device)
-        return f"{address}/{route.key.length} dev {device}: {os.strerror(code)}"
+        over = f" dev {device}" if route.device else ""
+        return f"{address}/{route.key.length}{over}: {os.strerror(code)}"
 
 
 def _exists(device: int) -> bool:

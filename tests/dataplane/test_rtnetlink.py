@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dataplane import rtnetlink
 from dataplane.families import Family
 from dataplane.netlink import attribute
-from dataplane.rtnetlink import KernelRoute, Neighbour, RouteKey, RouteMessage
+from dataplane.rtnetlink import KernelRoute, LinkState, Neighbour, RouteKey, RouteMessage
 
 
 @st.composite
@@ -24,7 +24,20 @@ def routes(draw: st.DrawFn) -> RouteMessage:
     device = draw(st.integers(1, 2**31))
     protocol = draw(st.integers(0, 255))
     source = draw(st.one_of(st.just(b""), address))
-    return RouteMessage(family, 254, KernelRoute(key, device, protocol, scope, source))
+    kind = draw(st.sampled_from([rtnetlink.UNICAST, rtnetlink.BLACKHOLE]))
+    gateway = draw(st.one_of(st.just(b""), address))
+    route = KernelRoute(
+        key,
+        device if kind == rtnetlink.UNICAST else 0,
+        protocol,
+        scope,
+        source,
+        kind,
+        gateway,
+        draw(st.booleans()),
+        draw(st.integers(0, 65535)),
+    )
+    return RouteMessage(family, 254, route)
 
 
 @given(routes())
@@ -36,13 +49,31 @@ def test_a_route_is_read_back(message: RouteMessage) -> None:
     assert not rtnetlink.is_of(request.body, message.family, 255)
 
 
-@pytest.mark.parametrize("kind", [5, 9, 18, 30], ids=["gateway", "multipath", "via", "next hop"])
+@pytest.mark.parametrize("kind", [9, 18, 30], ids=["multipath", "via", "next hop"])
 def test_routes_over_others_are_told_apart(kind: int) -> None:
     route = KernelRoute(RouteKey(b"\x0a\0\0\0", 8, 0), 3, 4, 0)
     body = rtnetlink.replace_route(4, 254, route).body + attribute(kind, b"\x0a\0\0\1")
     found = rtnetlink.parse_route(body)
     assert found is not None
     assert found.route == route._replace(simple=False)
+
+
+@pytest.mark.parametrize(("metric", "simple"), [(2, True), (8, False)], ids=["MTU", "advised MSS"])
+def test_of_metrics_only_the_mtu_is_ours(metric: int, simple: bool) -> None:
+    route = KernelRoute(RouteKey(b"\x0a\0\0\0", 8, 0), 3, 4, 0)
+    metrics = attribute(8, attribute(metric, struct.pack("=I", 1400)))
+    found = rtnetlink.parse_route(rtnetlink.replace_route(4, 254, route).body + metrics)
+    assert found is not None
+    assert (found.route.mtu, found.route.simple) == (1400 if simple else 0, simple)
+
+
+def test_what_leads_nowhere_has_no_device() -> None:
+    """IPv6 tells it on lo."""
+    key = RouteKey(bytes(16), 64, 1024)
+    route = KernelRoute(key, 1, 80, 0, b"", rtnetlink.BLACKHOLE)
+    found = rtnetlink.parse_route(rtnetlink.replace_route(6, 254, route).body)
+    assert found is not None
+    assert found.route.device == 0
 
 
 def test_tables_above_255_are_in_an_attribute() -> None:
@@ -67,7 +98,7 @@ def link(family: int, flags: int, name: bytes = b"caliw1\0") -> bytes:
     [(0x0, False, False), (0x41, True, False), (0x10001, True, True), (0x10000, False, True)],
 )
 def test_links(flags: int, admin_up: bool, carrier: bool) -> None:
-    assert rtnetlink.parse_link(link(0, flags)) == (5, "caliw1", admin_up, carrier)
+    assert rtnetlink.parse_link(link(0, flags)) == LinkState(5, "caliw1", admin_up, carrier)
 
 
 @pytest.mark.parametrize("family", [7, 10])

@@ -18,11 +18,13 @@ from calc_graph.updates import IpsetType
 from dataplane.chains import Chain
 from dataplane.drivers.ipset_messages import Codec
 from dataplane.drivers.iptables.detect import Backend
-from dataplane.drivers.routes import Route
+from dataplane.drivers.route_wishes import Owner, Route
+from dataplane.drivers.vteps import Vtep
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Changes, Interface, RouteWatcher
 from dataplane.netlink import Message
+from dataplane.overlay.devices import Tunnel
 from dataplane.rtnetlink import parse_address, parse_net
 from dataplane.settings import Intervals, Settings
 
@@ -210,20 +212,34 @@ class FakeRoutes(Looking):
         super().__init__(journal, f"IPv{family} routes")
         self.family = family
         self.routes: dict[str, Route] = {}
+        self.cluster: dict[str, Route] = {}  # those that do not lead to workloads of this node
         self.interfaces: dict[str, Interface] = {}
+        self.stubborn: set[str] = set()  # destinations whose routes are refused
+        self.led_over: set[str] = set()
+        self._written: set[str] = set()
 
-    def desire(self, dst: str, route: Route | None) -> None:
+    def desire(self, dst: str, route: Route | None, owner: Owner = Owner.WORKLOAD) -> None:
         family, _, _ = parse_net(dst)
         if family != self.family:
             raise ValueError(f"{dst} is not of IPv{self.family}")
+        routes = self.routes if owner is Owner.WORKLOAD else self.cluster
+        if routes.get(dst) != route:
+            self._written.discard(dst)
         if route is None:
-            self.routes.pop(dst, None)
+            routes.pop(dst, None)
         else:
             assert route.dst == dst
-            self.routes[dst] = route
+            routes[dst] = route
+
+    def is_written(self, dst: str) -> bool:
+        return dst in self._written
+
+    def leads_over(self, interface: str) -> bool:
+        return interface in self.led_over
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         _note(self.interfaces, name, interface)
+        self._written -= {dst for dst, route in self.routes.items() if route.interface == name}
 
     def notice(self, message: Message) -> bool:
         return False
@@ -233,16 +249,22 @@ class FakeRoutes(Looking):
 
     async def apply(self) -> None:
         await self.journal.step(self.name)
+        self._written |= self.routes.keys() - self.stubborn
+        if self.stubborn & self.routes.keys():
+            raise DataplaneError("a route is refused")
 
 
 class FakeNeighbours(Looking):
     def __init__(self, journal: Journal) -> None:
         super().__init__(journal, "neighbours")
+        self._written: set[tuple[str, str]] = set()
         self.entries: dict[str, dict[str, str]] = defaultdict(dict)
         self.interfaces: dict[str, Interface] = {}
 
     def desire(self, interface: str, address: str, mac: str | None) -> None:
         parse_address(address)
+        if self.entries[interface].get(address) != mac:
+            self._written.discard((interface, address))
         if mac is None:
             self.entries[interface].pop(address, None)
             return
@@ -250,11 +272,73 @@ class FakeNeighbours(Looking):
             raise ValueError(f"{mac!r} is not a MAC address")
         self.entries[interface][address] = mac
 
+    def is_written(self, interface: str, address: str) -> bool:
+        return (interface, address) in self._written
+
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         _note(self.interfaces, name, interface)
+        self._written = {key for key in self._written if key[0] != name}
 
     async def apply(self) -> None:
         await self.journal.step(self.name)
+        self._written |= {(name, a) for name, e in self.entries.items() for a in e}
+
+
+class FakeVteps(Looking):
+    def __init__(self, journal: Journal, family: Family, device: str) -> None:
+        super().__init__(journal, f"IPv{family} tunnel ends")
+        self.vteps: dict[str, Vtep] = {}
+
+    def desire(self, node: str, vtep: Vtep | None) -> None:
+        if vtep is None:
+            del self.vteps[node]
+            return
+        parse_address(vtep.address)
+        parse_address(vtep.node)
+        assert _MAC.fullmatch(vtep.mac), vtep
+        self.vteps[node] = vtep
+
+    def problems(self) -> dict[str, str]:
+        return {}
+
+    def interface_changed(self, name: str, interface: Interface | None) -> None:
+        """They are not looked at here."""
+
+    async def apply_additions(self) -> None:
+        await self.journal.step(f"{self.name} added")
+
+    async def apply_removals(self) -> None:
+        await self.journal.step(f"{self.name} removed")
+
+
+class FakeLinks(Looking):
+    def __init__(self, journal: Journal) -> None:
+        super().__init__(journal, "tunnels")
+        self.tunnels: dict[str, Tunnel] = {}
+        self.unwanted: set[str] = set()
+        self.unavailable: dict[str, str] = {}
+
+    def desire(self, tunnel: Tunnel) -> None:
+        parse_address(tunnel.address)
+        self.unwanted.discard(tunnel.name)
+        self.tunnels[tunnel.name] = tunnel
+
+    def leave(self, name: str) -> None:
+        self.unwanted.discard(name)
+        self.tunnels.pop(name, None)
+
+    def discard(self, name: str, family: Family) -> None:
+        self.leave(name)
+        self.unwanted.add(name)
+
+    def interface_changed(self, name: str, interface: Interface | None) -> None:
+        """They are not looked at here."""
+
+    async def apply(self, family: Family, *, make: bool = True) -> None:
+        await self.journal.step(f"IPv{family} tunnels made" if make else f"IPv{family} tunnels")
+
+    async def remove(self, family: Family, is_in_use: Callable[[str], bool]) -> None:
+        await self.journal.step(f"IPv{family} tunnels removed")
 
 
 class FakeSysctls(Looking):
@@ -348,6 +432,10 @@ class State(NamedTuple):
     routes: dict[Family, dict[str, Route]]
     neighbours: dict[str, dict[str, str]]
     sysctls: dict[str, dict[str, str]]
+    cluster: dict[Family, dict[str, Route]]
+    vteps: dict[Family, dict[str, Vtep]]
+    tunnels: dict[str, Tunnel]
+    unwanted: set[str]
 
 
 def _note(known: dict[str, Any], name: str, interface: Interface | None) -> None:

@@ -23,11 +23,13 @@ from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.settings import Settings
 from tests.fakes.drivers import (
     FakeIpsets,
+    FakeLinks,
     FakeMonitor,
     FakeNeighbours,
     FakeRoutes,
     FakeSysctls,
     FakeTables,
+    FakeVteps,
     Journal,
     State,
 )
@@ -57,6 +59,8 @@ class FakeNode:
             RouteDriver=partial(FakeRoutes, journal),
             NeighbourDriver=partial(FakeNeighbours, journal),
             SysctlDriver=partial(FakeSysctls, journal),
+            VtepDriver=partial(FakeVteps, journal),
+            LinkDriver=partial(FakeLinks, journal),
         ):
             self.dataplane = Dataplane(
                 self.settings,
@@ -68,6 +72,8 @@ class FakeNode:
         self.routes = cast(dict[Family, FakeRoutes], self.dataplane._routes)
         self.neighbours = cast(FakeNeighbours, self.dataplane._neighbours)
         self.sysctls = cast(FakeSysctls, self.dataplane._sysctls)
+        self.vteps = cast(dict[Family, FakeVteps], self.dataplane._vteps)
+        self.links = cast(FakeLinks, self.dataplane._links)
 
     def _wake(self) -> None:
         self.wakes += 1
@@ -124,4 +130,8 @@ class FakeNode:
             {family: dict(driver.routes) for family, driver in self.routes.items()},
             {name: dict(e) for name, e in self.neighbours.entries.items() if e},
             {name: dict(v) for name, v in self.sysctls.of.items()},
+            {family: dict(driver.cluster) for family, driver in self.routes.items()},
+            {family: dict(driver.vteps) for family, driver in self.vteps.items()},
+            dict(self.links.tunnels),
+            set(self.links.unwanted),
         )
