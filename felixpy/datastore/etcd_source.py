@@ -32,7 +32,7 @@ from felixpy.datastore.source import BadInput, Changed, DatastoreStartError, Pro
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.credentials import CredentialsError
 from felixpy.etcd.errors import CompactedError, EtcdError, HistoryError
-from felixpy.etcd.member import Delivery, Header, Interval, KeyValue, Member
+from felixpy.etcd.member import Change, Delivery, Header, Interval, Member, Page
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +54,7 @@ class EtcdSource:
         }
         self._told: dict[int, int] = {}  # range -> all changes up to this revision are told
         self._known = _NOTHING_KNOWN  # the newest header
-        self._witness: KeyValue | None = None  # the newest change that we saw, as a pair
+        self._witness: Change | None = None  # the newest that we saw
         self._in_sync = False
         self._delay = FIRST_DELAY
         self._well_since = float("inf")
@@ -143,7 +143,7 @@ class EtcdSource:
 
         The answer is the whole cluster's, so it cannot be behind: a lower revision or a lower term
         than seen before means that the cluster was restored.  And where it has since gone further
-        than it was, the pair that changed last, as far as we know, tells.
+        than it was, the key that changed last, as far as we know, tells.
 
         Raises HistoryError, or CompactedError where that cannot be told any more.
         """
@@ -157,11 +157,18 @@ class EtcdSource:
         if page.header.term < self._known.term:
             raise HistoryError("the cluster has begun to count its leaders anew")
         self._note(page.header)
-        if self._witness is None or self._witness in page.pairs:
-            return
-        page = await member.range(Interval(key), revision=self._witness.revision)
-        if self._witness not in page.pairs:
-            raise HistoryError(f"it knows nothing of our revision {self._witness.revision}")
+        if self._witness is not None and self._witness not in _changes(page):
+            await self._question(member, self._witness)
+
+    async def _question(self, member: Member, witness: Change) -> None:
+        """Was this change a part of that history?"""
+        key, revision = Interval(witness.key), witness.revision
+        page = await member.range(key, revision=revision)
+        known = witness in _changes(page)
+        if witness.value is None and not page.pairs:
+            known = bool((await member.range(key, revision=revision - 1)).pairs)
+        if not known:
+            raise HistoryError(f"it knows nothing of our revision {revision}")
 
     # ---------------------------------------------------------------- list and watch
 
@@ -181,7 +188,7 @@ class EtcdSource:
                 revision = revision or page.header.revision
                 for pair in page.pairs:
                     gone.discard(pair.key)
-                    self._see(pair)
+                    self._see(Change(*pair))
                     await _put(sink, holdings.put(pair.key, pair.value))
                 more = page.more
                 if page.pairs:
@@ -207,19 +214,23 @@ class EtcdSource:
     async def _tell(self, delivery: Delivery, sink: Sink) -> None:
         holdings = self._holdings[delivery.watch]
         for change in delivery.changes:
+            self._see(change)
             if change.value is None:
                 await _put(sink, holdings.delete(change.key))
             else:
-                self._see(KeyValue(change.key, change.value, change.revision))
                 await _put(sink, holdings.put(change.key, change.value))
         if delivery.revision is not None:
             self._told[delivery.watch] = delivery.revision
             newest = max(self._known.revision, delivery.revision)
             self._known = Header(self._known.cluster, newest, self._known.term)
 
-    def _see(self, pair: KeyValue) -> None:
-        if self._witness is None or pair.revision >= self._witness.revision:
-            self._witness = pair
+    def _see(self, change: Change) -> None:
+        if self._witness is None or change.revision >= self._witness.revision:
+            self._witness = change
+
+
+def _changes(page: Page) -> list[Change]:
+    return [Change(*pair) for pair in page.pairs]
 
 
 async def _put(sink: Sink, changes: Iterable[tuple[Key, Value | None]]) -> None:
