@@ -24,9 +24,13 @@ from typing import Any
 
 import structlog
 
+from felixpy.control import Control
 from felixpy.datastore.opening import open_datastore
 from felixpy.datastore.source import DatastoreStartError, Source
 from felixpy.health import notify
+from felixpy.holds import Holds
+from felixpy.holds_control import register as register_holds
+from felixpy.last_state import LastState
 from felixpy.live_config import LiveConfig
 from felixpy.metrics import Figures
 from felixpy.pipeline import Pipeline
@@ -52,6 +56,10 @@ class Agent:
             live.config.felix_hostname, version("felixpy"), directory, time.monotonic
         )
         self._pipeline: Pipeline | None = None
+        self._holds = Holds(self._woken.set)
+        self._last_state = LastState(directory)
+        self._control = Control()
+        register_holds(self._control, self._holds)
         self._services = Services(live.config, self._reporter.health, self._figures, time.monotonic)
 
     async def run(self) -> None:
@@ -67,6 +75,7 @@ class Agent:
         loop.set_exception_handler(self._note_failure)
         self._services.settle(self._live.config)  # health says from now on what is waited for
         try:
+            await self._open_control()
             await self._run_once()
             while not self._stop:
                 try:
@@ -74,8 +83,18 @@ class Agent:
                 except DatastoreStartError as error:
                     await self._stay(error)
         finally:
+            await self._control.close()
             self._services.close()
             self._reporter.write(at_once=True)
+
+    async def _open_control(self) -> None:
+        """Commands that ask the agent do without, if need be; the node is guarded all the same."""
+        try:
+            await self._control.open(self._directory)
+        except OSError as error:
+            text = f"the control socket cannot be made: {error}"
+            log.error("control.not_open", reason=str(error))
+            self._reporter.problems.replace("control", {"socket": text})
 
     # ---------------------------------------------------------------- what comes from outside
 
@@ -111,7 +130,13 @@ class Agent:
         source = datastore.source
         source.problems.listen(self._woken.set)
         self._pipeline = pipeline = Pipeline(
-            self._live, self._reporter, self._services, datastore, self._woken
+            self._live,
+            self._reporter,
+            self._services,
+            datastore,
+            self._holds,
+            self._last_state,
+            self._woken,
         )
         reading = asyncio.create_task(
             endless(source.run(pipeline.inbox), "datastore"), name="datastore"
@@ -153,6 +178,7 @@ class Agent:
     def _tick(self) -> None:
         self._services.tick()
         self._reporter.problems.replace("services", self._services.problems)
+        self._reporter.problems.replace("held back", self._holds.problems())
         self._reporter.tick()
 
     async def _stay(self, error: DatastoreStartError) -> None:

@@ -1,4 +1,4 @@
-"""How many resources of each kind the datastore holds, for metrics.
+"""Which resources have been worked in, by kind: for metrics, and for who guards against their loss.
 
 Felix counts hosts by their Node resources, and policies with the staged ones among them.
 """
@@ -33,19 +33,25 @@ class Census:
 
     def __init__(self) -> None:
         self._known: set[Key] = set()
-        self._counts: Counter[str] = Counter(dict.fromkeys(COUNTED.values(), 0))
+        self._counts: Counter[type] = Counter(dict.fromkeys(COUNTED, 0))
 
     def note(self, key: Key, value: Value | None) -> None:
-        kind = COUNTED.get(type(key))
-        if kind is None or (value is not None) == (key in self._known):
+        if (value is not None) == (key in self._known):
             return
         if value is None:
             self._known.discard(key)
-            self._counts[kind] -= 1
+            self._counts[type(key)] -= 1
         else:
             self._known.add(key)
-            self._counts[kind] += 1
+            self._counts[type(key)] += 1
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._known
+
+    def number(self, *kinds: type) -> int:
+        """How many keys of these classes there are."""
+        return sum(self._counts[kind] for kind in kinds)
 
     def counts(self) -> dict[str, int]:
-        """Kind -> number; may be asked by another thread."""
-        return dict(self._counts)
+        """Felix's word for a kind -> number; may be asked by another thread."""
+        return {word: self._counts[kind] for kind, word in COUNTED.items()}

@@ -40,6 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_config()
     status.add_json()
 
+    confirm = add("confirm", "let go what the agent holds back until somebody confirms it")
+    confirm.add_config()
+    confirm.add_json()
+    confirm.parser.add_argument("id", nargs="*", metavar="ID", help="only these (default: all)")
+    confirm.parser.add_argument(
+        "--list", "--dry-run", action="store_true", help="say what is held back, and leave it"
+    )
+
     config = add("config", "print effective parameters, where they come from and what they mean")
     config.add_config()
     config.add_json()

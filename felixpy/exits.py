@@ -13,6 +13,6 @@ exit status:
   0  done
   1  it failed; the last line on standard error says why
   2  the command line, the configuration or a resource is wrong; nothing was touched
-  3  status: no agent is running on this node
+  3  status, confirm: no agent is running on this node
   4  status: an agent is starting, or degraded: something is wrong
 """

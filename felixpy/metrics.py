@@ -37,6 +37,7 @@ class Figures(Struct, frozen=True):
     tables     IP version and table -> chains and rules of ours in the kernel
     cluster    kind of resource -> how many the datastore holds
     dropped    what was refused besides policy; unlike the others it is asked of the kernel
+    held_back  kind of hold -> changes that wait to be confirmed
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -48,6 +49,7 @@ class Figures(Struct, frozen=True):
     tables: Mapping[tuple[Family, str], tuple[int, int]] = {}
     cluster: Mapping[str, int] = {}
     dropped: Dropped = Dropped()
+    held_back: Mapping[str, int] = {}
 
 
 class Metrics:
@@ -118,6 +120,12 @@ class _Asked(Collector):
         yield _gauge(
             "felixpy_problems", "Things that are wrong; felixpy status names them", figures.problems
         )
+        held_back = GaugeMetricFamily(
+            "felixpy_held_back_changes", "Changes that felixpy confirm lets go", labels=["kind"]
+        )
+        for kind, count in figures.held_back.items():
+            held_back.add_metric([kind], count)
+        yield held_back
         for kind, count in figures.cluster.items():
             yield _gauge(f"felix_cluster_num_{kind}", f"In the datastore: {kind}", count)
         yield _gauge("felix_active_local_endpoints", "Endpoints of this node", figures.endpoints)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Mapping
 
 import structlog
 
@@ -24,8 +25,12 @@ from dataplane.errors import DataplaneError
 from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
 from felixpy.datastore.opening import Datastore
+from felixpy.emptiness import EmptyDatastoreGuard
+from felixpy.empty_start import EmptyStart
 from felixpy.gate import ReadyGate
+from felixpy.holds import Holds
 from felixpy.inbox import Inbox
+from felixpy.last_state import LastState
 from felixpy.live_config import Ask, LiveConfig
 from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
@@ -46,6 +51,8 @@ class Pipeline:
         reporter: Reporter,
         services: Services,
         datastore: Datastore,
+        holds: Holds,
+        last_state: LastState,
         woken: asyncio.Event,
     ) -> None:
         self.inbox = Inbox(woken.set)
@@ -57,6 +64,9 @@ class Pipeline:
         self._woken = woken
         self._gate = ReadyGate(open_without=self._source.ready_without_record)
         self._census = Census()
+        self._holds = holds
+        self._guard = EmptyDatastoreGuard(self._census, holds)
+        self._start = EmptyStart(self._census, holds, last_state)
         self._graph = CalcGraph(live.config.felix_hostname)
         self._dataplane: Dataplane | None = None
         self.in_sync = False
@@ -73,7 +83,8 @@ class Pipeline:
         Raises ConfigError if the datastore's configuration forbids the start.
         """
         batch = self.inbox.take()
-        self._absorb(self._gate.pass_on(batch.changes))
+        now, grace = time.monotonic(), self._live.config.empty_datastore_grace_secs
+        self._absorb(self._guard.pass_on(self._gate.pass_on(batch.changes), now, grace))
         self._listed = batch.in_sync
         if self._listed and not self._gate.open:
             self._tell_datastore(NOT_READY)
@@ -91,6 +102,7 @@ class Pipeline:
             self._reporter.watch(self._live.config.dataplane_watchdog_timeout)
         if starting:
             self._graph.in_sync()
+            self._start.begin(now)
         if self._gate.open:
             self._tell_datastore(IN_SYNC)
         if settled.ask is Ask.DATAPLANE:
@@ -104,9 +116,11 @@ class Pipeline:
         """How long nothing needs to be done unless something happens; perhaps infinite."""
         if not self.in_sync:
             return float("inf")
+        now = time.monotonic()
+        passing = max(0.0, self._guard.due - now)
         if self._dataplane is None:
-            return max(0.0, self._build_at - time.monotonic())
-        return self._dataplane.seconds_to_next()
+            return min(passing, max(0.0, self._build_at - now))
+        return min(passing, self._dataplane.seconds_to_next())
 
     @property
     def problems(self) -> dict[str, str]:
@@ -119,9 +133,9 @@ class Pipeline:
         """For metrics; to be asked by another thread than the event loop's."""
         resync, problems = self._reporter.resync_state, len(self._reporter.problems.all())
         dataplane = self._dataplane
-        cluster = self._census.counts()
+        cluster, held_back = self._census.counts(), self._holds.counts()
         if dataplane is None:
-            return Figures(resync, problems, cluster=cluster)
+            return Figures(resync, problems, cluster=cluster, held_back=held_back)
         summary = dataplane.summary()
         return Figures(
             resync,
@@ -133,9 +147,12 @@ class Pipeline:
             tables=dataplane.tables(),
             cluster=cluster,
             dropped=_dropped(dataplane),
+            held_back=held_back,
         )
 
     async def close(self) -> None:
+        self._guard.close()
+        self._start.close()
         await self._reports.close()
         await self._drop_dataplane()
 
@@ -145,7 +162,7 @@ class Pipeline:
         config = self._live.config
         self._reporter.datastore(config.datastore_type, self._source.location, state)
 
-    def _absorb(self, changes: dict[Key, Value | None]) -> None:
+    def _absorb(self, changes: Mapping[Key, Value | None]) -> None:
         if not changes:
             return
         started = time.perf_counter()
@@ -159,7 +176,8 @@ class Pipeline:
     async def _bring_about(self) -> None:
         """Tell the dataplane what has changed, and have it written."""
         if self._dataplane is None:
-            if time.monotonic() < self._build_at:
+            now, grace = time.monotonic(), self._live.config.empty_datastore_grace_secs
+            if now < self._build_at or self._start.waits(now, grace):
                 return
             self._dataplane, self._reported = await self._build(), False
             if self._dataplane is None:
@@ -175,6 +193,7 @@ class Pipeline:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
             self._report(self._dataplane)
+        self._start.note(self._guard.empty_since)
 
     def _report(self, dataplane: Dataplane) -> None:
         """What the dataplane has made of the local endpoints.  A new one tells of all of them."""

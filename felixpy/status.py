@@ -24,7 +24,7 @@ NAME = "status.json"
 class Problem(Struct, frozen=True, order=True):
     """Something that is wrong now: in which area, and about what: a file, a resource, a step."""
 
-    area: str  # "configuration", "datastore" or "dataplane"
+    area: str  # "configuration", "datastore", "dataplane", "services", "held back", ...
     about: str
     text: str
     since: str  # RFC 3339

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from dataplane.cleanup import Cleaned, clean
-from felixpy import exits
+from felixpy import exits, last_state
 from felixpy.config import examine, read_local, to_settings
 from felixpy.console import say
 from felixpy.log import set_up
@@ -25,8 +25,10 @@ def run(arguments: argparse.Namespace) -> int:
         return exits.FAILED
     set_up(style="console", screen="WARNING")
     try:
-        with Lock(run_directory(Path(config.run_dir))):
+        with Lock(run_directory(Path(config.run_dir))) as lock:
             cleaned = asyncio.run(clean(to_settings(config), dry_run=arguments.dry_run))
+            if not arguments.dry_run:
+                last_state.forget(lock.directory)
     except AlreadyRunningError as error:
         say(f"felixpy: {error}; stop it first", sys.stderr)
         return exits.FAILED

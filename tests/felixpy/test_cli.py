@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import json
 import logging
@@ -9,7 +10,9 @@ import os
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,9 @@ from msgspec import structs
 
 from felixpy import exits, status
 from felixpy.cli import main
+from felixpy.control import Control
+from felixpy.holds import Hold, Holds
+from felixpy.holds_control import register as register_holds
 from felixpy.rundir import Lock, run_directory
 from felixpy.status import DataplaneStatus, DatastoreStatus, Problem, Status
 
@@ -62,6 +68,7 @@ def config(tmp_path: Path) -> Path:
 COMMANDS = [
     "run",
     "status",
+    "confirm",
     "config",
     "check",
     "cleanup",
@@ -425,6 +432,94 @@ def test_status_tells_where_the_resources_come_from(
         status.write(directory, structs.replace(KNOWN, datastore=datastore))
         main(["status", "-c", str(config)])
     assert said in capsys.readouterr().out.splitlines()
+
+
+# ---------------------------------------------------------------- confirm
+
+
+class Listening(threading.Thread):
+    """An agent that holds something back, and answers commands."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.directory = directory
+        self.loop = asyncio.new_event_loop()
+        self.ready = threading.Event()
+
+    def run(self) -> None:
+        self.loop.run_until_complete(self._open())
+        self.loop.run_forever()
+        self.loop.run_until_complete(self.control.close())
+        self.loop.close()
+
+    async def _open(self) -> None:
+        self.control = Control()
+        holds = Holds(lambda: None)
+        for name in ("one", "two"):
+            holds.place(Hold(name, "kind", f"{name} waits", 1), partial(holds.lift, name, "yes"))
+        register_holds(self.control, holds)
+        await self.control.open(self.directory)
+        self.ready.set()
+
+
+@pytest.fixture
+def listening(config: Path) -> Iterator[None]:
+    directory = run_directory(config.parent / "run")
+    directory.mkdir(parents=True)
+    thread = Listening(directory)
+    thread.start()
+    thread.ready.wait(10)
+    yield
+    thread.loop.call_soon_threadsafe(thread.loop.stop)
+    thread.join()
+
+
+CONFIRM = [
+    # words, status, what is said, what is held then
+    ([], exits.OK, ["one: one waits", "two: two waits", "    confirmed"], []),
+    (["--list"], exits.OK, ["one: one waits", "two: two waits"], ["one", "two"]),
+    (["--dry-run", "two"], exits.OK, ["two: two waits"], ["one", "two"]),
+    (["two"], exits.OK, ["two: two waits", "    confirmed"], ["one"]),
+    (["two", "three"], exits.REFUSED, ["nothing is held back as three"], ["one", "two"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said", "held"), CONFIRM, ids=[" ".join(c[0]) for c in CONFIRM]
+)
+@pytest.mark.usefixtures("listening")
+def test_confirm(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    said: list[str],
+    held: list[str],
+) -> None:
+    assert main(["confirm", "-c", str(config), *words]) == code
+    printed = capsys.readouterr()
+    for words_ in said:
+        assert words_ in printed.out + printed.err
+    assert ("confirmed" in printed.out) == (len(held) < 2)
+    assert main(["confirm", "-c", str(config), "--list", "--json"]) == exits.OK
+    found = json.loads(capsys.readouterr().out)
+    assert [hold["id"] for hold in found["held"]] == held
+    assert found["confirmed"] == []
+
+
+@pytest.mark.usefixtures("listening")
+def test_confirm_where_nothing_is_held_back(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["confirm", "-c", str(config), "--json"]) == exits.OK
+    assert json.loads(capsys.readouterr().out)["confirmed"] == ["one", "two"]
+    assert main(["confirm", "-c", str(config)]) == exits.OK
+    assert capsys.readouterr().out == "nothing is held back\n"
+
+
+def test_confirm_without_an_agent(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["confirm", "-c", str(config)]) == exits.NOT_RUNNING
+    assert capsys.readouterr().err == "felixpy: no agent is running on this node\n"
 
 
 # ---------------------------------------------------------------- pipes

@@ -192,6 +192,25 @@ class Process:
         "Whether those who read metrics must show a certificate.",
         live=True,
     )
+    # Long enough for somebody to be called and to mend or confirm it, and for a backup to be read
+    # in; not so long that what was emptied on purpose goes by old policy for the rest of the day.
+    empty_datastore_grace_secs: float = param(
+        "EmptyDatastoreGraceSecs",
+        SECONDS,
+        600.0,
+        "How long rules stay in force after every endpoint and policy has vanished from the "
+        "datastore at once, unless felixpy confirm says that this is meant; 0: not at all.",
+        live=True,
+    )
+    lockout_guard: Literal["Enforce", "Warn", "Off"] = param(
+        "LockoutGuard",
+        one_of("Enforce", "Warn", "Off", none="Off"),
+        "Enforce",
+        "Whether a change that would cut this machine off from those who manage it is held back "
+        "until felixpy confirm lets it go, only said, or not looked for.",
+        live=True,
+        effect="later",
+    )
     reporting_interval_secs: float = param(
         "ReportingIntervalSecs",
         SECONDS,

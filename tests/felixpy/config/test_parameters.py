@@ -29,6 +29,7 @@ OWN = {
     *("DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"),
     *("WorkloadToHostPacketRate", "WorkloadToHostPacketBurst", "FabricSpoofProtection"),
     "ConntrackFlushOnPolicyChange",
+    *("EmptyDatastoreGraceSecs", "LockoutGuard"),
 }
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
 # A name that is nobody's must not become another node's.

@@ -1,0 +1,168 @@
+"""From a source's changes to what the dataplane is told: where the guards stand between."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import pytest
+
+from calc_graph.model import Key, Policy, PolicyKey, Value, WorkloadEndpoint, WorkloadEndpointKey
+from calc_graph.updates import Update
+from dataplane.dataplane import Applied, Summary
+from dataplane.settings import Settings
+from felixpy import pipeline as module
+from felixpy import services
+from felixpy.datastore.opening import Datastore
+from felixpy.datastore.source import Problems, Sink
+from felixpy.holds import Holds
+from felixpy.last_state import LastState, State
+from felixpy.live_config import LiveConfig
+from felixpy.pipeline import Pipeline
+from felixpy.reporter import Reporter
+from felixpy.services import Services
+from felixpy.statusrep.directory import DirectoryStatusStore
+
+ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
+POLICY = PolicyKey("NetworkPolicy", "default", "p")
+FULL: dict[Key, Value | None] = {
+    ENDPOINT: WorkloadEndpoint("cali1", ("10.65.0.1/32",)),
+    POLICY: Policy("default", "all()"),
+}
+
+
+class FakeDataplane:
+    backend = "fake"
+    in_force = False
+
+    def __init__(self) -> None:
+        self.told: list[Update] = []
+
+    def desire(self, updates: Iterable[Update]) -> None:
+        self.told += updates
+
+    def seconds_to_next(self) -> float:
+        return float("inf")
+
+    async def apply(self) -> Applied | None:
+        return Applied(0.001, {}, {})
+
+    def summary(self) -> Summary:
+        return Summary(0, 0, 0, 0)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+class NoSource:
+    problems = Problems()
+    location = "nowhere"
+    ready_without_record = True
+
+    async def run(self, sink: Sink) -> None:
+        """What there is is put by the test."""
+
+
+class Node:
+    def __init__(self, directory: Path) -> None:
+        path = directory / "felixpy.cfg"
+        path.write_text("[global]\nFelixHostname = n1\n")
+        live = LiveConfig(path, {})
+        reporter = Reporter("n1", "1", directory, time.monotonic)
+        self.holds = Holds(lambda: None)
+        self.built: list[FakeDataplane] = []
+        self.pipeline = Pipeline(
+            live,
+            reporter,
+            Services(live.config, reporter.health, lambda: self.pipeline.figures(), time.monotonic),
+            Datastore(NoSource(), DirectoryStatusStore(directory)),
+            self.holds,
+            LastState(directory),
+            asyncio.Event(),
+        )
+
+    async def build(self, _: Settings, __: Callable[[], None]) -> FakeDataplane:
+        self.built.append(FakeDataplane())
+        return self.built[-1]
+
+    async def turn(self, changes: dict[Key, Value | None]) -> list[Update]:
+        """What the dataplane is told because of them."""
+        for key, value in changes.items():
+            await self.pipeline.inbox.put(key, value)
+        self.pipeline.inbox.mark_in_sync()
+        await self.pipeline.turn()
+        if not self.built:
+            return []
+        told, self.built[-1].told = self.built[-1].told, []
+        return told
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    node = Node(tmp_path)
+    monkeypatch.setattr(module, "build_dataplane", node.build)
+    monkeypatch.setattr(services, "set_up_logs", lambda _: "")
+    return node
+
+
+async def test_everything_gone_at_once_waits_until_it_is_confirmed(node: Node) -> None:
+    assert await node.turn(FULL)
+    assert await node.turn(dict.fromkeys(FULL)) == []
+    (hold,) = node.holds.current()
+    assert node.holds.counts() == {hold.kind: 2}
+    node.holds.confirm([hold.id])
+    assert await node.turn({})
+    assert node.holds.current() == ()
+    await node.pipeline.close()
+
+
+async def test_one_deletion_is_told_in_the_same_turn(node: Node) -> None:
+    other = WorkloadEndpointKey("n1", "lab", "default/w2", "eth0")
+    await node.turn({**FULL, other: WorkloadEndpoint("cali2", ("10.65.0.2/32",))})
+    assert await node.turn({other: None})
+    assert node.holds.current() == ()
+    await node.pipeline.close()
+
+
+async def test_what_settles_is_looked_at_in_time(node: Node) -> None:
+    await node.turn(FULL)
+    assert node.pipeline.seconds_to_next() == float("inf")
+    assert await node.turn({POLICY: None}) == []
+    assert 0 < node.pipeline.seconds_to_next() < 0.5
+    assert node.holds.current() == ()
+    await node.pipeline.close()
+
+
+async def test_an_empty_start_after_a_full_state_builds_nothing(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.turn(FULL)
+    await node.pipeline.close()
+    assert LastState(tmp_path).state == State(1, 1)
+    again = Node(tmp_path)
+    monkeypatch.setattr(module, "build_dataplane", again.build)
+    await again.turn({})
+    assert again.built == []
+    assert again.pipeline.figures().held_back == {"empty datastore": 2}
+    assert LastState(tmp_path).state.empty_since > 0.0
+    again.holds.confirm([hold.id for hold in again.holds.current()])
+    await again.turn({})
+    assert len(again.built) == 1
+    assert LastState(tmp_path).state == State()
+    await again.pipeline.close()
+
+
+async def test_a_restart_in_the_middle_of_it_still_waits(node: Node, tmp_path: Path) -> None:
+    await node.turn(FULL)
+    await node.turn(dict.fromkeys(FULL))
+    since = LastState(tmp_path).state.empty_since
+    assert since > 0.0
+    await node.pipeline.close()
+    assert node.holds.current() == ()
+    again = Node(tmp_path)
+    await again.turn({})
+    assert again.built == []
+    assert LastState(tmp_path).state.empty_since == since
+    await again.pipeline.close()
