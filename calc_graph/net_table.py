@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Iterable
 from ipaddress import IPv6Address
 from typing import Final, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -66,12 +65,6 @@ class NetTable(Generic[V]):
         # asks what is inside a net, so that filling the table costs one sorting.
         self._sorted: list[int] = []
         self._new: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def values(self) -> Iterable[V]:
-        return self._values.values()
 
     def get(self, net: Net) -> V | None:
         return self._values.get(_code(net.first, net.length))

@@ -9,7 +9,7 @@ resolves these and all places within them, and no others:
     a pool, a block's affinity      the places inside
     one address in a block          that address
     a node's addresses              these, and every route that leads to the node
-    the subnet of this node         every route of that family, as it may be the same subnet now
+    the subnet of this node         every route to a node that came into it, or is outside now
 
 So a flush says what a resolver would say that was told everything just now: Felix's own leaves
 what is within a block, or all of a node's tunnel addresses, as they were.
@@ -114,8 +114,16 @@ class RouteResolver:
             self._dirty |= self._places_of.get(name)
         if name == self._here:
             for version in _VERSIONS:
-                if _subnet(old, version) != _subnet(new, version):
-                    self._dirty.update(self._tables[version].values())
+                self._note_subnet(version, _subnet(old, version), _subnet(new, version))
+
+    def _note_subnet(self, version: Version, old: Net | None, new: Net | None) -> None:
+        """This node's: other nodes may have come into it, or be outside now."""
+        if new == old:
+            return
+        for name, facts in self._nodes.items():
+            reach = facts.reach.get(version)
+            if reach and _is_inside(reach, old) != _is_inside(reach, new):
+                self._dirty |= self._places_of.get(name)
 
     def put_workload(self, key: WorkloadEndpointKey, nets: tuple[str, ...] | None) -> None:
         old = frozenset((net, Use.WORKLOAD) for net in self._workloads.get(key, ()))
@@ -169,26 +177,19 @@ class RouteResolver:
         found = owner(path, self._here)
         self._lead(place, found.node)
         reach = self._nodes.get(found.node, _UNKNOWN).reach.get(version)
+        subnet = _subnet(self._nodes.get(self._here, _UNKNOWN), version)
         return RouteUpdate(
             cidr=place.cidr,
             types=_TYPES[found.types],
             pool=pool.type,
             node=found.node,
             node_ip=reach.address if reach else "",
-            same_subnet=pool.crosses_only and reach is not None and self._is_near(reach, version),
+            same_subnet=pool.crosses_only and reach is not None and _is_inside(reach, subnet),
             nat_outgoing=pool.nat_outgoing,
             local_workload=found.local_workload,
             borrowed=found.borrowed,
             tunnels=found.tunnels,
         )
-
-    def _is_near(self, reach: Reach, version: Version) -> bool:
-        """Whether the address is in this node's subnet."""
-        subnet = _subnet(self._nodes.get(self._here, _UNKNOWN), version)
-        if subnet is None:
-            return False
-        shift = BITS[version] - subnet.length
-        return reach.number >> shift == subnet.first >> shift
 
     def _lead(self, place: Place, node: str) -> None:
         if place.node != node:
@@ -201,6 +202,14 @@ class RouteResolver:
 def _subnet(node: _NodeFacts, version: Version) -> Net | None:
     reach = node.reach.get(version)
     return reach.subnet if reach else None
+
+
+def _is_inside(reach: Reach, subnet: Net | None) -> bool:
+    """Both of one family."""
+    if subnet is None:
+        return False
+    shift = BITS[subnet.version] - subnet.length
+    return reach.number >> shift == subnet.first >> shift
 
 
 def _node_facts(node: Node) -> _NodeFacts:

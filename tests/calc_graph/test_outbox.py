@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from calc_graph.outbox import Outbox
+from calc_graph.outbox import Latest, Outbox
 
 PATHS = [
     # told before   then                              changed               gone
@@ -38,3 +38,16 @@ def test_only_differences_leave(
             box.put(key, step)
     assert box.take() == (changed, gone)
     assert box.take() == ([], [])
+
+
+def test_the_latest_of_one_thing() -> None:
+    latest = Latest("nothing")
+    assert latest.take() == []
+    latest.value = "one"
+    latest.value = "two"
+    assert latest.told() == "nothing"
+    assert latest.take() == ["two"]
+    latest.value = "three"
+    latest.value = "two"
+    assert latest.take() == []
+    assert latest.told() == "two"
