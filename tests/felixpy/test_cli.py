@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
 import json
 import logging
@@ -19,6 +20,8 @@ import pytest
 import structlog
 from msgspec import structs
 
+from dataplane.dropped import Dropped
+from dataplane.netlink import NetlinkError
 from felixpy import exits, status
 from felixpy.cli import main
 from felixpy.control import Control
@@ -403,6 +406,51 @@ def test_status_names_what_is_wrong(config: Path, capsys: pytest.CaptureFixture[
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "degraded"
     assert found["problems"][0]["text"] == PROBLEM.text
+
+
+DROPPED = Dropped(
+    {(4, "default/w1"): 3, (6, "default/w1"): 4, (4, "default/w2"): 0},
+    {(4, "address of a local workload"): 5},
+)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "said"),
+    [
+        (Dropped(), []),
+        (
+            DROPPED,
+            [
+                "  limited     7 packets to the host dropped: default/w1",
+                "  forged      5 packets from the fabric: address of a local workload",
+            ],
+        ),
+        (None, ["  limited     unknown: the kernel tells its counters to root alone"]),
+    ],
+)
+def test_status_says_what_was_refused_besides_policy(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dropped: Dropped | None,
+    said: list[str],
+) -> None:
+    async def read(families: object) -> Dropped:
+        if dropped is None:
+            raise NetlinkError("listing chains", errno.EPERM)
+        return dropped
+
+    monkeypatch.setattr("felixpy.commands.status.read_dropped", read)
+    config.write_text(config.read_text() + "FabricSpoofProtection = Drop\n")
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, KNOWN)
+        main(["status", "-c", str(config)])
+        lines = capsys.readouterr().out.splitlines()
+        main(["status", "-c", str(config), "--json"])
+    assert [line for line in lines if line.startswith(("  limited", "  forged"))] == said
+    found = json.loads(capsys.readouterr().out)
+    assert found.get("limited", {}) == ({"default/w1": 7} if dropped is DROPPED else {})
 
 
 PLACES = [

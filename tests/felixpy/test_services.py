@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from dataplane.dataplane import Applied
+from dataplane.dropped import Dropped
 from felixpy import services as module
 from felixpy.config import Config
 from felixpy.health import Health
@@ -27,6 +28,7 @@ FIGURES = Figures(
     selectors=6,
     ipsets={4: 7},
     tables={(4, "filter"): (8, 9)},
+    dropped=Dropped({(6, "default/w1"): 10}, {(4, "address of a local workload"): 11}),
 )
 
 
@@ -113,6 +115,9 @@ def test_what_metrics_say(services: Services) -> None:
         'felix_ipsets_calico{ip_version="4"} 7.0',
         'felix_iptables_chains{ip_version="4",table="filter"} 8.0',
         'felix_iptables_rules{ip_version="4",table="filter"} 9.0',
+        'felixpy_workload_to_host_limited_packets_total{ip_version="6",workload="default/w1"} 10.0',
+        'felixpy_fabric_forged_packets_total{ip_version="4",reason="address of a local workload"}'
+        " 11.0",
         'felix_host{host="n1"} 1.0',
         "felix_resyncs_started_total 1.0",
         'felix_calc_graph_updates_processed_total{type="PolicyKey"} 3.0',

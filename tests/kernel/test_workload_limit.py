@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 
 import pytest
 
 from dataplane.dropped import Dropped, read_dropped
 from dataplane.settings import RenderSettings, Settings
+from tests.kernel import agent_lab
 from tests.kernel.conftest import Namespace
 from tests.kernel.forging import ear, icmp, send, udp
 from tests.kernel.test_dataplane import OPEN, Lab, endpoint
@@ -18,6 +23,10 @@ HOST_MAC, BROADCAST_MAC = "ee:ee:ee:ee:ee:ee", "ff:ff:ff:ff:ff:ff"
 ADDRESS = {4: "172.30.0.10", 6: "fd30::10"}
 BURST, FLOOD, FEW = 30, 300, 5
 SOLICITATION = 135
+_METRICS = """
+import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:9091/metrics").read().decode())
+"""
 
 
 def limited(backend: str = "nft", *, openstack: bool = True) -> Settings:
@@ -124,6 +133,36 @@ async def test_interfaces_without_an_endpoint_share_a_limit(lab: Lab) -> None:
         send(lab.workloads[2], some[:FEW], BROADCAST_MAC)
         assert len(heard()) == FEW
     assert set(await dropped()) == {(4, "no endpoint")}
+
+
+def test_operators_are_told_who_was_limited(
+    netns: Callable[[str], Namespace], tmp_path: Path
+) -> None:
+    lab = agent_lab.Lab(netns, tmp_path)
+    lab.configure(
+        ClusterType="openstack",
+        WorkloadToHostPacketRate="1",
+        WorkloadToHostPacketBurst=str(BURST),
+        PrometheusMetricsEnabled="true",
+        PrometheusMetricsHost="127.0.0.1",
+    )
+    lab.node.run(f"ip addr add {ADDRESS[4]}/32 dev lo")
+    agent = lab.start()
+    assert "limited" not in lab.ask("status")[1]
+    source = agent_lab.WORKLOADS["w1"]
+    flood = [udp(source, ADDRESS[4], 53, token=token) for token in range(FLOOD)]
+    with ear(lab.node, 4, 53) as heard:
+        send(lab.workloads["w1"], flood, agent_lab.MAC)
+        over = FLOOD - len(heard())
+    line = f"  limited     {over} packets to the host dropped: default/w1\n"
+    assert line in lab.ask("status")[1]
+    told = json.loads(lab.ask("status", "--json")[1])
+    assert (told["limited"], told["forged"]) == ({"default/w1": over}, {})
+    page = lab.node.run(f"{sys.executable} -c '{_METRICS}'")
+    name = "felixpy_workload_to_host_limited_packets_total"
+    assert f'{name}{{ip_version="4",workload="default/w1"}} {over}.0\n' in page
+    assert f'{name}{{ip_version="4",workload="default/w2"}} 0.0\n' in page
+    assert agent.end(signal.SIGTERM)[0] == 0
 
 
 async def test_nothing_is_limited_by_default(lab: Lab) -> None:
