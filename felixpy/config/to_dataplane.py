@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import structlog
 
-from dataplane.settings import Intervals, RenderSettings, Settings
+from dataplane.settings import Intervals, RenderSettings, Settings, TunnelSettings
 from felixpy.config import marks
 from felixpy.config.parameters import Config, openstack_mode
 from felixpy.config.types import BOOL
@@ -48,6 +48,7 @@ def to_settings(config: Config, resolver: Callable[[str], str] = look_up) -> Set
         remove_external_routes=config.remove_external_routes,
         route_sync=not config.route_sync_disabled,
         external_node_cidrs=config.external_nodes_cidr_list,
+        tunnels=_tunnel_settings(config),
     )
 
 
@@ -59,6 +60,28 @@ def to_intervals(config: Config) -> Intervals:
         ipsets=config.ipsets_refresh_interval,
         routes=config.route_refresh_interval,
         interfaces=config.interface_refresh_interval,
+    )
+
+
+def _tunnel_settings(config: Config) -> TunnelSettings:
+    programmed = config.program_cluster_routes
+    return TunnelSettings(
+        ipip_enabled=config.ip_in_ip_enabled,
+        ipip_mtu=config.ip_in_ip_mtu,
+        ipip_address=config.ip_in_ip_tunnel_addr,
+        vxlan_enabled=config.vxlan_enabled,
+        vxlan_vni=config.vxlan_vni,
+        vxlan_mtu=config.vxlan_mtu,
+        vxlan_mtu_v6=config.vxlan_mtu_v6,
+        vxlan_address=config.ipv4_vxlan_tunnel_addr,
+        vxlan_address_v6=config.ipv6_vxlan_tunnel_addr,
+        vxlan_mac=config.vxlan_tunnel_mac_addr,
+        vxlan_mac_v6=config.vxlan_tunnel_mac_addr_v6,
+        program_ipip=programmed in ("Enabled", "EnabledIPIPOnly"),
+        program_no_encap=programmed in ("Enabled", "EnabledNoEncapOnly"),
+        mtu_interfaces=config.mtu_iface_pattern,
+        mtu_file=config.mtu_file,
+        mtu_file_required=config.require_mtu_file,
     )
 
 

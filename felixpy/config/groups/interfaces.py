@@ -16,7 +16,7 @@ from felixpy.config.network_types import (
     Range,
 )
 from felixpy.config.parameter import param
-from felixpy.config.types import BOOL, REGEXP, SECONDS, integer, one_of
+from felixpy.config.types import BOOL, FILE, REGEXP, SECONDS, integer, one_of
 
 _PRIORITY = integer(1, 2147483646)
 
@@ -43,14 +43,19 @@ class Interfaces:
         REGEXP,
         r"^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)",
         "Interfaces of the host from which the MTU of tunnels is worked out.",
-        effect="later",
+    )
+    mtu_file: str = param(
+        "MTUFile",
+        FILE,
+        "/var/lib/calico/mtu",
+        "Where the CNI plugin is told the MTU of new workloads; none: nowhere.",
+        flags="L",
     )
     require_mtu_file: bool = param(
         "RequireMTUFile",
         BOOL,
         False,
-        "Wait for the file with the MTU before starting.",
-        effect="later",
+        "Take an MTU file that cannot be written for a failure.",
     )
     ipv6_support: bool = param("Ipv6Support", BOOL, True, "Program IPv6 as well as IPv4.")
     ip_forwarding: Literal["Enabled", "Disabled"] = param(
@@ -139,8 +144,6 @@ class Interfaces:
         ),
         "EnabledIPIPOnly",
         "Which routes to other nodes the agent programs itself; BIRD has the rest.",
-        effect="later",
-        quiet=("Disabled",),
     )
     ipv4_normal_route_priority: int = param(
         "IPv4NormalRoutePriority", _PRIORITY, 1024, "Metric of our IPv4 routes to local workloads."

@@ -22,35 +22,29 @@ class Overlays:
         OPTIONAL_BOOL,
         None,
         "Have an IPIP tunnel; unset: where a pool asks for one.",
-        effect="later",
-        quiet=(False,),
     )
     ip_in_ip_mtu: int = param(
-        "IpInIpMtu", _MTU, 0, "MTU of the IPIP tunnel; 0: worked out.", effect="later", unit="bytes"
+        "IpInIpMtu", _MTU, 0, "MTU of the IPIP tunnel; 0: worked out.", unit="bytes"
     )
     ip_in_ip_tunnel_addr: str = param(
         "IpInIpTunnelAddr",
         IPV4,
         "",
         "Address of this node's IPIP tunnel, as its Node resource has it.",
-        effect="later",
     )
     vxlan_enabled: bool | None = param(
         "VXLANEnabled",
         OPTIONAL_BOOL,
         None,
         "Have an IPv4 VXLAN tunnel; unset: where a pool asks for one.",
-        effect="later",
-        quiet=(False,),
     )
     vxlan_port: int = param("VXLANPort", PORT, 4789, "UDP port of VXLAN.")
-    vxlan_vni: int = param("VXLANVNI", _VNI, 4096, "Network identifier of VXLAN.", effect="later")
+    vxlan_vni: int = param("VXLANVNI", _VNI, 4096, "Network identifier of VXLAN.")
     vxlan_mtu: int = param(
         "VXLANMTU",
         _MTU,
         0,
         "MTU of the IPv4 VXLAN tunnel; 0: worked out.",
-        effect="later",
         unit="bytes",
     )
     vxlan_mtu_v6: int = param(
@@ -58,7 +52,6 @@ class Overlays:
         _MTU,
         0,
         "MTU of the IPv6 VXLAN tunnel; 0: worked out.",
-        effect="later",
         unit="bytes",
     )
     ipv4_vxlan_tunnel_addr: str = param(
@@ -66,28 +59,24 @@ class Overlays:
         IPV4,
         "",
         "Address of this node's IPv4 VXLAN tunnel, as its Node resource has it.",
-        effect="later",
     )
     ipv6_vxlan_tunnel_addr: str = param(
         "IPv6VXLANTunnelAddr",
         IPV6,
         "",
         "Address of this node's IPv6 VXLAN tunnel, as its Node resource has it.",
-        effect="later",
     )
     vxlan_tunnel_mac_addr: str = param(
         "VXLANTunnelMACAddr",
         TEXT,
         "",
         "Hardware address of this node's IPv4 VXLAN tunnel, as its Node resource has it.",
-        effect="later",
     )
     vxlan_tunnel_mac_addr_v6: str = param(
         "VXLANTunnelMACAddrV6",
         TEXT,
         "",
         "Hardware address of this node's IPv6 VXLAN tunnel, as its Node resource has it.",
-        effect="later",
     )
     wireguard_enabled: bool = param(
         "WireguardEnabled",

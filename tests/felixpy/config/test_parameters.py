@@ -29,6 +29,7 @@ OWN = {
     *("DatastorePath", "RunDir", "LogFormat", "EtcdUsername", "EtcdPassword"),
     *("WorkloadToHostPacketRate", "WorkloadToHostPacketBurst", "FabricSpoofProtection"),
     "ConntrackFlushOnPolicyChange",
+    "MTUFile",
     *("EmptyDatastoreGraceSecs", "LockoutGuard"),
 }
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}

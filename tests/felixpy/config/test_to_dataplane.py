@@ -5,7 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from dataplane.settings import FailsafePort, Intervals, MarkBits, RenderSettings, Settings
+from dataplane.settings import (
+    FailsafePort,
+    Intervals,
+    MarkBits,
+    RenderSettings,
+    Settings,
+    TunnelSettings,
+)
 from felixpy.config.parameters import Config
 from felixpy.config.to_dataplane import look_up, to_intervals, to_settings
 
@@ -17,6 +24,7 @@ DEFAULT = Settings(
         failsafe_outbound=(FailsafePort("udp", 53), FailsafePort("udp", 67), *BOTH_WAYS),
         metadata_addr="",
     ),
+    tunnels=TunnelSettings(mtu_file="/var/lib/calico/mtu"),
 )
 
 
@@ -29,6 +37,7 @@ def flat(settings: Settings) -> dict[str, Any]:
     return {
         **msgspec.structs.asdict(top.pop("render")),
         **msgspec.structs.asdict(top.pop("intervals")),
+        **msgspec.structs.asdict(top.pop("tunnels")),
         **top,
     }
 
@@ -78,6 +87,26 @@ MAPPED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"remove_external_routes": False}, {"remove_external_routes": False}),
     ({"route_sync_disabled": True}, {"route_sync": False}),
     ({"external_nodes_cidr_list": ("10.0.0.0/8",)}, {"external_node_cidrs": ("10.0.0.0/8",)}),
+    ({"ip_in_ip_enabled": False}, {"ipip_enabled": False}),
+    ({"ip_in_ip_mtu": 1400}, {"ipip_mtu": 1400}),
+    ({"ip_in_ip_tunnel_addr": "10.0.0.1"}, {"ipip_address": "10.0.0.1"}),
+    ({"vxlan_enabled": True}, {"vxlan_enabled": True}),
+    ({"vxlan_vni": 7}, {"vxlan_vni": 7}),
+    ({"vxlan_mtu": 1400}, {"vxlan_mtu": 1400}),
+    ({"vxlan_mtu_v6": 1400}, {"vxlan_mtu_v6": 1400}),
+    ({"ipv4_vxlan_tunnel_addr": "10.0.0.1"}, {"vxlan_address": "10.0.0.1"}),
+    ({"ipv6_vxlan_tunnel_addr": "fd00::1"}, {"vxlan_address_v6": "fd00::1"}),
+    ({"vxlan_tunnel_mac_addr": "x"}, {"vxlan_mac": "x"}),
+    ({"vxlan_tunnel_mac_addr_v6": "x"}, {"vxlan_mac_v6": "x"}),
+    ({"program_cluster_routes": "Enabled"}, {"program_no_encap": True}),
+    ({"program_cluster_routes": "Disabled"}, {"program_ipip": False}),
+    (
+        {"program_cluster_routes": "EnabledNoEncapOnly"},
+        {"program_ipip": False, "program_no_encap": True},
+    ),
+    ({"mtu_iface_pattern": "^x"}, {"mtu_interfaces": "^x"}),
+    ({"mtu_file": ""}, {"mtu_file": ""}),
+    ({"require_mtu_file": True}, {"mtu_file_required": True}),
     ({"iptables_mark_mask": 0xFF0000}, {"marks": MarkBits(endpoint=0xE00000)}),
     ({"iptables_refresh_interval": 1.0}, {"tables": 1.0}),
     ({"iptables_post_write_check_interval_secs": 1.0}, {"tables_after_write": 1.0}),
