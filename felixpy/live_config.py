@@ -4,6 +4,7 @@ together.
     in   read_machine()          file and environment, at the start and on SIGHUP
          note(key, value)        FelixConfiguration, ClusterInformation and Node resources
     out  settle() -> Settled     the configuration in force now, and what the last change asks for
+         preview() -> Config     the same beforehand, without any effect
 """
 
 from __future__ import annotations
@@ -79,12 +80,23 @@ class LiveConfig:
         self._node_labels: dict[str, dict[str, str]] = {}
         self._unreadable: tuple[Problem, ...] = ()
         self._dirty = True
+        self._coming: Resolved | None = None  # what `settle` would make of it, once somebody asked
         self._started = False
         self.resolved = resolve(self._machine)
 
     @property
     def config(self) -> Config:
         return self.resolved.config
+
+    @property
+    def machine(self) -> tuple[Source, ...]:
+        """What this machine says: another object whenever it was read again."""
+        return self._machine
+
+    @machine.setter
+    def machine(self, sources: tuple[Source, ...]) -> None:
+        self._machine = sources
+        self._touch()
 
     def read_machine(self) -> None:
         """Read file and environment again.  What cannot be read changes nothing, and is said."""
@@ -95,7 +107,7 @@ class LiveConfig:
             self._unreadable = error.problems
             return
         self._unreadable = ()
-        self._dirty = True
+        self._touch()
 
     def note(self, key: Key, value: Value | None) -> None:
         match key, value:
@@ -114,13 +126,13 @@ class LiveConfig:
                     return
             case _:
                 return
-        self._dirty = True
+        self._touch()
 
     def forget_datastore(self) -> None:
         self._configurations.clear()
         self._cluster = None
         self._node_labels.clear()
-        self._dirty = True
+        self._touch()
 
     def settle(self) -> Settled:
         """Resolve what has been noted since the last time.
@@ -132,11 +144,8 @@ class LiveConfig:
             return Settled(self.resolved, Ask.NOTHING)
         self._dirty = False
         old = self.resolved
-        hostname = old.config.felix_hostname
-        labels = self._node_labels.get(hostname)
-        said = read_datastore(hostname, labels, self._configurations, self._cluster)
-        previous = old.config if self._started else None
-        self.resolved = resolve((*self._machine, *said), previous=previous)
+        self.resolved = self._resolve()
+        self._coming = None
         self._started = True
         known = set(old.problems)
         self._say(tuple(problem for problem in self.resolved.problems if problem not in known))
@@ -150,6 +159,23 @@ class LiveConfig:
         shown = {name: self._show(name) for name in change.names}
         log.info("configuration.changed", **shown, asks=_WORDS[ask])
         return Settled(self.resolved, ask, change.names)
+
+    def preview(self) -> Config:
+        """What `settle` would bring into force; at the start it raises as that does."""
+        return self._resolve().config if self._dirty else self.config
+
+    def _touch(self) -> None:
+        self._dirty, self._coming = True, None
+
+    def _resolve(self) -> Resolved:
+        if self._coming is None:
+            config = self.config
+            name = config.felix_hostname
+            labels = self._node_labels.get(name)
+            said = read_datastore(name, labels, self._configurations, self._cluster)
+            previous = config if self._started else None
+            self._coming = resolve((*self._machine, *said), previous=previous)
+        return self._coming
 
     def _show(self, name: str) -> str:
         parameter = PARAMETERS[name]

@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from dataplane.dropped import Counts, Dropped
 from dataplane.families import Family
 from felixpy.http_server import Answer
+from felixpy.lockout.guard import Waiting
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter's time of birth: Felix has no such series
 
@@ -38,6 +39,7 @@ class Figures(Struct, frozen=True):
     cluster    kind of resource -> how many the datastore holds
     dropped    what was refused besides policy; unlike the others it is asked of the kernel
     held_back  kind of hold -> changes that wait to be confirmed
+    lockout    those of them that would cut this machine off, and what they would cut
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -50,6 +52,7 @@ class Figures(Struct, frozen=True):
     cluster: Mapping[str, int] = {}
     dropped: Dropped = Dropped()
     held_back: Mapping[str, int] = {}
+    lockout: tuple[Waiting, ...] = ()
 
 
 class Metrics:
@@ -97,6 +100,12 @@ class Metrics:
         self.messages = Counter(
             "felix_int_dataplane_messages", "Updates received", ["type"], registry=registry
         )
+        self.lockouts = Counter(
+            "felixpy_lockout_changes",
+            "Changes that would cut an essential flow, by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
         self.written = Counter(
             "felixpy_dataplane_written",
             "Things written into the kernel: chains, members of IP sets, routes, ...",
@@ -126,6 +135,14 @@ class _Asked(Collector):
         for kind, count in figures.held_back.items():
             held_back.add_metric([kind], count)
         yield held_back
+        lockout = GaugeMetricFamily(
+            "felixpy_lockout_held_changes",
+            "Changes held back because they would cut an essential flow",
+            labels=["resource", "flow", "cause"],
+        )
+        for waiting in figures.lockout:
+            lockout.add_metric([waiting.resource, waiting.flow, waiting.cause], 1)
+        yield lockout
         for kind, count in figures.cluster.items():
             yield _gauge(f"felix_cluster_num_{kind}", f"In the datastore: {kind}", count)
         yield _gauge("felix_active_local_endpoints", "Endpoints of this node", figures.endpoints)

@@ -18,6 +18,7 @@ import structlog
 
 from calc_graph.graph import CalcGraph
 from calc_graph.model import Key, Value
+from calc_graph.updates import Update
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
 from dataplane.dropped import Dropped
@@ -32,6 +33,9 @@ from felixpy.holds import Holds
 from felixpy.inbox import Inbox
 from felixpy.last_state import LastState
 from felixpy.live_config import Ask, LiveConfig
+from felixpy.lockout.guard import LockoutGuard
+from felixpy.lockout.machine import Machine
+from felixpy.lockout.state import NodeState
 from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
 from felixpy.services import Services
@@ -68,6 +72,15 @@ class Pipeline:
         self._guard = EmptyDatastoreGuard(self._census, holds)
         self._start = EmptyStart(self._census, holds, last_state)
         self._graph = CalcGraph(live.config.felix_hostname)
+        self._lockout = LockoutGuard(
+            NodeState(self._graph, live),
+            live.config.felix_hostname,
+            Machine(time.monotonic),
+            holds,
+            services.count_lockout,
+            time.monotonic,
+        )
+        self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self.in_sync = False
         self._listed = False
@@ -92,6 +105,8 @@ class Pipeline:
             return False
         starting = not self.in_sync
         self.in_sync = True
+        if not starting:
+            await self._review()
         settled = self._live.settle()
         self._reporter.problems.replace("configuration", self._live.problems())
         if settled.ask is Ask.EVERYTHING:
@@ -103,6 +118,7 @@ class Pipeline:
         if starting:
             self._graph.in_sync()
             self._start.begin(now)
+            await self._review()
         if self._gate.open:
             self._tell_datastore(IN_SYNC)
         if settled.ask is Ask.DATAPLANE:
@@ -135,7 +151,8 @@ class Pipeline:
         dataplane = self._dataplane
         cluster, held_back = self._census.counts(), self._holds.counts()
         if dataplane is None:
-            return Figures(resync, problems, cluster=cluster, held_back=held_back)
+            lockout = self._lockout.waiting
+            return Figures(resync, problems, cluster=cluster, held_back=held_back, lockout=lockout)
         summary = dataplane.summary()
         return Figures(
             resync,
@@ -148,11 +165,13 @@ class Pipeline:
             cluster=cluster,
             dropped=_dropped(dataplane),
             held_back=held_back,
+            lockout=self._lockout.waiting,
         )
 
     async def close(self) -> None:
         self._guard.close()
         self._start.close()
+        self._lockout.close()
         await self._reports.close()
         await self._drop_dataplane()
 
@@ -170,11 +189,18 @@ class Pipeline:
             self._live.note(key, value)
             self._census.note(key, value)
             self._graph.update(key, value)
+            self._lockout.note(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
 
+    async def _review(self) -> None:
+        """Take back what would cut this machine off, before anything is settled or written."""
+        self._untold += await self._lockout.review()
+        self._reporter.problems.replace("lockout", self._lockout.problems)
+
     async def _bring_about(self) -> None:
         """Tell the dataplane what has changed, and have it written."""
+        updates, self._untold = self._untold, []
         if self._dataplane is None:
             now, grace = time.monotonic(), self._live.config.empty_datastore_grace_secs
             if now < self._build_at or self._start.waits(now, grace):
@@ -183,8 +209,6 @@ class Pipeline:
             if self._dataplane is None:
                 return
             updates = self._graph.replay()
-        else:
-            updates = self._graph.flush()
         if updates:
             self._services.count_updates(updates)
             self._dataplane.desire(updates)

@@ -144,6 +144,9 @@ class Services:
             self._metrics.messages.labels(kind).inc(count)
             self._metrics.output.inc(count)
 
+    def count_lockout(self, outcome: str) -> None:
+        self._metrics.lockouts.labels(outcome).inc()
+
     def count_apply(self, applied: Applied) -> None:
         self._metrics.apply_seconds.observe(applied.seconds)
         if applied.problems:

@@ -209,7 +209,6 @@ class Process:
         "Whether a change that would cut this machine off from those who manage it is held back "
         "until felixpy confirm lets it go, only said, or not looked for.",
         live=True,
-        effect="later",
     )
     reporting_interval_secs: float = param(
         "ReportingIntervalSecs",
