@@ -37,15 +37,15 @@ from dataplane.families import Family
 from dataplane.render import names, text
 from dataplane.render.names import ipset_name
 from dataplane.render.rules import log_prefix
-from dataplane.settings import RenderSettings
+from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, RenderSettings
 
 FORGED = "Forged source: "  # and then, why
 _LOCAL = "address of a local workload"
 _TUNNELLED = "pool that arrives by a tunnel only"
 _CROSS_SUBNET = "its route leads elsewhere"
-_OWN_DEVICES = {
-    4: ("lo", "tunl0", "vxlan.calico", "wireguard.cali"),
-    6: ("lo", "vxlan-v6.calico", "wg-v6.cali"),
+_OWN_DEVICES: dict[Family, tuple[str, ...]] = {
+    4: ("lo", IPIP_DEVICE, VXLAN_DEVICES[4], "wireguard.cali"),
+    6: ("lo", VXLAN_DEVICES[6], "wg-v6.cali"),
 }
 _LOG_RATE, _LOG_SUFFIX = "10/minute", " forged"
 _NO_POLICY = {"%t": "", "%k": "", "%n": "", "%p": ""}

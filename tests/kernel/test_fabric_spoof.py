@@ -1,10 +1,8 @@
 """Packets from the fabric with sources that can and that cannot be, and what becomes of them.
 
-             vxlan.calico, vxlan-v6.calico: as if the tunnel had just unwrapped them
-tunnel ═════╗
-             node ═ cali1, cali2 ═ w1, w2
-fabric ═════╝
-             eth0
+fabric ══ eth0 node cali1, cali2 ══ w1, w2
+
+And three nodes with VXLAN between them, one of which begins to send without it.
 """
 
 from __future__ import annotations
@@ -15,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import pytest
 
-from calc_graph.model import IpPool
+from calc_graph.model import EncapMode, IpPool
 from calc_graph.updates import PoolUpdate, Update
 from dataplane.dropped import Dropped, read_dropped
 from dataplane.settings import RenderSettings, Settings
@@ -23,12 +21,13 @@ from tests.dataplane.desired.builders import wep
 from tests.kernel.conftest import Namespace
 from tests.kernel.forging import ear, send, udp
 from tests.kernel.test_dataplane import MAC, OPEN, Lab
+from tests.kernel.vxlan_lab import ALL_WAYS, BOTH, cluster
+from tests.kernel.vxlan_lab import Lab as VxlanLab
 
 pytestmark = pytest.mark.kernel
 
 PORT = 7000
 UPLINK_MAC = "02:30:00:00:00:0a"
-DEVICES = {"fabric": "eth0", "tunnel4": "vxlan.calico", "tunnel6": "vxlan-v6.calico"}
 POOLS = (
     # local workloads and others, behind the tunnel
     PoolUpdate(IpPool("10.65.0.0/16", ipip_mode="always")),
@@ -40,7 +39,6 @@ POOLS = (
     PoolUpdate(IpPool("10.68.0.0/16", vxlan_mode="cross-subnet")),
     PoolUpdate(IpPool("fd68::/48", vxlan_mode="cross-subnet")),
 )
-# The agent looks after routes by tunnel devices itself; elsewhere is elsewhere.
 ROUTES = (
     "ip link add elsewhere type veth peer name far; ip link set far up; ip link set elsewhere up;"
     "ip route add 10.68.1.0/26 via 172.30.0.1; ip route add 10.68.2.0/26 dev elsewhere;"
@@ -66,29 +64,26 @@ class Case(NamedTuple):
     """`forged` is the reason, or "" where all is well."""
 
     what: str
-    enters: Literal["fabric", "tunnel"]
     source: tuple[str, str]
     target: tuple[str, str]
     forged: str
 
 
 CASES = [
-    Case("a local workload's address, to its neighbour", "fabric", W2, W1, LOCAL),
-    Case("a local workload's address, to the host", "fabric", W2, HOST, LOCAL),
-    Case("a workload's own address", "fabric", W1, W1, LOCAL),
-    Case("a tunnelled pool, unwrapped", "fabric", ELSEWHERE, W1, TUNNELLED),
-    Case("a tunnelled pool, by its tunnel", "tunnel", ELSEWHERE, W1, ""),
-    Case("a tunnelled pool, to the host: sent without a tunnel", "fabric", ELSEWHERE, HOST, ""),
-    Case("a tunnelled pool, to a floating address: likewise", "fabric", ELSEWHERE, FLOATING1, ""),
-    Case("a routed pool", "fabric", ROUTED, W1, ""),
-    Case("a cross-subnet pool, of our subnet", "fabric", NEIGHBOUR, W1, ""),
-    Case("a cross-subnet pool, of another, unwrapped", "fabric", FAR, W1, CROSS_SUBNET),
-    Case("a cross-subnet pool, of another, to the host", "fabric", FAR, HOST, ""),
-    Case("a cross-subnet pool, by its tunnel", "tunnel", FAR, W1, ""),
-    Case("a machine: a service's hairpin has translated to it", "fabric", MACHINE, W1, ""),
-    Case("a machine, to the host", "fabric", MACHINE, HOST, ""),
-    Case("a machine, to a floating address", "fabric", MACHINE, FLOATING1, ""),
-    Case("a floating address, of a router that translates", "fabric", FLOATING2, W1, ""),
+    Case("a local workload's address, to its neighbour", W2, W1, LOCAL),
+    Case("a local workload's address, to the host", W2, HOST, LOCAL),
+    Case("a workload's own address", W1, W1, LOCAL),
+    Case("a tunnelled pool, unwrapped", ELSEWHERE, W1, TUNNELLED),
+    Case("a tunnelled pool, to the host: sent without a tunnel", ELSEWHERE, HOST, ""),
+    Case("a tunnelled pool, to a floating address: likewise", ELSEWHERE, FLOATING1, ""),
+    Case("a routed pool", ROUTED, W1, ""),
+    Case("a cross-subnet pool, of our subnet", NEIGHBOUR, W1, ""),
+    Case("a cross-subnet pool, of another, unwrapped", FAR, W1, CROSS_SUBNET),
+    Case("a cross-subnet pool, of another, to the host", FAR, HOST, ""),
+    Case("a machine: a service's hairpin has translated to it", MACHINE, W1, ""),
+    Case("a machine, to the host", MACHINE, HOST, ""),
+    Case("a machine, to a floating address", MACHINE, FLOATING1, ""),
+    Case("a floating address, of a router that translates", FLOATING2, W1, ""),
 ]
 
 
@@ -107,14 +102,13 @@ class Fabric(Lab):
         super().__init__(node, netns)
         for n in (1, 2):
             self.plug(n)
-        self.around = {name: netns(name) for name in DEVICES}
-        for name, device in DEVICES.items():
-            node.run(
-                f"ip link add {device} address {UPLINK_MAC} type veth"
-                f" peer name eth0 netns {self.around[name].name}; ip link set {device} up"
-            )
-            self.around[name].run("ip link set eth0 up")
-            node.await_carrier(device)
+        self.fabric = netns("fabric")
+        node.run(
+            f"ip link add eth0 address {UPLINK_MAC} type veth"
+            f" peer name eth0 netns {self.fabric.name}; ip link set eth0 up"
+        )
+        self.fabric.run("ip link set eth0 up")
+        node.await_carrier("eth0")
         node.run(
             "for f in /proc/sys/net/ipv4/conf/*/rp_filter; do echo 0 > $f; done;"
             f"ip addr add {HOST[0]}/24 dev eth0; ip addr add {HOST[1]}/64 dev eth0 nodad;"
@@ -142,17 +136,11 @@ class Fabric(Lab):
         """The numbers of those that do, whether at the workload or at the host."""
         which = 0 if family == 4 else 1
         with ear(self.node, family, PORT) as host, ear(self.workloads[1], family, PORT) as inside:
-            for place in ("fabric", "tunnel"):
-                packets = [
-                    udp(case.source[which], case.target[which], PORT, token=number)
-                    for number, case in enumerate(cases)
-                    if case.enters == place
-                ]
-                send(
-                    self.around[place if place == "fabric" else f"tunnel{family}"],
-                    packets,
-                    UPLINK_MAC,
-                )
+            packets = [
+                udp(case.source[which], case.target[which], PORT, token=number)
+                for number, case in enumerate(cases)
+            ]
+            send(self.fabric, packets, UPLINK_MAC)
             return [*host(), *inside()]
 
 
@@ -201,3 +189,42 @@ async def test_off_is_off(lab: Fabric) -> None:
     assert lab.refused() == []
     assert await read_dropped((4, 6)) == Dropped()
     assert "fabric" not in lab.node.run("iptables-nft-save; ip6tables-nft-save; ipset list -n")
+
+
+def guarded(mode: EncapMode) -> tuple[Update, ...]:
+    """The pools of the cluster's workloads and of the ends of its tunnels."""
+    nets = "10.65.0.0/16", "fd65::/16"
+    return tuple(PoolUpdate(IpPool(net, vxlan_mode=mode)) for net in nets)
+
+
+@pytest.mark.parametrize(
+    ("mode", "same_subnet", "reason"),
+    [
+        ("always", False, TUNNELLED),
+        ("cross-subnet", False, CROSS_SUBNET),
+        ("cross-subnet", True, ""),
+    ],
+)
+async def test_nodes_reach_each_other_as_their_pools_say(
+    inside: Namespace,
+    netns: Callable[[str], Namespace],
+    mode: EncapMode,
+    same_subnet: bool,
+    reason: str,
+) -> None:
+    lab = VxlanLab(inside, netns)
+    for n in (2, 3):
+        lab.populate(n, "vxlan")
+    await lab.start(
+        Settings(
+            "n1", iptables_backend="nft", render=RenderSettings(fabric_spoof_protection="Drop")
+        )
+    )
+    await lab.told(*cluster("vxlan", BOTH, same_subnet=same_subnet), *guarded(mode))
+    assert lab.reached() == ALL_WAYS
+    assert await forged() == {}
+    lab.populate(2, "no-encap")
+    assert {lab.pings(2, 1, family) for family in (4, 6)} == {not reason}
+    assert {lab.pings(3, 1, family) for family in (4, 6)} == {True}
+    assert set(await forged()) == ({(4, reason), (6, reason)} if reason else set())
+    await lab.stop()
