@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import pytest
 
 from dataplane.settings import Settings
+from tests.dataplane.desired.builders import wep
 from tests.kernel.conftest import Namespace
 from tests.kernel.forging import ear, send, udp
-from tests.kernel.test_dataplane import OPEN, Lab, endpoint
+from tests.kernel.test_dataplane import MAC, OPEN, Lab, endpoint
 
 pytestmark = pytest.mark.kernel
 
@@ -69,3 +70,26 @@ async def test_forged_sources_go_nowhere(lab: Lab) -> None:
         assert run(f"cat {where}/all/rp_filter {where}/eth0/rp_filter").split()[0] == str(of_all)
         lab.unplug(1)
         await lab.until(lambda: "dev cali1 " not in lab.routes())
+
+
+async def test_a_forged_source_that_is_allowed_arrives_and_no_other(lab: Lab) -> None:
+    """But for IPv4 under a strict `all`, which is the host's to say."""
+    await lab.start(Settings("n1", iptables_backend="nft", source_spoofing=True))
+    allowed = {4: "192.0.2.1", 6: "2001:db8::1"}
+    spoofing = wep(
+        "w1",
+        "cali1",
+        "10.65.0.1/32",
+        "fd65::1/128",
+        mac=MAC.format(1),
+        profiles=("open",),
+        spoofable_sources=("192.0.2.0/24", "2001:db8::/32"),
+    )
+    lab.node.run("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter")
+    lab.plug(1)
+    await lab.told(OPEN, spoofing, endpoint(2), endpoint(3))
+    for family, source in allowed.items():
+        others = [each for each in FORGED[family] if each != source]
+        assert arriving(lab, family, (source, *others)) == [source]
+    lab.node.run("echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter")
+    assert {f for f, source in allowed.items() if arriving(lab, f, [source])} == {6}
