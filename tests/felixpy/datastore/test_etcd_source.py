@@ -17,6 +17,7 @@ from felixpy.datastore import etcd_source
 from felixpy.datastore.etcd_source import EtcdSource
 from felixpy.etcd import client as etcd_client
 from felixpy.etcd import member as etcd_member
+from felixpy.etcd.channel import EtcdChannel, Hearing
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.settings import Endpoint, EtcdSettings
 from tests.felixpy.etcd.fake_etcd import Event, Serving, Store
@@ -276,6 +277,61 @@ async def test_a_member_that_says_nothing_is_left_for_another(
         store.put(f"{SETS}later", network_set(99))
         await ends_as_fresh(unused, told)
         assert unused.watches > 0
+
+
+async def test_a_member_whose_host_acknowledges_nothing_is_left_for_another(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(etcd_member, "_DEAF_SECONDS", 0.05)
+    gone = 0
+
+    def hearing(channel: EtcdChannel) -> Hearing:
+        return Hearing(1.0, asked=True) if channel._port == gone else Hearing(0.04, asked=True)
+
+    monkeypatch.setattr(EtcdChannel, "hearing", hearing)
+    async with Serving(store) as one, Serving(store) as other, following(one, other) as (_, told):
+        await until(lambda: told.in_sync and one.watches + other.watches == 1)
+        used, unused = (one, other) if one.watches else (other, one)
+        gone = used.port
+        await until(lambda: unused.watches == 1)
+        store.put(f"{SETS}later", network_set(99))
+        await ends_as_fresh(unused, told)
+
+
+async def test_how_a_peer_is_heard(store: Store) -> None:
+    async with Serving(store) as member:
+        channel = EtcdChannel(Endpoint("127.0.0.1", member.port), None, alone=False)
+        assert channel.hearing() == Hearing(0.0, asked=False)
+        await channel.__connect__()
+        assert 0.0 <= channel.hearing().silent_seconds < 10.0
+        assert channel.lost_because is None
+        channel.close()
+        await asyncio.sleep(0)
+        assert channel.hearing() == Hearing(0.0, asked=False)
+        with pytest.raises(ConnectionResetError):
+            await channel.__connect__()
+
+
+async def test_a_watch_that_has_lasted_begins_the_delays_anew(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delays: list[float] = []
+
+    def draw(least: float, _: float) -> float:
+        delays.append(source._delay)
+        return least
+
+    monkeypatch.setattr(etcd_source, "PEACE", 0.0)
+    monkeypatch.setattr(random, "uniform", draw)
+    async with Serving(store) as member, following(member) as (source, told):
+        await until(lambda: told.in_sync and member.watches == 1)
+        for _ in range(2):
+            await member.stop()
+            await until(lambda: len(delays) >= 6)
+            assert delays[:6] == [0.001, 0.002, 0.004, 0.008, 0.01, 0.01]
+            await member.start()
+            await until(lambda: not source.problems.current)
+            delays.clear()
 
 
 async def test_home_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
