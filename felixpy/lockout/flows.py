@@ -1,12 +1,12 @@
 """The flows that keep a machine manageable, as questions to the judge.
 
-    in   connections with the interface that leads to their peer, gateways
+    in   connections with the interface that leads to their peer, next hops
     out  Essential   a flow, and what it is for people
 
 Each connection is asked about as a new one, because it must be able to come back, and in the
 other direction as an established one, because untracked policy cuts even those.  Neighbour
-discovery is asked about in all four directions: connection tracking does not follow it.  The
-neighbours of IPv4 are asked by ARP, which is not filtered.
+discovery is asked about both ways, question and answer: connection tracking does not follow it.
+IPv4 asks its neighbours by ARP, which is not filtered.
 """
 
 from __future__ import annotations
@@ -90,15 +90,15 @@ def datastore(connection: Connection, interface: str | None) -> Iterator[Essenti
     return outgoing(f"the datastore {where}:{connection.remote_port}", connection, interface)
 
 
-def neighbour(gateway: IPv6Address, own: IPv6Address, interface: str) -> Iterator[Essential]:
-    """A gateway is solicited at a group address, and solicits us directly once it knows us."""
-    text = f"IPv6 neighbour discovery of the gateway {gateway}"
-    group = IPv6Address(_SOLICITED | int(gateway) & 0xFFFFFF)
+def neighbour(hop: IPv6Address, own: IPv6Address, interface: str) -> Iterator[Essential]:
+    """It is solicited at a group address, and solicits us directly once it knows us."""
+    text = f"IPv6 neighbour discovery of the next hop {hop}"
+    group = IPv6Address(_SOLICITED | int(hop) & 0xFFFFFF)
     for source, destination, kind in (
         (own, group, SOLICITATION),
-        (gateway, own, ADVERTISEMENT),
-        (gateway, own, SOLICITATION),
-        (own, gateway, ADVERTISEMENT),
+        (hop, own, ADVERTISEMENT),
+        (hop, own, SOLICITATION),
+        (own, hop, ADVERTISEMENT),
     ):
         ours = source == own
         yield Essential(

@@ -112,9 +112,7 @@ class LockoutGuard:
     @property
     def problems(self) -> dict[str, str]:
         """What was let through although it cuts; what is held back is told by `holds`."""
-        return {
-            cut.essential.text: f"is cut off: {words.render_cut(cut)}" for cut in self._standing
-        }
+        return {cut.essential.text: words.render_standing(cut) for cut in self._standing}
 
     def close(self) -> None:
         for key in self._held:

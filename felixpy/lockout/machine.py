@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
-from ipaddress import IPv6Address
-from itertools import chain
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -25,11 +24,14 @@ from felixpy.judging import host_view
 from felixpy.lockout import flows, wire
 from felixpy.lockout.daemons import PROC, Held, read_held
 from felixpy.lockout.flows import BGP_PORT, SSH_PORT, Connection, Essential
-from felixpy.lockout.wire import ESTABLISHED, LISTEN, SOCK_DIAG, TcpSocket, Way
+from felixpy.lockout.wire import ESTABLISHED, LISTEN, SOCK_DIAG, Gateway, TcpSocket, Way
 
 log = structlog.get_logger(__name__)
 
 AGE: Final = 3.0  # seconds
+_ANYWHERE: Final = IPv4Address(
+    "192.0.2.1"
+)  # for documentation, so only a default route leads there
 
 Asked = Callable[[Connection, str | None], Iterator[Essential]]
 
@@ -88,6 +90,7 @@ class _Look:
         self._sockets = Socket(SOCK_DIAG)
         self._routes = Socket(ROUTE)
         self._names: dict[int, str] = {}
+        self._hops: dict[Gateway, None] = {}  # of IPv6, that essential flows need
 
     def close(self) -> None:
         self._monitor.close()
@@ -145,7 +148,12 @@ class _Look:
         if way.local:
             return list(asked(connection, None))
         interface = self._interface(way.device)
-        return list(asked(connection, interface)) if interface else []
+        if not interface:
+            return []
+        hop = way.gateway or connection.remote
+        if isinstance(hop, IPv6Address):
+            self._hops[Gateway(way.device, hop)] = None
+        return list(asked(connection, interface))
 
     async def _way(
         self, destination: Address, source: Address | None = None, device: int = 0
@@ -164,18 +172,28 @@ class _Look:
         return "" if name.startswith(self._workloads) else name
 
     async def _neighbours(self) -> list[Essential]:
+        """Of the next hops to everybody who talks to us by IPv6.
+
+        Those of the default routes only where there is none of IPv4: policy that was written for
+        Felix often forgets neighbour discovery, and where nobody needs IPv6 nobody is locked out.
+        """
+        if await self._way(_ANYWHERE) is None:
+            for gateway in await self._gateways():
+                self._hops[gateway] = None
+        found: list[Essential] = []
+        for hop in self._hops:
+            interface = self._interface(hop.device)
+            way = await self._way(hop.address, device=hop.device)
+            if interface and way is not None and isinstance(way.source, IPv6Address):
+                found += flows.neighbour(hop.address, way.source, interface)
+        return found
+
+    async def _gateways(self) -> list[Gateway]:
         try:
             messages = await self._routes.query(wire.list_ipv6_routes(), "listing IPv6 routes")
         except NetlinkError:
             return []  # a kernel without IPv6, or without a route of it
-        gateways = chain.from_iterable(wire.parse_gateways(m.body) for m in messages)
-        found: list[Essential] = []
-        for gateway in dict.fromkeys(gateways):
-            interface = self._interface(gateway.device)
-            way = await self._way(gateway.address, device=gateway.device)
-            if interface and way is not None and isinstance(way.source, IPv6Address):
-                found += flows.neighbour(gateway.address, way.source, interface)
-        return found
+        return [gateway for m in messages for gateway in wire.parse_gateways(m.body)]
 
 
 def _one_of_each_client(sockets: Iterable[TcpSocket]) -> list[TcpSocket]:

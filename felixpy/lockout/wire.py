@@ -47,11 +47,12 @@ class TcpSocket(NamedTuple):
 
 
 class Way(NamedTuple):
-    """What a route lookup says; `source` is None where the kernel names none."""
+    """What a route lookup says; `source` and `gateway` are None where the kernel names none."""
 
     device: int
     local: bool
     source: Address | None
+    gateway: Address | None
 
 
 class Gateway(NamedTuple):
@@ -100,8 +101,11 @@ def look_up(destination: Address, source: Address | None = None, device: int = 0
 def parse_way(body: bytes) -> Way:
     found = dict(attributes(body, _ROUTE.size))
     device = _U32.unpack(found[_OIF])[0] if _OIF in found else 0
-    source = ipaddress.ip_address(found[_PREFSRC]) if _PREFSRC in found else None
-    return Way(device, body[_TYPE_AT] == LOCAL_TYPE, source)
+    source, gateway = (
+        ipaddress.ip_address(found[kind]) if kind in found else None
+        for kind in (_PREFSRC, _GATEWAY)
+    )
+    return Way(device, body[_TYPE_AT] == LOCAL_TYPE, source, gateway)
 
 
 def list_ipv6_routes() -> Request:

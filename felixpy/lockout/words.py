@@ -86,3 +86,7 @@ def render_cut(cut: Cut) -> str:
 
 def render_loss(cut: Cut) -> str:
     return f"it would cut off {cut.essential.text}: {render_cut(cut)}"
+
+
+def render_standing(cut: Cut) -> str:
+    return f"{cut.essential.text} cannot come about any more: {render_cut(cut)}"

@@ -96,14 +96,14 @@ async def test_sessions(inside: Namespace, far: Namespace) -> None:
     run_python(far, CLIENT, *ours, "172.30.0.10,179")
     run_python(inside, CLIENT, "fd30::1,179", "127.0.0.1,2222")
     facts = await read()
-    assert asked(facts) == {
+    assert asked(facts) - asked(facts, "neighbour") == {
         ("ssh from 172.30.0.1 to port 2222", "172.30.0.1", "eth0", None),
         ("ssh from fd30::1 to port 2222", "fd30::1", "eth0", None),
         ("ssh from 127.0.0.1 to port 2222", "127.0.0.1", None, None),
         ("BGP with 172.30.0.1", "172.30.0.1", "eth0", None),
         ("BGP with fd30::1", "fd30::10", None, "eth0"),
     }
-    assert len(facts.essentials) == 10, "each with its replies"
+    assert len(facts.essentials) == 10 + 4, "each with its replies"
     assert facts.view.interfaces["eth0"].addresses >= {"172.30.0.10", "fd30::10", "fe80::10"}
     to_ssh = next(e.flow for e in facts.essentials if e.text.startswith("ssh from 172"))
     assert (to_ssh.protocol, to_ssh.destination_port) == (6, 2222)
@@ -153,20 +153,40 @@ async def test_the_datastore_is_where_this_process_is_connected_to(
     found: dict[str, set[Asked]] = {}
     for host in ("fd30::1", "127.0.0.1"):
         with socket.create_connection((host, 2379), timeout=5):
-            found[host] = asked(await read(machine, (2379, 2380)))
+            found[host] = asked(await read(machine, (2379, 2380)), "datastore")
         clock.now += AGE
     assert found == {
         "fd30::1": {("the datastore [fd30::1]:2379", "fd30::10", None, "eth0")},
         "127.0.0.1": {("the datastore 127.0.0.1:2379", "127.0.0.1", None, None)},
     }
-    assert asked(await read(machine, (2379,))) == found["127.0.0.1"], "it has to come back"
+    assert asked(await read(machine, (2379,)), "datastore") == found["127.0.0.1"], (
+        "it has to come back"
+    )
 
 
-async def test_gateways(inside: Namespace, far: Namespace) -> None:
-    inside.run("ip route add default via fe80::1 dev eth0; ip route add default via 172.30.0.1")
-    text = "IPv6 neighbour discovery of the gateway fe80::1"
+async def test_the_next_hop_of_a_session(inside: Namespace, far: Namespace) -> None:
+    """Of one on the link it is the peer itself."""
+    far.run("ip addr add fd31::1/128 dev lo")
+    inside.run("ip route add fd31::/64 via fe80::1 dev eth0; ip route add default via fd30::7")
+    inside.run("ip route add default via 172.30.0.1")
+    run_python(inside, SERVER, "sshd", "22")
+    run_python(far, CLIENT, "172.30.0.10,22")
+    text = "IPv6 neighbour discovery"
+    assert asked(await read(), text) == set(), "nobody talks to us by IPv6"
+    run_python(far, CLIENT, "fd30::10,22")
+    listening = run_python(far, SERVER, "bird", "179")
+    run_python(inside, CLIENT, "fd31::1,179")
+    assert listening.poll() is None
+    hops = {each.rpartition(" ")[2] for each, *_ in asked(await read(), text)}
+    assert hops == {"fd30::1", "fe80::1"}
+
+
+async def test_gateways_where_there_is_nothing_but_ipv6(inside: Namespace, far: Namespace) -> None:
+    inside.run("ip route add default via fe80::1 dev eth0")
     facts = await read()
-    assert {essential.text for essential in facts.essentials} == {text}
+    assert {essential.text for essential in facts.essentials} == {
+        "IPv6 neighbour discovery of the next hop fe80::1"
+    }
     assert [told(each.flow) for each in facts.essentials] == [
         ("fe80::10", "ff02::1:ff00:1", 135, None, "eth0"),
         ("fe80::1", "fe80::10", 136, "eth0", None),
