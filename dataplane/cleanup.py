@@ -1,9 +1,10 @@
 """Everything of ours out of the kernel, and only that: what `felixpy cleanup` does.
 
-Ours are chains by their prefixes and rules by their ids in both backends, IP sets by their names,
-and on interfaces of workloads the routes that an agent makes, with the static neighbours that they
-lead to.  Settings of interfaces go with the interfaces; forwarding stays on, because others may
-rely on it by now.
+Ours are chains by their prefixes and rules by their ids in both backends, IP sets and VXLAN devices
+by their names, routes by our protocol wherever they lead, and on interfaces of workloads and VXLAN
+devices those that an agent makes, with the static neighbours that they lead to.  tunl0 is set down
+if routes of ours led over it.  Settings of interfaces go with the interfaces; forwarding stays on,
+because others may rely on it by now.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from msgspec import Struct
 from dataplane.desired.fixed import TABLES
 from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.sweep import sweep
+from dataplane.drivers.links import LinkDriver
 from dataplane.drivers.neighbours import NeighbourDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.runner import Runner
-from dataplane.settings import Settings
+from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 BACKENDS: tuple[Literal["nft", "legacy"], ...] = ("nft", "legacy")
@@ -36,11 +38,14 @@ class Cleaned(Struct, frozen=True):
     ipsets: int
     routes: int
     neighbours: int
+    tunnels: int = 0
     errors: tuple[str, ...] = ()
 
 
 async def clean(settings: Settings, *, dry_run: bool) -> Cleaned:
-    """Routes first, so that nothing is led to workloads that no rule guards any more."""
+    """Routes and tunnels first, so that nothing is led to workloads or comes from tunnels that no
+    rule guards any more.
+    """
     cleaning = _Cleaning(settings, dry_run=dry_run)
     await cleaning.routes()
     await cleaning.tables()
@@ -52,27 +57,35 @@ class _Cleaning:
     def __init__(self, settings: Settings, *, dry_run: bool) -> None:
         self._settings = settings
         self._dry_run = dry_run
-        self._chains = self._ipsets = self._routes = self._neighbours = 0
+        self._chains = self._ipsets = self._routes = self._neighbours = self._tunnels = 0
         self._errors: list[str] = []
 
     def result(self) -> Cleaned:
         return Cleaned(
-            self._chains, self._ipsets, self._routes, self._neighbours, tuple(self._errors)
+            self._chains,
+            self._ipsets,
+            self._routes,
+            self._neighbours,
+            self._tunnels,
+            tuple(self._errors),
         )
 
     async def routes(self) -> None:
-        """Routes to workloads, and the static neighbours of the addresses that they lead to."""
+        """Routes, the static neighbours of the addresses that they lead to, and tunnels."""
         monitor = InterfaceMonitor(self._settings)
         try:
             interfaces = await monitor.start()
+            led_over: set[int] = set()
             for family in FAMILIES:
-                await self._routes_of(family, interfaces)
+                led_over |= await self._routes_of(family, interfaces)
+            await self._tunnels_of(interfaces, led_over)
         except DataplaneError as error:
             self._errors.append(str(error))
         finally:
             monitor.close()
 
-    async def _routes_of(self, family: Family, interfaces: Mapping[str, Interface]) -> None:
+    async def _routes_of(self, family: Family, interfaces: Mapping[str, Interface]) -> set[int]:
+        """The devices that they have led over."""
         routes, neighbours = RouteDriver(family, self._settings), NeighbourDriver()
         try:
             for name, interface in interfaces.items():
@@ -84,6 +97,25 @@ class _Cleaning:
         finally:
             routes.close()
             neighbours.close()
+        return {route.device for route in removed}
+
+    async def _tunnels_of(self, interfaces: Mapping[str, Interface], led_over: set[int]) -> None:
+        found = {name: family for family, name in VXLAN_DEVICES.items() if name in interfaces}
+        ipip = interfaces.get(IPIP_DEVICE)
+        if ipip is not None and ipip.index in led_over:
+            found[IPIP_DEVICE] = 4
+        self._tunnels += len(found)
+        if self._dry_run:
+            return
+        links = LinkDriver(linger_seconds=0.0)
+        try:
+            for name, family in found.items():
+                links.interface_changed(name, interfaces[name])
+                links.discard(name, family)
+            for family in FAMILIES:
+                await links.remove(family, lambda _: False)
+        finally:
+            links.close()
 
     async def tables(self) -> None:
         runner = Runner()

@@ -13,6 +13,9 @@ deletes, sets down or gives another address is put right at once.  Another devic
 replaced; one called tunl0 only if no route of others leads over it, because that name is the
 kernel's own.  tunl0 cannot be deleted: it is set down, without its addresses.
 
+A device that is not needed any more stays for ten seconds: other nodes may not have heard of that,
+and still send through it.
+
 A kernel without VXLAN or IPIP is no failure: it is said, and tried again now and then.
 Source: projectcalico/calico felix/dataplane/linux/route_mgr.go; sections 2.3 and 5.6 of the routes
 reference.
@@ -42,6 +45,10 @@ _MODULES = {"ipip": "IPIP (module ipip)", "vxlan": "VXLAN (module vxlan)"}
 _OURS = (rtnetlink.BY_KERNEL, rtnetlink.BY_CALICO, rtnetlink.BY_BIRD)  # protocols of routes
 
 
+LINGER_SECONDS = 10.0
+_LATER_SECONDS = 1.0  # until a device that is still in use is looked at again
+
+
 class LinkError(DataplaneError):
     """The kernel refused; it is tried again."""
 
@@ -53,13 +60,15 @@ class UnavailableError(DataplaneError):
 class LinkDriver:
     """`refresh_seconds` is the time between checks, 0 for never; it may be changed at any time."""
 
-    def __init__(self, refresh_seconds: float = 90.0) -> None:
+    def __init__(self, refresh_seconds: float = 90.0, linger_seconds: float | None = None) -> None:
+        self._linger = LINGER_SECONDS if linger_seconds is None else linger_seconds
         self.refresh_seconds = refresh_seconds
         self.written = 0  # changes of devices, since the start
         self.unavailable: dict[str, str] = {}
         self._socket = Socket(ROUTE)
         self._wanted: dict[str, Tunnel] = {}
         self._unwanted: dict[str, Family] = {}
+        self._remove_at: dict[str, float] = {}
         self._interfaces: dict[str, Interface] = {}
         self._dirty: set[str] = set()
         self._small: set[str] = set()  # whose MTU the kernel refuses
@@ -68,6 +77,7 @@ class LinkDriver:
 
     def desire(self, tunnel: Tunnel) -> None:
         self._unwanted.pop(tunnel.name, None)
+        self._remove_at.pop(tunnel.name, None)
         if self._wanted.get(tunnel.name) != tunnel:
             self._wanted[tunnel.name] = tunnel
             self._dirty.add(tunnel.name)
@@ -76,11 +86,14 @@ class LinkDriver:
         """As it is, for as long as it is not known what it should be."""
         self._wanted.pop(name, None)
         self._unwanted.pop(name, None)
+        self._remove_at.pop(name, None)
         self._forget(name)
 
     def discard(self, name: str, family: Family) -> None:
         self._wanted.pop(name, None)
         self._unwanted[name] = family
+        now = asyncio.get_running_loop().time()
+        self._remove_at.setdefault(name, now + self._linger)
         self._forget(name)
 
     def _forget(self, name: str) -> None:
@@ -103,15 +116,21 @@ class LinkDriver:
 
     def next_check(self) -> float:
         """When `check` is due, in the event loop's time; infinity for never."""
-        if self.refresh_seconds <= 0 or self._checked_at is None:
-            return float("inf")
-        return self._checked_at + self.refresh_seconds
+        moments = [at for name, at in self._remove_at.items() if name in self._interfaces]
+        if self.refresh_seconds > 0 and self._checked_at is not None:
+            moments.append(self._checked_at + self.refresh_seconds)
+        return min(moments, default=float("inf"))
 
     async def check(self) -> bool:
-        """The next apply looks at every device again.  True if there is one."""
-        self._checked_at = asyncio.get_running_loop().time()
-        self._dirty |= self._wanted.keys()
-        return bool(self._dirty)
+        """The next apply looks at every device again.  True if it has anything to do."""
+        now = asyncio.get_running_loop().time()
+        if self._checked_at is not None and 0 < self.refresh_seconds <= now - self._checked_at:
+            self._checked_at = now
+            self._dirty |= self._wanted.keys()
+        return bool(self._dirty or self._due(now))
+
+    def _due(self, now: float) -> list[str]:
+        return [n for n, at in self._remove_at.items() if at <= now and n in self._interfaces]
 
     async def apply(self, family: Family, *, make: bool = True) -> None:
         """Make and correct the devices of a family; without `make` only those that are there.
@@ -131,13 +150,14 @@ class LinkDriver:
             raise LinkError("; ".join(failures))
 
     async def remove(self, family: Family, is_in_use: Callable[[str], bool]) -> None:
-        """Remove the devices that should not be there, except those that routes still lead over.
-
-        Raises LinkError.
+        """Remove the devices that nobody has needed for a while, except those that routes still
+        lead over.  Raises LinkError.
         """
         async with self._lock:
-            for name in [n for n, f in self._unwanted.items() if f == family]:
-                if name in self._interfaces and not is_in_use(name):
+            now = asyncio.get_running_loop().time()
+            for name in [n for n in self._due(now) if self._unwanted[n] == family]:
+                self._remove_at[name] = now + _LATER_SECONDS
+                if not is_in_use(name):
                     await self._remove(name, family)
 
     def close(self) -> None:
@@ -222,7 +242,8 @@ class LinkDriver:
             return
         addresses = await self._addresses(family, device.number)
         if not device.up or not addresses:
-            return  # nobody has used it as a tunnel of ours
+            del self._remove_at[name]  # nobody uses it as a tunnel of ours
+            return
         for address in addresses:
             await self._do(rttunnels.delete_address(device.number, address), f"clearing {name}")
         await self._do(rttunnels.set_up(device.number, up=False), f"clearing {name}")

@@ -30,6 +30,7 @@ import asyncio
 import errno
 import os
 import socket
+from collections.abc import Sequence
 
 import structlog
 
@@ -370,7 +371,10 @@ class RouteDriver:
         routes = order_of_writing(routes)
         requests = [rtnetlink.replace_route(self._family, MAIN, route) for route in routes]
         failures = []
-        for route, code in zip(routes, await self._socket.execute(requests), strict=True):
+        codes = await self._socket.execute(requests)
+        if self._family == 6 and errno.EINVAL in codes:
+            codes = await self._replace_with_help(routes, codes)
+        for route, code in zip(routes, codes, strict=True):
             if not code:
                 self._routes.observe(route.key, route)
                 if route.key.length == BITS[self._family]:
@@ -383,6 +387,30 @@ class RouteDriver:
         if routes:
             log.debug("route.written", count=len(routes) - len(failures), family=self._family)
         return failures
+
+    async def _replace_with_help(
+        self, routes: list[KernelRoute], codes: Sequence[int]
+    ) -> list[int]:
+        """IPv6 refuses a gateway that it knows to be behind another device, even if told otherwise:
+        such as the end of a tunnel that is in the block which has just been reached directly.  So
+        it is told that this one address is behind the device, as long as it takes.
+
+        Source: linux net/ipv6/route.c, ip6_route_check_nh_onlink; seen with 6.18.
+        """
+        results = list(codes)
+        for index, route in enumerate(routes):
+            if codes[index] != errno.EINVAL or not route.on_link:
+                continue
+            key = RouteKey(route.gateway, BITS[6], 1)  # a metric before those of everybody else
+            help_ = KernelRoute(key, route.device, rtnetlink.BY_CALICO, 0)
+            _, results[index], _ = await self._socket.execute(
+                [
+                    rtnetlink.replace_route(6, MAIN, help_),
+                    rtnetlink.replace_route(6, MAIN, route),
+                    rtnetlink.delete_route(6, MAIN, key, route.device),
+                ]
+            )
+        return results
 
     async def _delete(self, routes: list[KernelRoute]) -> list[str]:
         routes = order_of_removal(routes)

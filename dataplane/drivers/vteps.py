@@ -109,8 +109,9 @@ class VtepDriver:
         if name != self._name:
             return
         old, self._device = self._device, interface
-        if old is None or interface is None or interface.generation != old.generation:
-            self._read_at = None  # the kernel drops entries of what goes down
+        if old != interface:
+            # The kernel drops entries of what goes down, has another MAC, or loses its address.
+            self._read_at = None
 
     @property
     def pending(self) -> bool:

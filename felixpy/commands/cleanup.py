@@ -43,7 +43,7 @@ def _show(cleaned: Cleaned, *, dry_run: bool) -> None:
     verb = "would remove" if dry_run else "removed"
     counts = (
         f"{cleaned.chains} chains, {cleaned.ipsets} IP sets, {cleaned.routes} routes,"
-        f" {cleaned.neighbours} static neighbours"
+        f" {cleaned.neighbours} static neighbours, {cleaned.tunnels} tunnels"
     )
     say(f"{verb} {counts}")
     for error in cleaned.errors:

@@ -34,7 +34,7 @@ from tests.kernel.conftest import Namespace
 OPEN = ProfileUpdate("open", ActiveProfile((ALLOW,), (ALLOW,)))
 PATIENCE = 10.0
 NODES = (1, 2, 3)
-_NO_TUNNEL = EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False)
+NO_TUNNEL = EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False)
 BOTH = EncapUpdate(ipip=False, vxlan=True, vxlan_v6=True)
 
 
@@ -71,7 +71,7 @@ def blocks(n: int, pool: PoolType, *, same_subnet: bool = False) -> tuple[RouteU
 
 
 def cluster(
-    pool: PoolType, encap: EncapUpdate = _NO_TUNNEL, *, same_subnet: bool = False
+    pool: PoolType, encap: EncapUpdate = NO_TUNNEL, *, same_subnet: bool = False
 ) -> list[Update]:
     """All that a node is told of three nodes in pools of this type."""
     told: list[Update] = [OPEN, workload_endpoint(), ADDRESSES, encap]
@@ -157,6 +157,8 @@ class Lab:
         vxlan = pool == "vxlan"
         v4 = "via 10.65.1.0 dev vxlan.calico" if vxlan else "via 172.30.0.1 dev eth0"
         v6 = "via fd65:1:: dev vxlan-v6.calico" if vxlan else "via fd30::1 dev eth0"
+        if vxlan:  # else IPv6 would refuse a gateway that it knows to be behind eth0
+            lines.append("ip route replace fd65:1::/128 dev vxlan-v6.calico metric 1")
         lines += [
             f"ip route replace 10.65.1.0/26 {v4} onlink",
             f"ip route replace fd65:1::/122 {v6} onlink",
@@ -210,7 +212,8 @@ class Lab:
     async def told(self, *updates: Update) -> None:
         self.desire(*updates)
         await self.settle()
-        assert self.applied[-1].problems == {}
+        problems = self.applied[-1].problems
+        assert problems == {}
 
     # ------------------------------------------------------------ what comes of it
 
