@@ -82,7 +82,7 @@ from dataplane.dropped import Dropped, read_dropped
 from dataplane.endpoint_states import EndpointKey, EndpointStates, LocalEndpoint
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
-from dataplane.interfaces import Changes, InterfaceMonitor
+from dataplane.interfaces import Changes, Interface, InterfaceMonitor
 from dataplane.mtu_file import MtuFile
 from dataplane.overlay.overlays import Overlays
 from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
@@ -100,6 +100,7 @@ class Applied(NamedTuple):
     seconds: float
     problems: dict[str, str]
     written: Mapping[str, int] = {}
+    complete: bool = True  # no step has failed: what was asked for before is in the kernel
 
 
 class Summary(NamedTuple):
@@ -313,6 +314,11 @@ class Dataplane:
         """Whether an apply has been without any problem of a step, at least once."""
         return self._in_force
 
+    @property
+    def interfaces(self) -> Mapping[str, Interface]:
+        """Those of the machine, by name; it changes with them."""
+        return self._monitor.interfaces
+
     def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
         """The local endpoints whose state, or what is told of them, differs from what was taken
         last; None for those that are gone.
@@ -392,7 +398,8 @@ class Dataplane:
             self._in_force = True
         if self._in_force:
             self._states.judge()
-        return Applied(seconds, {**self._problems, **self._refused()}, self._written() - before)
+        problems = {**self._problems, **self._refused()}
+        return Applied(seconds, problems, self._written() - before, not self._problems)
 
     def _written(self) -> Counter[str]:
         return Counter(

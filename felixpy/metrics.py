@@ -112,6 +112,11 @@ class Metrics:
             ["what"],
             registry=registry,
         )
+        self.flows_ended = Counter(
+            "felixpy_flows_ended",
+            "Established flows ended because a new policy refuses them",
+            registry=registry,
+        )
 
     def page(self, accept: str) -> Answer:
         """For an HttpServer, in the format that the client prefers."""

@@ -28,9 +28,11 @@ from felixpy.config import to_intervals, to_settings
 from felixpy.datastore.opening import Datastore
 from felixpy.emptiness import EmptyDatastoreGuard
 from felixpy.empty_start import EmptyStart
+from felixpy.flow_ending.ender import FlowEnder
 from felixpy.gate import ReadyGate
 from felixpy.holds import Holds
 from felixpy.inbox import Inbox
+from felixpy.judging import judge_settings
 from felixpy.last_state import LastState
 from felixpy.live_config import Ask, LiveConfig
 from felixpy.lockout.guard import LockoutGuard
@@ -82,6 +84,7 @@ class Pipeline:
         )
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
+        self._flow_ender = FlowEnder(services.count_flows_ended)
         self.in_sync = False
         self._listed = False
         self._reported = False  # all local endpoints of this dataplane, once
@@ -173,6 +176,7 @@ class Pipeline:
         self._start.close()
         self._lockout.close()
         await self._reports.close()
+        await self._flow_ender.close()
         await self._drop_dataplane()
 
     # ---------------------------------------------------------------- steps of a turn
@@ -212,11 +216,14 @@ class Pipeline:
         if updates:
             self._services.count_updates(updates)
             self._dataplane.desire(updates)
+            self._flow_ender.update(updates)
         applied = await self._dataplane.apply()
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
             self._report(self._dataplane)
+            if applied.complete:
+                self._flow_ender.applied(self._dataplane.interfaces)
         self._start.note(self._guard.empty_since)
 
     def _report(self, dataplane: Dataplane) -> None:
@@ -231,12 +238,15 @@ class Pipeline:
         # a name in MetadataAddr is looked up, which may take its time
         settings = await asyncio.to_thread(to_settings, self._live.config)
         try:
-            return await build_dataplane(settings, self._woken.set)
+            dataplane = await build_dataplane(settings, self._woken.set)
         except DataplaneError as error:
             log.error("dataplane.not_started", reason=str(error), retry_seconds=BUILD_RETRY)
             self._reporter.problems.replace("dataplane", {"start": str(error)})
             self._build_at = time.monotonic() + BUILD_RETRY
             return None
+        wanted = self._live.config.conntrack_flush_on_policy_change
+        self._flow_ender.begin(judge_settings(settings) if wanted else None)
+        return dataplane
 
     async def _drop_dataplane(self) -> None:
         if self._dataplane is not None:

@@ -154,6 +154,9 @@ class Services:
         for what, count in applied.written.items():
             self._metrics.written.labels(what).inc(count)
 
+    def count_flows_ended(self, count: int) -> None:
+        self._metrics.flows_ended.inc(count)
+
     # ---------------------------------------------------------------- steps
 
     def _settle_logs(self, config: Config) -> None:

@@ -1,7 +1,9 @@
-"""Make the kernel forget the flows of an address: they are judged anew behind its next owner.
+"""Make the kernel forget flows, so that their next packets are judged anew.
 
-    in   forget   addresses, as bytes
-Every entry goes whose original or reply source is the address: what it began, what came to it.
+    in   forget   addresses, as bytes: who was behind them has gone
+         end      single flows, as `flows` listed them
+
+Of an address every entry goes whose original or reply source it is: what it began, what came to it.
 
 A few IPv4 addresses are left to the kernel's own filter (Linux 5.8).  Its filter for IPv6 addresses
 is the wrong way round: it removes all flows but those asked for (measured with 6.18; in the source
@@ -13,14 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import struct
 from collections.abc import Collection, Iterable, Iterator
 
 import structlog
 
+from dataplane import ctnetlink
+from dataplane.ctnetlink import ADDRESSES, DELETE, FILTER, ORIGINAL, REPLY, SOURCE
+from dataplane.families import Family
 from dataplane.netlink import (
-    DUMP,
     NETFILTER,
     NetlinkError,
     Request,
@@ -29,14 +32,11 @@ from dataplane.netlink import (
     attributes,
     nested,
 )
+from dataplane.rtnetlink import SOCKET_FAMILY
 
 log = structlog.get_logger(__name__)
 
-_GET, _DELETE = 1 << 8 | 1, 1 << 8 | 2
-_ORIGINAL, _REPLY, _ID, _ZONE, _FILTER = 1, 2, 12, 18, 25
-_ADDRESSES = 1  # within a direction
-_SOURCE = {4: 1, 16: 3}  # the attribute of a source, by the width of an address
-_FAMILY = {4: socket.AF_INET, 16: socket.AF_INET6}
+_FAMILY: dict[int, Family] = {4: 4, 16: 6}  # by the width of an address
 _BY_SOURCE, _BY_NOTHING = struct.pack("=I", 1), struct.pack("=I", 0)
 _FEW = 16
 
@@ -49,7 +49,7 @@ class Conntrack:
     async def forget(self, addresses: Collection[bytes]) -> bool:
         """Whether all their flows are forgotten.  Where the kernel cannot, it is said once."""
         try:
-            for width in _SOURCE:
+            for width in SOURCE:
                 some = {address for address in addresses if len(address) == width}
                 if some and not await self._filtered(some):
                     await self._singly(some, width)
@@ -59,6 +59,20 @@ class Conntrack:
                 log.warning("conntrack.kept", reason=str(error))
             return False
         return True
+
+    async def flows(self, family: Family) -> list[bytes]:
+        """All flows of a family, for `ctnetlink` to take apart.  Raises NetlinkError."""
+        answers = await self._socket.query(ctnetlink.list_flows(family), "listing flows")
+        return [answer.body for answer in answers]
+
+    async def end(self, family: Family, identities: Iterable[bytes]) -> int:
+        """Delete exactly these; how many were still there.  Raises NetlinkError."""
+        requests = [ctnetlink.delete_flow(family, each) for each in identities]
+        codes = await self._socket.execute(requests)
+        for code in codes:
+            if code not in (0, errno.ENOENT):
+                raise NetlinkError("forgetting flows", code)
+        return codes.count(0)
 
     def close(self) -> None:
         self._socket.close()
@@ -75,41 +89,26 @@ class Conntrack:
         return True
 
     async def _singly(self, addresses: set[bytes], width: int) -> None:
-        head = struct.pack(">BBH", _FAMILY[width], 0, 0)
-        answers = await self._socket.query(Request(_GET, DUMP, head), "listing flows")
-        wanted = [
-            Request(_DELETE, 0, head + b"".join(_identity(answer.body)))
-            for answer in answers
-            if not addresses.isdisjoint(_sources(answer.body, width))
-        ]
-        for code in await self._socket.execute(wanted):
-            if code not in (0, errno.ENOENT):
-                raise NetlinkError("forgetting flows", code)
+        family = _FAMILY[width]
+        bodies = await self.flows(family)
+        wanted = [body for body in bodies if not addresses.isdisjoint(_sources(body, width))]
+        await self.end(family, map(ctnetlink.identity, wanted))
 
 
 def _filters(address: bytes) -> Iterator[Request]:
-    source = nested(_ADDRESSES, attribute(_SOURCE[len(address)], address))
-    head = struct.pack(">BBH", _FAMILY[len(address)], 1, 0)
+    width = len(address)
+    source = nested(ADDRESSES, attribute(SOURCE[width], address))
+    head = struct.pack(">BBH", SOCKET_FAMILY[_FAMILY[width]], 1, 0)  # version 1: with a filter
     for direction, original, reply in (
-        (_ORIGINAL, _BY_SOURCE, _BY_NOTHING),
-        (_REPLY, _BY_NOTHING, _BY_SOURCE),
+        (ORIGINAL, _BY_SOURCE, _BY_NOTHING),
+        (REPLY, _BY_NOTHING, _BY_SOURCE),
     ):
-        flags = nested(_FILTER, attribute(1, original), attribute(2, reply))
-        yield Request(_DELETE, 0, head + nested(direction, source) + flags)
+        flags = nested(FILTER, attribute(1, original), attribute(2, reply))
+        yield Request(DELETE, 0, head + nested(direction, source) + flags)
 
 
 def _sources(body: bytes, width: int) -> Iterable[bytes]:
     """The original and the reply source of a listed flow."""
     for direction, value in attributes(body, 4):
-        if direction in (_ORIGINAL, _REPLY):
-            addresses = dict(attributes(dict(attributes(value)).get(_ADDRESSES, b"")))
-            yield addresses.get(_SOURCE[width], b"")
-
-
-def _identity(body: bytes) -> Iterable[bytes]:
-    """What tells a listed flow from all others."""
-    for kind, value in attributes(body, 4):
-        if kind == _ORIGINAL:
-            yield nested(kind, value)
-        elif kind in (_ID, _ZONE):
-            yield attribute(kind, value)
+        if direction in (ORIGINAL, REPLY):
+            yield ctnetlink.source_of(value, width)

@@ -9,16 +9,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from structlog.testing import capture_logs
 
 from calc_graph.updates import Update
 from dataplane.dataplane import Applied, Summary
-from dataplane.errors import DataplaneError
 from dataplane.endpoint_states import EndpointKey, LocalEndpoint
+from dataplane.errors import DataplaneError
+from dataplane.interfaces import Interface
 from dataplane.settings import Intervals, Settings
 from felixpy import agent as module
 from felixpy import pipeline, services
@@ -46,6 +48,7 @@ class FakeDataplane:
     """Answers as a kernel that agrees with everything."""
 
     backend = "fake"
+    interfaces: Mapping[str, Interface] = MappingProxyType({})
     in_force = True
 
     def __init__(self, kernel: Kernel, settings: Settings) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from calc_graph.model import Key, Policy, PolicyKey, Value, WorkloadEndpoint, WorkloadEndpointKey
 from calc_graph.updates import Update
 from dataplane.dataplane import Applied, Summary
+from dataplane.interfaces import Interface
 from dataplane.settings import Settings
 from felixpy import pipeline as module
 from felixpy import services
@@ -35,6 +37,7 @@ FULL: dict[Key, Value | None] = {
 
 class FakeDataplane:
     backend = "fake"
+    interfaces: Mapping[str, Interface] = MappingProxyType({})
     in_force = False
 
     def __init__(self) -> None:

@@ -128,6 +128,7 @@ def test_what_metrics_say(services: Services) -> None:
         "felix_int_dataplane_apply_time_seconds_sum 0.25",
         "felix_int_dataplane_failures_total 1.0",
         'felixpy_dataplane_written_total{what="chains"} 2.0',
+        "felixpy_flows_ended_total 0.0",
     }
     assert "python_info" in text
     services.settle(with_metrics(port, prometheus_go_metrics_enabled=False))

@@ -267,7 +267,6 @@ class Rules:
         False,
         "End established flows that a new policy would refuse, instead of letting them finish.",
         flags="L",
-        effect="later",
     )
     failsafe_inbound_host_ports: tuple[FailsafePort, ...] = param(
         "FailsafeInboundHostPorts",
