@@ -36,7 +36,6 @@ from felixpy.etcd.member import Change, Delivery, Header, Interval, Member, Page
 
 log = structlog.get_logger(__name__)
 
-PAGE: Final = 500  # pairs; with etcd's limit on a value a page stays within memory
 FIRST_DELAY, LAST_DELAY = 0.1, 15.0  # seconds, before jitter
 PEACE: Final = 1.0  # seconds that a watch has lasted, after which its failure is a first one
 
@@ -179,20 +178,16 @@ class EtcdSource:
         await _put(sink, builtin_changes)
         for holdings in self._holdings.values():
             gone = holdings.keys()
-            interval, more = holdings.range.interval, True
-            while more:
-                page = await member.range(
-                    interval, limit=PAGE, revision=revision, serializable=revision > 0
-                )
-                self._note(page.header)
-                revision = revision or page.header.revision
-                for pair in page.pairs:
-                    gone.discard(pair.key)
-                    self._see(Change(*pair))
-                    await _put(sink, holdings.put(pair.key, pair.value))
-                more = page.more
-                if page.pairs:
-                    interval = Interval(page.pairs[-1].key + b"\0", interval.end)
+            async with contextlib.aclosing(
+                member.pages(holdings.range.interval, revision)
+            ) as pages:
+                async for page in pages:
+                    self._note(page.header)
+                    revision = revision or page.header.revision
+                    for pair in page.pairs:
+                        gone.discard(pair.key)
+                        self._see(Change(*pair))
+                        await _put(sink, holdings.put(pair.key, pair.value))
             for key in gone:
                 await _put(sink, holdings.delete(key))
         self._told = dict.fromkeys(self._holdings, revision)

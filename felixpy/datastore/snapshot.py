@@ -38,7 +38,6 @@ from felixpy.etcd.settings import to_etcd_settings
 from felixpy.gate import ReadyGate
 from felixpy.live_config import IDENTITY
 
-_PAGE: Final = 500  # pairs
 _ALL: Final = frozenset(range_.kind for range_ in RANGES)
 
 
@@ -182,17 +181,10 @@ class _Reading:
             self.values |= {key: value for key, value in changes if value is not None}
 
     async def _pairs(self, interval: Interval) -> AsyncIterator[KeyValue]:
-        more = True
-        while more:
-            page = await self._member.range(
-                interval, limit=_PAGE, revision=self._revision, serializable=self._revision > 0
-            )
+        async for page in self._member.pages(interval, self._revision):
             self._revision = self._revision or page.header.revision
             for pair in page.pairs:
                 yield pair
-            more = page.more and bool(page.pairs)
-            if more:
-                interval = Interval(page.pairs[-1].key + b"\0", interval.end)
 
 
 def _is_ready(values: dict[Key, Value], *, without_record: bool) -> bool:

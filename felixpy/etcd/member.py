@@ -36,6 +36,7 @@ class Patience(NamedTuple):
 
 
 ANSWER_SECONDS: Final = 5.0
+PAGE: Final = 500  # pairs; with etcd's limit on a value a page stays within memory
 _CONNECT_SECONDS: Final = 5.0
 # A member that says nothing for so long is asked for a sign of life, and has so long to give it:
 # what the kernel cannot notice is a process that stands still while its host is well.
@@ -161,6 +162,32 @@ class Member:
         )
         pairs = [KeyValue(kv.key, kv.value, kv.mod_revision) for kv in answer.kvs]
         return Page(_header(answer), pairs, answer.more)
+
+    async def pages(self, interval: Interval, revision: int = 0) -> AsyncGenerator[Page, None]:
+        """An interval page by page, at one revision: that one, or that of the first answer.
+
+        Each next page is on its way while the present one is worked on.
+        """
+        page = await self.range(interval, limit=PAGE, revision=revision, serializable=revision > 0)
+        while page.more and page.pairs:
+            rest = Interval(page.pairs[-1].key + b"\0", interval.end)
+            coming = asyncio.create_task(
+                self.range(
+                    rest,
+                    limit=PAGE,
+                    revision=revision or page.header.revision,
+                    serializable=True,
+                )
+            )
+            try:
+                await asyncio.sleep(0)  # it is on its way before the present one is worked on
+                yield page
+                page = await coming
+            finally:
+                if not coming.done():
+                    coming.cancel()
+                await asyncio.wait([coming])
+        yield page
 
     async def put(self, key: bytes, value: bytes, lease: int = 0) -> None:
         await self._ask("Put", key=key, value=value, lease=lease)

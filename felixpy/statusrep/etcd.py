@@ -11,8 +11,6 @@ from felixpy.etcd.errors import EtcdError
 from felixpy.etcd.member import Interval, Member
 from felixpy.statusrep.store import StatusUnwritableError
 
-_PAGE = 500
-
 
 class EtcdStatusStore:
     """It never connects by itself: while the datastore is away, nothing can be written."""
@@ -41,15 +39,10 @@ class EtcdStatusStore:
     async def read(self, prefix: str) -> dict[str, bytes]:
         """`prefix` ends in "/"."""
         start = prefix.encode()
-        interval, more = Interval(start, start[:-1] + b"0"), True
         found: dict[str, bytes] = {}
         with self._member() as member:
-            while more:
-                page = await member.range(interval, limit=_PAGE)
+            async for page in member.pages(Interval(start, start[:-1] + b"0")):
                 found |= {pair.key.decode(errors="replace"): pair.value for pair in page.pairs}
-                more = page.more and bool(page.pairs)
-                if more:
-                    interval = Interval(page.pairs[-1].key + b"\0", interval.end)
         return found
 
     async def close(self) -> None:

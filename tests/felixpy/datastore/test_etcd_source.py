@@ -16,6 +16,7 @@ from calc_graph.model import Key, Value
 from felixpy.datastore import etcd_source
 from felixpy.datastore.etcd_source import EtcdSource
 from felixpy.etcd import client as etcd_client
+from felixpy.etcd import member
 from felixpy.etcd import member as etcd_member
 from felixpy.etcd.channel import EtcdChannel, Hearing
 from felixpy.etcd.client import EtcdClient
@@ -30,7 +31,7 @@ POOLS = "/calico/resources/v3/projectcalico.org/ippools/"
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(etcd_source, "FIRST_DELAY", 0.001)
     monkeypatch.setattr(etcd_source, "LAST_DELAY", 0.01)
-    monkeypatch.setattr(etcd_source, "PAGE", 3)
+    monkeypatch.setattr(member, "PAGE", 3)
 
 
 def network_set(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from felixpy.datastore.snapshot import SnapshotError, is_named, read_snapshot
 from felixpy.datastore.source import BadInput
 from felixpy.etcd.credentials import CredentialsError
 from felixpy.etcd.errors import MemberLostError
-from felixpy.etcd.member import Header, Interval, KeyValue, Page
+from felixpy.etcd.member import Header, Interval, KeyValue, Member, Page
 
 CLUSTER = f"{RESOURCES}clusterinformations/default"
 FELIX = f"{RESOURCES}felixconfigurations/"
@@ -65,6 +65,9 @@ class FakeClient:
             if interval.key <= key < interval.end
         ]
         return Page(Header(1, 7, 1), found[:limit], len(found) > limit)
+
+    def pages(self, interval: Interval, revision: int = 0) -> AsyncGenerator[Page, None]:
+        return Member.pages(self, interval, revision)  # type: ignore[arg-type]
 
     def close(self) -> None:
         self.closed = True
