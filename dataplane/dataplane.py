@@ -186,7 +186,8 @@ class Dataplane:
         self._used_ipsets: set[str] = set()
         desire_fixed(sinks, settings)
         self._guarded = False  # the tables have been written at least once
-        self._in_force = False  # and an apply has been without a problem
+        self._guards = {s for f in tables for s in (tables_step(f), f"IPv{f} sets")}
+        self._in_force = False  # and an apply has had no problem with these steps
         self._retry = FIRST_RETRY
         self._retry_at: float | None = None
         self._pending = True  # there is something to write
@@ -311,7 +312,7 @@ class Dataplane:
 
     @property
     def in_force(self) -> bool:
-        """Whether an apply has been without any problem of a step, at least once."""
+        """Whether an apply has had no problem with tables and sets, at least once."""
         return self._in_force
 
     @property
@@ -395,7 +396,8 @@ class Dataplane:
             self._retry = min(self._retry * 2, LAST_RETRY)
         else:
             self._retry, self._retry_at = FIRST_RETRY, None
-            self._in_force = True
+        # Routes and the like are asked of each endpoint: one that is refused is no other's matter.
+        self._in_force |= not any(name in self._problems for name in self._guards)
         if self._in_force:
             self._states.judge()
         problems = {**self._problems, **self._refused()}

@@ -86,6 +86,54 @@ def assert_each_family_in_order(steps: list[str]) -> None:
     assert steps.index("IPv4 routes") < steps.index("neighbours")
 
 
+async def test_tunnels_come_before_their_routes_and_go_after_them(node: FakeNode) -> None:
+    await node.dataplane.apply()
+    node.journal.take()
+    node.desire(wep("a", "cali1", "10.0.0.1/32"))
+    await node.dataplane.apply()
+    steps = node.journal.take()
+    for family in (4, 6):
+        wanted = [
+            f"IPv{family} {step}"
+            for step in (
+                "tables",
+                "tunnels made",
+                "tunnel ends added",
+                "routes",
+                "tunnel ends removed",
+                "tunnels removed",
+                "sets shrunk and destroyed",
+            )
+        ]
+        assert [step for step in steps if step in wanted] == wanted
+
+
+TUNNEL_FAILURES = [
+    # what fails, what is not done then
+    ("IPv4 tables", {"IPv4 tunnels made"}),
+    ("IPv4 routes", {"IPv4 tunnel ends removed", "IPv4 tunnels removed"}),
+    ("IPv4 tunnels made", set()),
+    ("IPv4 tunnel ends added", set()),
+]
+
+
+@pytest.mark.parametrize(("failing", "left_out"), TUNNEL_FAILURES)
+async def test_what_a_failure_means_for_tunnels(node: FakeNode, failing, left_out) -> None:
+    await node.dataplane.apply()
+    steps = {step for step in node.journal.take() if "tunnel" in step}
+    node.journal.failing = {failing: "no luck"}
+    node.desire(wep("a", "cali1", "10.0.0.1/32"))
+    await node.dataplane.apply()
+    done = {step for step in node.journal.take() if "tunnel" in step}
+    assert steps - done == left_out
+
+
+async def test_a_refused_chain_does_not_keep_a_tunnel_from_being_made(node: FakeNode) -> None:
+    node.tables[4].refused = {("filter", "cali-tw-cali1"): "the kernel does not like it"}
+    await node.dataplane.apply()
+    assert "IPv4 tunnels made" in node.journal.take()
+
+
 async def test_one_family_does_not_wait_for_the_routes_and_sets_of_the_other(
     node: FakeNode,
 ) -> None:

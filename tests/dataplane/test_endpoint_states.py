@@ -166,9 +166,9 @@ async def test_what_is_told_is_the_endpoint_itself(node: FakeNode) -> None:
     assert node.dataplane.take_endpoint_changes() == {}
 
 
-async def test_nothing_is_told_before_an_apply_without_a_problem(node: FakeNode) -> None:
+async def test_nothing_is_told_before_all_tables_and_sets_are_in_force(node: FakeNode) -> None:
     node.has(CALI1, ETH0)
-    for failing in ("IPv4 sets grown", "IPv6 tables", "settings", "IPv4 routes", "neighbours"):
+    for failing in ("IPv4 sets grown", "IPv6 tables", "IPv4 sets grown"):
         node.journal.failing = {failing: "no luck"}
         assert await told(node, A, hep("h", "eth0")) == {}, failing
         assert not node.dataplane.in_force
@@ -178,6 +178,14 @@ async def test_nothing_is_told_before_an_apply_without_a_problem(node: FakeNode)
     node.journal.failing = {"IPv6 tables": "no luck"}
     assert await told(node) == {}
     assert node.dataplane.in_force
+
+
+async def test_what_each_endpoint_is_asked_for_keeps_nothing_of_the_others(node: FakeNode) -> None:
+    node.has(CALI1, ETH0)
+    node.journal.failing = dict.fromkeys(("IPv4 routes", "IPv6 tunnels made"), "no luck")
+    assert await told(node, A, hep("h", "eth0")) == {"a": "down", "h": "up"}
+    node.journal.failing = {}
+    assert await told(node) == {"a": "up"}
 
 
 async def test_what_is_refused_keeps_nothing_from_being_told(node: FakeNode) -> None:
@@ -314,6 +322,23 @@ async def test_a_failing_step_keeps_new_ones_from_being_up_and_no_others(
     node.journal.failing = {}
     late = {name: "up" for name, state in expected.items() if state == "down"}
     assert await told(node) == late
+
+
+async def test_a_route_that_is_refused_again_and_again_holds_back_its_own_endpoint_alone(
+    node: FakeNode,
+) -> None:
+    node.has(CALI1, CALI2)
+    node.routes[4].stubborn = {"10.0.0.1/32"}
+    assert await told(node, A, wep("b", "cali2", "10.0.0.2/32")) == {"a": "down", "b": "up"}
+    node.routes[4].stubborn = set()
+    assert await told(node) == {"a": "up"}
+    node.routes[4].stubborn = {"10.0.0.3/32"}
+    new = wep("c", "cali3", "10.0.0.3/32"), wep("d", "cali4", "10.0.0.4/32")
+    node.has(interface("cali3"), interface("cali4"))
+    assert await told(node, *new) == {"c": "down", "d": "up"}
+    assert await told(node) == {}
+    node.routes[4].stubborn = set()
+    assert await told(node) == {"c": "up"}
 
 
 CHANGES: list[tuple[str, Update, str]] = [
