@@ -32,6 +32,7 @@ from felixpy.holds import Holds
 from felixpy.holds_control import register as register_holds
 from felixpy.last_state import LastState
 from felixpy.live_config import LiveConfig
+from felixpy.lockout.memory import Memory
 from felixpy.metrics import Figures
 from felixpy.pipeline import Pipeline
 from felixpy.reporter import Reporter
@@ -136,6 +137,7 @@ class Agent:
             datastore,
             self._holds,
             self._last_state,
+            Memory(self._directory),
             self._woken,
         )
         reading = asyncio.create_task(

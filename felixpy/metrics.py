@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from dataplane.dropped import Counts, Dropped
 from dataplane.families import Family
 from felixpy.http_server import Answer
-from felixpy.lockout.guard import Waiting
+from felixpy.lockout.ledger import Waiting
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter's time of birth: Felix has no such series
 

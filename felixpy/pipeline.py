@@ -36,7 +36,9 @@ from felixpy.judging import judge_settings
 from felixpy.last_state import LastState
 from felixpy.live_config import Ask, LiveConfig
 from felixpy.lockout.guard import LockoutGuard
+from felixpy.lockout.ledger import Ledger
 from felixpy.lockout.machine import Machine
+from felixpy.lockout.memory import Memory
 from felixpy.lockout.state import NodeState
 from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
@@ -59,6 +61,7 @@ class Pipeline:
         datastore: Datastore,
         holds: Holds,
         last_state: LastState,
+        lockout_memory: Memory,
         woken: asyncio.Event,
     ) -> None:
         self.inbox = Inbox(woken.set)
@@ -78,8 +81,8 @@ class Pipeline:
             NodeState(self._graph, live),
             live.config.felix_hostname,
             Machine(time.monotonic),
-            holds,
-            services.count_lockout,
+            Ledger(holds, services.count_lockout),
+            lockout_memory,
             time.monotonic,
         )
         self._untold: list[Update] = []  # what the dataplane does not know yet

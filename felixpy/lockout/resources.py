@@ -49,13 +49,8 @@ GuardedKey: TypeAlias = (
 GuardedValue: TypeAlias = (
     Policy | Tier | Profile | HostEndpoint | NetworkSet | FelixConfiguration | tuple[Source, ...]
 )
-GUARDED: Final = (
-    PolicyKey,
-    TierKey,
-    ProfileKey,
-    HostEndpointKey,
-    NetworkSetKey,
-    FelixConfigurationKey,
+GUARDED: Final[frozenset[type]] = frozenset(
+    (PolicyKey, TierKey, ProfileKey, HostEndpointKey, NetworkSetKey, FelixConfigurationKey)
 )
 
 

@@ -1,12 +1,13 @@
 """Which changes to hold back so that every essential flow still passes: as few as can be found.
 
     ask(held) -> the flows that would be cut if all went on but these
-    find_culprits(candidates, ask) -> Found
+    find_culprits(candidates, ask, known) -> Found
 
+    0  begin with what was held so far
     1  hold the likeliest suspect of a cut, ask again, until nothing is cut or no suspect is left
     2  hold all the others too, if that was not enough
     3  let go what need not be held: the others first and in halves, so that one culprit among a
-       thousand harmless changes takes ten to twenty questions
+       thousand harmless changes takes ten to twenty questions; what was held so far last
 
 What is still cut with everything held has another cause, and holding anything for it would be of
 no use: it is told as `beyond`, and not asked about in step 3.
@@ -14,7 +15,7 @@ no use: it is told as `beyond`, and not asked about in step 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 from calc_graph.judge import Step
@@ -39,10 +40,11 @@ class Found(NamedTuple):
     beyond: tuple[Cut, ...]
 
 
-def find_culprits(candidates: Sequence[GuardedKey], ask: Ask) -> Found:
-    """What is asked last is asked with exactly `held`, unless nothing was ever cut."""
-    search = _Search(candidates, ask)
-    return search.find()
+def find_culprits(
+    candidates: Sequence[GuardedKey], ask: Ask, known: Iterable[GuardedKey] = ()
+) -> Found:
+    """What is asked last is asked with exactly `held`; `known` were held so far."""
+    return _Search(candidates, ask).find([key for key in known if key in candidates])
 
 
 class _Search:
@@ -54,12 +56,13 @@ class _Search:
         self._beyond: dict[Essential, Cut] = {}
         self._reasons: dict[GuardedKey, Cut] = {}
 
-    def find(self) -> Found:
-        cuts = self._cut(())
+    def find(self, known: list[GuardedKey]) -> Found:
+        self._held = list(known)
+        cuts = self._cut(self._held)
         while cuts and (suspect := self._suspect(cuts)) is not None:
             self._held.append(suspect)
             cuts = self._cut(self._held)
-        named, rest = list(self._held), []
+        named, rest = [key for key in self._held if key not in known], []
         if cuts:
             rest = [key for key in self._candidates if key not in self._held]
             self._held += rest
@@ -67,6 +70,7 @@ class _Search:
         self._beyond = {cut.essential: cut for cut in cuts}
         self._release(rest)
         self._release(named)
+        self._release(known)
         if self._asked != frozenset(self._held):
             self._cut(self._held)
         held = {key: self._reasons[key] for key in self._held}
@@ -88,7 +92,8 @@ class _Search:
         """Let go as many as possible; of the others remember why not."""
         if not group:
             return
-        without = [key for key in self._held if key not in group]
+        going = set(group)
+        without = [key for key in self._held if key not in going]
         cuts = self._cut(without)
         if not cuts:
             self._held = without

@@ -22,6 +22,7 @@ from felixpy.datastore.source import Problems, Sink
 from felixpy.holds import Holds
 from felixpy.last_state import LastState, State
 from felixpy.live_config import LiveConfig
+from felixpy.lockout.memory import Memory
 from felixpy.pipeline import Pipeline
 from felixpy.reporter import Reporter
 from felixpy.services import Services
@@ -83,6 +84,7 @@ class Node:
             Datastore(NoSource(), DirectoryStatusStore(directory)),
             self.holds,
             LastState(directory),
+            Memory(directory),
             asyncio.Event(),
         )
 

@@ -31,7 +31,9 @@ from felixpy.live_config import LiveConfig
 from felixpy.lockout import flows
 from felixpy.lockout.flows import Connection, Essential
 from felixpy.lockout.guard import LockoutGuard
+from felixpy.lockout.ledger import Ledger
 from felixpy.lockout.machine import Facts
+from felixpy.lockout.memory import Memory
 from felixpy.lockout.state import NodeState
 
 OWN, ADMIN, ETCD = (ip_address(a) for a in ("172.30.0.10", "172.30.0.1", "172.30.0.2"))
@@ -65,6 +67,7 @@ class Node:
         self.path = directory / "felixpy.cfg"
         self.configure(config or "FailsafeInboundHostPorts = none\n")
         self.live = LiveConfig(self.path, {})
+        self.memory = Memory(directory)
         self.graph = CalcGraph("n1")
         self.graph.in_sync()
         self.machine = FakeMachine()
@@ -79,7 +82,12 @@ class Node:
     def _guard(self) -> LockoutGuard:
         state = NodeState(self.graph, self.live)
         return LockoutGuard(
-            state, "n1", self.machine, self.holds, self.counted.append, lambda: self.now
+            state,
+            "n1",
+            self.machine,
+            Ledger(self.holds, self.counted.append),
+            self.memory,
+            lambda: self.now,
         )
 
     def configure(self, text: str) -> None:

@@ -323,6 +323,80 @@ async def test_the_file_taken_back(node: Node) -> None:
     assert node.held == set()
 
 
+# ---------------------------------------------------------------- restarts
+
+
+async def test_a_restart_leaves_what_waits_as_it_is(tmp_path: Path) -> None:
+    """Its host endpoint need not wait, so the rest of its policy stays in force."""
+    resources: Changes = {**GUARDED, gnp("p"): policy(to_port(80))}
+    before = await started(Node(tmp_path), resources)
+    await before.batch({gnp("p"): NO_SSH})
+    after = Node(tmp_path)
+    await after.batch({**resources, gnp("p"): NO_SSH})
+    assert after.held == {"GlobalNetworkPolicy/p"}
+    assert after.manageable
+    web = flows.ssh(Connection(ip_address("172.30.0.10"), 80, ip_address("9.9.9.9"), 1), "eth0")
+    assert not after.in_force(next(web).flow)
+    await after.batch({gnp("p"): policy(to_port(81))})
+    assert after.held == set()
+
+
+async def test_a_deletion_that_waits_waits_after_a_restart(tmp_path: Path) -> None:
+    before = await started(Node(tmp_path), GUARDED)
+    await before.batch({gnp("open"): None})
+    after = Node(tmp_path)
+    await after.batch({HEP: ENDPOINT})
+    assert after.held == {"GlobalNetworkPolicy/open"}
+    assert after.manageable
+    await after.batch({gnp("open"): OPEN})
+    assert after.held == set()
+
+
+async def test_what_was_confirmed_stays_confirmed(tmp_path: Path) -> None:
+    before = await started(Node(tmp_path), GUARDED)
+    await before.batch({gnp("no-ssh"): NO_SSH})
+    before.holds.confirm(before.held)
+    await before.review()
+    after = Node(tmp_path)
+    await after.batch({**GUARDED, gnp("no-ssh"): NO_SSH})
+    assert after.held == set()
+    assert not after.in_force(SSH[0].flow)
+    await after.batch({gnp("no-ssh"): None})
+    await after.batch({gnp("no-ssh"): NO_SSH})
+    assert after.held == {"GlobalNetworkPolicy/no-ssh"}, "it had come back, so it counts again"
+
+
+UNREADABLE = [
+    "{",
+    '{"held": [{"kind": "x"}], "accepted": []}',
+    '{"held": [{"kind": "x", "key": {}, "in_force": null}], "accepted": []}',
+    '{"held": [{"kind": "tier", "key": {"name": 1}, "in_force": null}], "accepted": []}',
+]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+async def test_a_memory_that_cannot_be_read(tmp_path: Path, text: str) -> None:
+    (tmp_path / "lockout.json").write_text(text)
+    with capture_logs() as logs:
+        node = Node(tmp_path)
+    assert [line["event"] for line in logs] == ["lockout.memory_unreadable"]
+    await node.batch({**GUARDED, gnp("no-ssh"): NO_SSH})
+    assert node.held == {"HostEndpoint/eth0"}
+
+
+async def test_the_file_that_waits_is_read_at_the_next_start(node: Node) -> None:
+    """By a guard that comes after this one, too: nothing is lost with the one that held it."""
+    node.configure("")
+    node.live.read_machine()
+    await started(node, {HEP: ENDPOINT, gnp("out"): policy(to_port(2379, "allow"))})
+    node.configure("FailsafeInboundHostPorts = none\n")
+    node.live.read_machine()
+    await node.review()
+    node.guard.close()
+    assert node.held == set()
+    assert node.live.preview().failsafe_inbound_host_ports == ()
+
+
 # ---------------------------------------------------------------- Warn, Off
 
 

@@ -60,12 +60,12 @@ GROUPS = st.dictionaries(
 )
 
 
-@given(GROUPS, st.integers(0, 10), st.booleans())
+@given(GROUPS, st.integers(0, 10), st.booleans(), st.sets(st.integers(0, 12)))
 def test_enough_and_none_too_many(
-    groups: dict[int, list[set[int]]], candidates: int, named: bool
+    groups: dict[int, list[set[int]]], candidates: int, named: bool, known: set[int]
 ) -> None:
     world = World(groups, named=named)
-    found = find_culprits(KEYS[:candidates], world.ask)
+    found = find_culprits(KEYS[:candidates], world.ask, map(key, known))
     beyond = {cut.essential for cut in found.beyond}
     everything = {cut.essential for cut in world.cuts(KEYS[:candidates])}
     assert beyond == everything, "what no hold can help"
@@ -88,3 +88,9 @@ def test_nothing_cut_is_one_question() -> None:
     world = World({}, named=True)
     assert find_culprits(KEYS, world.ask) == ({}, ())
     assert world.questions == 1
+
+
+def test_what_was_held_stays_the_one_that_is() -> None:
+    world = World({0: [{3, 5}]}, named=True)
+    assert list(find_culprits(KEYS, world.ask, [key(5)]).held) == [key(5)]
+    assert list(find_culprits(KEYS, world.ask).held) == [key(3)]
