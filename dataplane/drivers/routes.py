@@ -78,7 +78,7 @@ class RouteDriver:
         self._keys: dict[str, RouteKey] = {}  # destination -> key of its route, while that is up
         self._unread: set[int] = set()  # devices whose routes have to be listed again
         self._grace: dict[int, float] = {}  # device -> until when strays are let be
-        self._holds: dict[tuple[bytes, int], float] = {}  # address and length -> until when
+        self._holds: dict[str, float] = {}  # destination that waits -> until when
         self._owners: dict[bytes, int] = {}  # address -> device that it was last behind
         self._left: set[bytes] = set()  # addresses that are nobody's any more
         self._read_at: float | None = None
@@ -150,21 +150,18 @@ class RouteDriver:
         if before is not None and before != after:
             del self._keys[dst]
             self._routes.desire(before, None)
-        self._hold(dst, waits=wanted is None and bool(self._wishes.awaits(dst)))
         if wanted is None:
+            if self._wishes.awaits(dst):
+                until = asyncio.get_running_loop().time() + HOLD_SECONDS
+                self._holds.setdefault(dst, until)
+            else:
+                self._holds.pop(dst, None)
             return
+        self._holds.pop(dst, None)
         self._keys[dst] = wanted.key
         self._routes.desire(wanted.key, wanted)
         if wanted.device:
             self._grace[wanted.device] = 0.0
-
-    def _hold(self, dst: str, *, waits: bool) -> None:
-        _, address, length = rtnetlink.parse_net(dst)
-        if waits:
-            until = asyncio.get_running_loop().time() + HOLD_SECONDS
-            self._holds.setdefault((address, length), until)
-        else:
-            self._holds.pop((address, length), None)
 
     @property
     def pending(self) -> bool:
@@ -275,11 +272,11 @@ class RouteDriver:
         device = self._routes.actual[key].device
         if self._is_workload(device):
             return self._grace.get(device, 0.0)
-        until = self._holds.get((key.destination, key.length))
-        if until is None:
+        if not self._holds:
             return 0.0
-        awaited = self._wishes.awaits(f"{rtnetlink.render_address(key.destination)}/{key.length}")
-        return 0.0 if self._names.get(device) == awaited else until
+        dst = f"{rtnetlink.render_address(key.destination)}/{key.length}"
+        until = self._holds.get(dst, 0.0)
+        return 0.0 if self._names.get(device) == self._wishes.awaits(dst) else until
 
     def _strays(self, now: float) -> list[KernelRoute]:
         """What is ours to remove, and due."""

@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from dataplane import rtnetlink
 from dataplane.drivers import routes as routes_module
 from dataplane.drivers.conntrack import Conntrack
 from dataplane.drivers.neighbours import NeighbourDriver
+from dataplane.drivers.route_wishes import Owner
 from dataplane.drivers.routes import Route, RouteDriver, RouteError
 from dataplane.families import Family
 from dataplane.interfaces import InterfaceMonitor
+from dataplane.netlink import ROUTE, Listener
 from dataplane.settings import Settings
 from tests.kernel.conftest import Namespace
 
@@ -466,3 +469,201 @@ def test_what_is_no_mac_is_refused(mac: str) -> None:
 def test_what_is_no_destination_is_refused(dst: str) -> None:
     with pytest.raises(ValueError, match="is not"):
         RouteDriver(4, Settings("n1")).desire(dst, route(dst, "caliw1"))
+
+
+# ---------------------------------------------------------------- routes to other nodes
+
+
+def cluster(dst: str, interface: str, **more: object) -> Route:
+    return Route(dst, interface, **{"metric": 0, "protocol": 80, **more})  # type: ignore[arg-type]
+
+
+BLOCK, BLOCK_6 = "10.65.2.0/26", "fd65:2::/122"
+
+
+async def test_routes_to_nodes_and_blackholes_are_read_back_as_written(make_node: MakeNode) -> None:
+    first, second = make_node(), make_node()
+    first.plug("eth0")
+    first.plug("caliw1")
+    for node in (first, second):
+        await node.start()
+        v4, v6 = node.routes[4], node.routes[6]
+        v4.desire(BLOCK, cluster(BLOCK, "eth0", gateway="172.30.0.2", mtu=1400), Owner.CLUSTER)
+        v6.desire(BLOCK_6, cluster(BLOCK_6, "eth0", gateway="fd30::2", mtu=1400), Owner.CLUSTER)
+        for driver, dst, source in ((v4, "10.65.1.0/26", "127.0.0.1"), (v6, "fd65:1::/122", "::1")):
+            blackhole = cluster(dst, "", kind="blackhole", source=source)
+            driver.desire(dst, blackhole, Owner.CLUSTER)
+    await first.apply()
+    assert {route for route in first.shown() if "10.65" in route} == {
+        "10.65.2.0/26 via 172.30.0.2 dev eth0 proto 80 onlink mtu 1400",
+        "blackhole 10.65.1.0/26 proto 80 src 127.0.0.1",
+    }
+    assert {route for route in first.shown(6) if "fd65" in route} == {
+        "fd65:2::/122 via fd30::2 dev eth0 proto 80 metric 1024 onlink mtu 1400 pref medium",
+        "blackhole fd65:1::/122 dev lo proto 80 src ::1 metric 1024 pref medium",
+    }
+    for driver in second.routes.values():
+        await driver.apply()
+        assert driver._socket._sequence == 1  # the listing, and no write
+
+
+async def test_a_blackhole_and_a_route_take_each_other_s_place(node: Node) -> None:
+    await node.start()
+    ways = [
+        {"interface": "", "kind": "blackhole"},
+        {"interface": "eth0", "gateway": "172.30.0.2"},
+        {"interface": "", "kind": "blackhole"},
+        {"interface": "caliw1"},
+    ]
+    for way in ways:
+        for driver, dst in ((node.routes[4], BLOCK), (node.routes[6], BLOCK_6)):
+            gateway = "fd30::2" if dst == BLOCK_6 and "gateway" in way else way.get("gateway", "")
+            driver.desire(dst, cluster(dst, **{**way, "gateway": gateway}), Owner.CLUSTER)
+        await node.apply()
+        for family, dst in ((4, BLOCK), (6, BLOCK_6)):
+            (found,) = [route for route in node.shown(family) if dst in route]
+            assert way["interface"] in found
+            assert ("blackhole" in found) == (way.get("kind") == "blackhole")
+    for driver, dst in ((node.routes[4], BLOCK), (node.routes[6], BLOCK_6)):
+        driver.desire(dst, None, Owner.CLUSTER)
+    await node.apply()
+    assert not {route for family in (4, 6) for route in node.shown(family) if "65:" in route}
+
+
+async def test_a_workload_comes_before_the_cluster(node: Node) -> None:
+    """The kernel would prefer the other one by its metric."""
+    await node.start()
+    driver, dst = node.routes[4], "10.65.0.2/32"
+    driver.desire(dst, cluster(dst, "eth0", gateway="172.30.0.2"), Owner.CLUSTER)
+    await node.apply()
+    assert node.shown() == {"10.65.0.2 via 172.30.0.2 dev eth0 proto 80 onlink"}
+    driver.desire(dst, route(dst, "caliw1"))
+    await node.apply()
+    assert node.shown() == {"10.65.0.2 dev caliw1 scope link metric 1024"}
+    node.inside.run("ip link set caliw1 down")
+    await node.settle()
+    assert node.shown() == {"10.65.0.2 via 172.30.0.2 dev eth0 proto 80 onlink"}
+
+
+async def test_the_old_path_stays_until_the_new_one_is_there(make_node: MakeNode) -> None:
+    """Also over a restart, and for a while only."""
+    node = make_node()
+    for name in ("eth0", "eth1", "caliw1"):
+        node.plug(name)
+    await node.start()
+    driver = node.routes[4]
+    old = "10.65.2.0/26 via 172.30.0.2 dev eth0 proto 80 onlink"
+    driver.desire(BLOCK, cluster(BLOCK, "eth0", gateway="172.30.0.2"), Owner.CLUSTER)
+    await node.apply()
+    for waiting in (cluster(BLOCK, "tun9"), cluster(BLOCK, "eth1", known=False)):
+        driver.desire(BLOCK, waiting, Owner.CLUSTER)
+        await node.apply()
+        assert node.shown() == {old}
+        assert not driver.pending
+    again = make_node()
+    await again.start()
+    again.routes[4].desire(BLOCK, cluster(BLOCK, "eth1", known=False), Owner.CLUSTER)
+    await again.apply()
+    assert node.shown() == {old}
+    # where it would lead over the same device, what is there is wrong by now
+    driver.desire(BLOCK, cluster(BLOCK, "eth0", known=False), Owner.CLUSTER)
+    await node.apply()
+    assert node.shown() == set()
+
+
+async def test_the_old_path_goes_when_the_new_one_never_comes(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes_module, "HOLD_SECONDS", 0.2)
+    await node.start()
+    driver = node.routes[4]
+    driver.desire(BLOCK, cluster(BLOCK, "eth0", gateway="172.30.0.2"), Owner.CLUSTER)
+    await node.apply()
+    driver.desire(BLOCK, cluster(BLOCK, "tun9"), Owner.CLUSTER)
+    await node.apply()
+    assert len(node.shown()) == 1
+    await asyncio.sleep(driver.next_check() - asyncio.get_running_loop().time() + 0.01)
+    assert await driver.check()
+    await node.apply()
+    assert node.shown() == set()
+
+
+async def test_flows_are_forgotten_between_here_and_elsewhere_but_not_among_others(
+    node: Node,
+) -> None:
+    await node.start()
+    v4 = node.routes[4]
+    here, there = "10.65.0.2/32", "10.65.0.3/32"
+    v4.desire(here, route(here, "caliw1"))
+    v4.desire(there, cluster(there, "eth0", gateway="172.30.0.2"), Owner.CLUSTER)
+    await node.settle(0.1)
+    node.inside.run(FLOWS.format("10.65.0.2") + FLOWS.format("10.65.0.3"))
+    v4.desire(there, cluster(there, "caliw2", gateway="172.30.0.3"), Owner.CLUSTER)
+    v4.desire(there, cluster(there, "eth0", gateway="172.30.0.3"), Owner.CLUSTER)
+    await node.apply()
+    assert node.inside.run("conntrack -L").count("10.65.0.3") == 4
+    v4.desire(here, cluster(here, "eth0", gateway="172.30.0.2"), Owner.CLUSTER)
+    v4.desire(here, None)
+    v4.desire(there, route(there, "caliw1"))
+    await node.apply()
+    assert "10.65.0." not in node.inside.run("conntrack -L")
+    assert node.shown() == {
+        "10.65.0.2 via 172.30.0.2 dev eth0 proto 80 onlink",
+        "10.65.0.3 dev caliw1 scope link metric 1024",
+    }
+
+
+async def test_writes_come_in_the_order_that_loses_nothing(node: Node) -> None:
+    """As the kernel tells them: a workload's own route before its block goes black, for example."""
+    await node.start()
+    driver = node.routes[4]
+    driver.desire(BLOCK, cluster(BLOCK, "eth0", gateway="172.30.0.2"), Owner.CLUSTER)
+    driver.desire("10.65.0.0/16", cluster("10.65.0.0/16", "eth0"), Owner.CLUSTER)
+    await node.apply()
+    listening = Listener(ROUTE, [rtnetlink.GROUP_ROUTE_V4])
+    driver.desire("10.65.0.0/16", None, Owner.CLUSTER)
+    driver.desire(BLOCK, cluster(BLOCK, "", kind="blackhole"), Owner.CLUSTER)
+    driver.desire("10.65.2.9/32", route("10.65.2.9/32", "caliw1"))
+    await node.apply()
+    told = [(m.type, rtnetlink.parse_route(m.body)) for m in await listening.receive()]
+    listening.close()
+    assert [(kind, found.route.key.length) for kind, found in told if found is not None] == [
+        (rtnetlink.NEWROUTE, 32),
+        (rtnetlink.NEWROUTE, 26),
+        (rtnetlink.DELROUTE, 16),
+    ]
+
+
+async def test_who_asks_is_told_what_is_written(node: Node) -> None:
+    await node.start()
+    driver, refused = node.routes[4], "10.65.0.2/32"
+    driver.desire(refused, route(refused, "caliw1", source="9.9.9.9"))
+    driver.desire("10.65.0.3/32", route("10.65.0.3/32", "caliw2"))
+    driver.desire("10.65.0.4/32", route("10.65.0.4/32", "caliw9"))
+    node.neighbours.desire("caliw1", "10.65.0.2", "02:65:00:00:00:02")
+    assert not driver.is_written("10.65.0.3/32")
+    assert not node.neighbours.is_written("caliw1", "10.65.0.2")
+    with pytest.raises(RouteError):
+        await driver.apply()
+    await node.neighbours.apply()
+    assert not driver.is_written(refused)
+    assert driver.is_written("10.65.0.3/32")
+    assert driver.is_written("10.65.0.4/32")  # as far as its interface lets it
+    assert driver.is_written("10.65.0.5/32")  # nothing is wanted there
+    assert node.neighbours.is_written("caliw1", "10.65.0.2")
+    assert node.neighbours.is_written("caliw9", "10.65.0.2")
+    assert driver.leads_over("caliw2")
+    assert not driver.leads_over("caliw1")
+
+
+async def test_ipv6_is_helped_to_a_gateway_that_it_knows_elsewhere(node: Node) -> None:
+    await node.start()
+    driver = node.routes[6]
+    driver.desire(BLOCK_6, cluster(BLOCK_6, "eth0", gateway="fd30::2"), Owner.CLUSTER)
+    await node.apply()
+    inside_it = "fd65:2::1"
+    driver.desire(BLOCK_6, cluster(BLOCK_6, "caliw1", gateway=inside_it), Owner.CLUSTER)
+    await node.apply()
+    assert {route for route in node.shown(6) if "fd65" in route} == {
+        f"fd65:2::/122 via {inside_it} dev caliw1 proto 80 metric 1024 onlink pref medium"
+    }
