@@ -57,6 +57,7 @@ class Agent:
             live.config.felix_hostname, version("felixpy"), directory, time.monotonic
         )
         self._pipeline: Pipeline | None = None
+        self._route_source = live.config.route_source
         self._holds = Holds(self._woken.set)
         self._last_state = LastState(directory)
         self._control = Control()
@@ -138,6 +139,7 @@ class Agent:
             self._holds,
             self._last_state,
             Memory(self._directory),
+            self._route_source,
             self._woken,
         )
         reading = asyncio.create_task(
@@ -149,6 +151,8 @@ class Agent:
                 self._woken.clear()
                 if await self._turn(pipeline, reading, source):
                     log.info("agent.begins_anew")
+                    # the datastore says it, and is about to be forgotten
+                    self._route_source = self._live.config.route_source
                     self._live.forget_datastore()
                     return
                 await self._wait(pipeline.seconds_to_next())

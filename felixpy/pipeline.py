@@ -16,7 +16,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from calc_graph.graph import CalcGraph
+from calc_graph.graph import CalcGraph, RouteSource
 from calc_graph.model import Key, Value
 from calc_graph.updates import Update
 from dataplane.build import build_dataplane
@@ -62,6 +62,7 @@ class Pipeline:
         holds: Holds,
         last_state: LastState,
         lockout_memory: Memory,
+        route_source: RouteSource,
         woken: asyncio.Event,
     ) -> None:
         self.inbox = Inbox(woken.set)
@@ -76,7 +77,8 @@ class Pipeline:
         self._holds = holds
         self._guard = EmptyDatastoreGuard(self._census, holds)
         self._start = EmptyStart(self._census, holds, last_state)
-        self._graph = CalcGraph(live.config.felix_hostname)
+        self._route_source: RouteSource = route_source
+        self._graph = CalcGraph(live.config.felix_hostname, route_source)
         self._lockout = LockoutGuard(
             NodeState(self._graph, live),
             live.config.felix_hostname,
@@ -115,7 +117,9 @@ class Pipeline:
             await self._review()
         settled = self._live.settle()
         self._reporter.problems.replace("configuration", self._live.problems())
-        if settled.ask is Ask.EVERYTHING:
+        # what the graph has not kept for one source of routes, it cannot have for the other
+        moved = self._live.config.route_source != self._route_source
+        if settled.ask is Ask.EVERYTHING or moved:
             return True
         if starting or settled.ask is not Ask.NOTHING:
             self._services.settle(self._live.config)

@@ -216,6 +216,23 @@ async def test_sighup(
 
 
 @pytest.mark.usefixtures("signals")
+async def test_another_source_of_routes_in_the_datastore_begins_anew_once(
+    kernel: Kernel, config: Path, manifests: Path, tmp_path: Path
+) -> None:
+    (manifests / "felix.yaml").write_text(
+        "apiVersion: projectcalico.org/v3\nkind: FelixConfiguration\n"
+        "metadata: {name: default}\nspec: {routeSource: WorkloadIPs}\n"
+    )
+    with capture_logs() as events:
+        running = start(config, tmp_path)
+        await kernel.applied.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    assert [e["event"] for e in events].count("agent.begins_anew") == 1
+    assert len(kernel.built) == 1
+
+
+@pytest.mark.usefixtures("signals")
 async def test_systemd_is_told_of_start_reload_and_stop(
     kernel: Kernel, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,6 @@ class Interfaces:
         one_of("WorkloadIPs", "CalicoIPAM", none="CalicoIPAM"),
         "CalicoIPAM",
         "What routes to other nodes follow: the blocks of addresses, or each workload's own.",
-        effect="later",
     )
     route_table_range: Range | None = param(
         "RouteTableRange",
