@@ -134,10 +134,13 @@ def _paint(color: bool) -> Callable[[str, str], str]:
 
 
 def _wrap_value(text: str, width: int) -> list[str]:
-    """Lines of at most `width`, which end at commas where there are any."""
+    """Lines of at most `width`, which end at commas where that can be."""
     lines = [""]
     for piece in re.split(r"(?<=,)", text):
         if len(lines[-1]) + len(piece) > width and lines[-1]:
+            lines.append("")
+        while len(piece) > width:
+            lines[-1], piece = piece[:width], piece[width:]
             lines.append("")
         lines[-1] += piece
     return lines
