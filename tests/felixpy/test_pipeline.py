@@ -85,6 +85,7 @@ class Node:
             self.holds,
             LastState(directory),
             Memory(directory),
+            live.config.route_source,
             asyncio.Event(),
         )
 
