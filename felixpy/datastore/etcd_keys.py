@@ -39,6 +39,8 @@ _PLURALS: Final = {
     "NetworkSet": "networksets",
     "IPPool": "ippools",
     "BGPConfiguration": "bgpconfigurations",
+    "BGPPeer": "bgppeers",
+    "LiveMigration": "livemigrations",
     "HostEndpoint": "hostendpoints",
     "WorkloadEndpoint": "workloadendpoints",
 }
