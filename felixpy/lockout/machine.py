@@ -124,7 +124,8 @@ class _Look:
         for port in sorted(handed_on):
             connections = await self._list(ESTABLISHED, port)
             found += [s for s in connections if s.inode in self._held.ssh]
-        return found
+        # without an inode nobody has accepted it yet
+        return [s for s in found if s.inode and s.inode not in self._held.strangers]
 
     async def own(self, datastore_ports: Iterable[int]) -> list[TcpSocket]:
         ports = sorted(set(datastore_ports))

@@ -137,6 +137,28 @@ async def test_a_daemon_that_init_has_started(
     assert found == {("ssh from 172.30.0.1 to port 2222", "172.30.0.1", "eth0", None)}
 
 
+async def test_who_has_not_logged_in_is_no_session(
+    inside: Namespace, far: Namespace, tmp_path: Path
+) -> None:
+    """Nor is one that nobody has accepted."""
+    run_python(inside, SERVER, "sshd", "22")
+    run_python(far, CLIENT, "172.30.0.10,22")
+    (accepted,) = inode_of(inside, "", "22")
+    directory = tmp_path / "77" / "fd"
+    directory.mkdir(parents=True)
+    (directory / "3").symlink_to(f"socket:[{accepted}]")
+    (tmp_path / "77" / "comm").write_text("sshd\n")
+    for title, sessions in (("sshd: admin [net]", 0), ("sshd: admin@pts/0", 1)):
+        (tmp_path / "77" / "cmdline").write_text(title)
+        assert len(asked(await read(Machine(time.monotonic, tmp_path)))) == sessions
+    with socket.create_server(("172.30.0.10", 2222)):
+        run_python(far, CLIENT, "172.30.0.10,2222")
+        (tmp_path / "77" / "fd" / "4").symlink_to(
+            f"socket:[{inode_of(inside, '-l', '2222').pop()}]"
+        )
+        assert len(asked(await read(Machine(time.monotonic, tmp_path)))) == 1
+
+
 def inode_of(space: Namespace, option: str, port: str) -> set[str]:
     lines = space.run(f"ss -tneH {option} sport = :{port}").splitlines()
     return {word.removeprefix("ino:") for line in lines for word in line.split() if "ino:" in word}
