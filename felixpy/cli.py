@@ -58,6 +58,13 @@ def build_parser() -> argparse.ArgumentParser:
     check.add_config()
     check.add_json()
     check.parser.add_argument(
+        "what",
+        nargs="?",
+        choices=_Offered(("exposure",)),
+        metavar="exposure",
+        help="list the workloads that policy lets reach hosts, datastore or metadata",
+    )
+    check.parser.add_argument(
         "directory", nargs="?", type=Path, metavar="DIRECTORY", help="instead of DatastorePath"
     )
 
@@ -107,6 +114,15 @@ def build_parser() -> argparse.ArgumentParser:
     completion = add("completion", "print a completion script for a shell")
     completion.parser.add_argument("shell", choices=("bash", "zsh", "fish"))
     return parser
+
+
+class _Offered(tuple[str, ...]):
+    """Words that completion offers; others are taken, too."""
+
+    __slots__ = ()
+
+    def __contains__(self, _: object) -> bool:
+        return True
 
 
 class _Adder:

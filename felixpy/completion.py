@@ -180,7 +180,7 @@ def _zsh(program: str, commands: list[_Command]) -> str:
     cases = []
     for command in rest:
         specs = [_zsh_option(option) for option in command.options]
-        specs += [_zsh_place(place) for place in command.places]
+        specs += _zsh_places(command.places)
         cases.append(f"            {command.name}) _arguments {' '.join(specs)} ;;")
     return _ZSH.format(
         program=program,
@@ -204,8 +204,16 @@ def _zsh_option(option: _Argument) -> str:
     return f"'({' '.join(option.flags)})'{{{','.join(option.flags)}}}{tail}"
 
 
-def _zsh_place(place: _Argument) -> str:
-    return _zsh_quote(f"*:{place.metavar}:{_zsh_values(place)}")
+def _zsh_places(places: Sequence[_Argument]) -> list[str]:
+    """One specification, which may stand only once, for all of them."""
+    if not places:
+        return []
+    names = " or ".join(place.metavar for place in places)
+    if len(places) == 1:
+        return [_zsh_quote(f"*:{names}:{_zsh_values(places[0])}")]
+    calls = [f"compadd {' '.join(place.choices)}" for place in places if place.choices]
+    calls += [_zsh_values(place) for place in places if not place.choices]
+    return [_zsh_quote(f"*:{names}:{{ {'; '.join(calls)} }}")]
 
 
 def _zsh_values(argument: _Argument) -> str:

@@ -7,6 +7,7 @@ FAILED = 1
 REFUSED = 2  # command line, configuration or resources are wrong; nothing was touched
 NOT_RUNNING = 3
 NOT_WELL = 4
+EXPOSED = 5
 
 HELP = """\
 exit status:
@@ -15,4 +16,5 @@ exit status:
   2  the command line, the configuration or a resource is wrong; nothing was touched
   3  status, confirm: no agent is running on this node
   4  status: an agent is starting, or degraded: something is wrong
+  5  check exposure: a workload may reach what it should rather not
 """

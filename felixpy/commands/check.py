@@ -1,8 +1,12 @@
-"""`felixpy check`: read configuration and resources as the agent would, and touch nothing."""
+"""`felixpy check`: read configuration and resources as the agent would, and touch nothing.
+
+`felixpy check exposure` is the module `exposure` beside this one.
+"""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 from pathlib import Path
@@ -37,7 +41,14 @@ class Findings(Struct):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    found = check(arguments.config, arguments.directory)
+    if arguments.what == "exposure":
+        # not loaded for the plain check, which needs nothing of the dataplane
+        return int(importlib.import_module("felixpy.commands.exposure").run(arguments))
+    if arguments.what is not None and arguments.directory is not None:
+        text = f"{arguments.what} and {arguments.directory}: only one directory can be checked"
+        say(f"felixpy: {text}", sys.stderr)
+        return exits.REFUSED
+    found = check(arguments.config, Path(arguments.what) if arguments.what is not None else None)
     if arguments.json:
         shown = {
             "errors": [*found.errors, *([found.unread] if found.unread else [])],

@@ -29,10 +29,11 @@ from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.rtnetlink import FAMILIES
-from felixpy.flow_ending.question import Machine, Ways
+from felixpy.flow_ending.question import Machine
 from felixpy.flow_ending.scope import EVERYTHING, Scope, Scopes
 from felixpy.judging import host_view
 from felixpy.lockout.words import render_place
+from felixpy.ways import Ways
 
 log = structlog.get_logger(__name__)
 

@@ -11,53 +11,16 @@ was translated, which is the source of the replies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from typing import Final
 
 from calc_graph.judge import Address, Flow, HostView, Judge
 from dataplane.ctnetlink import TrackedFlow
-from dataplane.netlink import ROUTE, NetlinkError, Socket
-from dataplane.rtnetlink import UNICAST
-from felixpy.lockout import wire
+from felixpy.ways import Ways
 
 _WITH_PORTS: Final = frozenset((6, 17, 132, 136))
 _WITH_TYPES: Final = frozenset((1, 58))
-_TYPE_AT: Final = 7  # in a route message
-_SOMEWHERE: Final = "-"  # an interface of nobody: no name of ours, nor of an endpoint
 _IPVS: Final = "kube-ipvs0"  # services of IPVS are translated on their way into the host
-
-
-class Ways:
-    """Interfaces that lead to addresses beyond this machine; None: none, or a doubtful one."""
-
-    def __init__(self, names: Mapping[int, str], *, needed: bool) -> None:
-        self._names = names
-        self._needed = needed
-        self._known: dict[bytes, str | None] = {}
-        self._socket = Socket(ROUTE)
-
-    async def learn(self, addresses: Iterable[bytes]) -> None:
-        """Raises NetlinkError if the kernel does not answer at all."""
-        for address in addresses if self._needed else ():
-            if address not in self._known:
-                self._known[address] = await self._ask(address)
-
-    def to(self, address: bytes) -> str | None:
-        return self._known.get(address) if self._needed else _SOMEWHERE
-
-    def close(self) -> None:
-        self._socket.close()
-
-    async def _ask(self, address: bytes) -> str | None:
-        request = wire.look_up(ip_address(address))
-        try:
-            answers = await self._socket.query(request, "looking up a route")
-        except NetlinkError:
-            return None
-        if not answers or answers[0].body[_TYPE_AT] != UNICAST:
-            return None  # a broadcast, say, ends in this machine
-        return self._names.get(wire.parse_way(answers[0].body).device)
 
 
 class Machine:

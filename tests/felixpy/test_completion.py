@@ -20,6 +20,8 @@ TYPED = [
     ("felixpy run --co", ["--config"]),
     ("felixpy run --config felix", ["felixpy.cfg"]),
     ("felixpy check mani", ["manifests"]),
+    ("felixpy check ex", ["exposure"]),
+    ("felixpy check exposure mani", ["manifests"]),
     ("felixpy install --root mani", ["manifests"]),
     ("felixpy demo --pause ", []),
     ("felixpy etcd ", ["roles"]),

@@ -12,13 +12,12 @@ import pytest
 from dataplane import ctnetlink
 from dataplane.drivers.conntrack import Conntrack
 from dataplane.families import Family
-from tests.kernel.agent_lab import MAC, WORKLOADS, Lab, eventually
+from tests.kernel.agent_lab import WORKLOADS, eventually
 from tests.kernel.conftest import Namespace
+from tests.kernel.dual_stack import ADDRESSES, NODE, OUTSIDE, DualStackLab
 
 pytestmark = pytest.mark.kernel
 
-V6 = {"w1": "fd65::1", "w2": "fd65::2", "w3": "fd65::3"}
-ADDRESSES: dict[Family, dict[str, str]] = {4: WORKLOADS, 6: V6}
 _ECHO = """
 import selectors, socket
 waiting = selectors.DefaultSelector()
@@ -58,20 +57,6 @@ with socket.socket(family, kind) as talking:
             print(talking.recv(100).decode().strip(), flush=True)
         except OSError:
             print("nothing", flush=True)
-"""
-_ENDPOINT = """\
-apiVersion: projectcalico.org/v3
-kind: WorkloadEndpoint
-metadata: {{name: n1-lab-{name}-eth0, namespace: default, labels: {{role: {name}}}}}
-spec:
-  node: n1
-  orchestrator: lab
-  workload: {name}
-  endpoint: eth0
-  interfaceName: cali{name}
-  ipNetworks: [{v4}/32, {v6}/128]
-  mac: 02:65:00:00:00:0{number}
-  profiles: [open]
 """
 
 
@@ -125,20 +110,11 @@ def tracked(node: Namespace, family: Family) -> dict[tuple[str, str, int], str]:
 
 
 @pytest.fixture
-def lab(netns: Callable[[str], Namespace], tmp_path: Path) -> Lab:
-    lab = Lab(netns, tmp_path)
-    for number, (name, v6) in enumerate(V6.items(), 1):
-        lab.workloads[name].run(
-            f"ip addr add {v6}/128 dev eth0 nodad;"
-            f"ip neigh replace fe80::1 lladdr {MAC} dev eth0 nud permanent;"
-            "ip route add default via fe80::1 dev eth0"
-        )
-        manifest = _ENDPOINT.format(name=name, v4=WORKLOADS[name], v6=v6, number=number)
-        lab.write(f"{name}.yaml", manifest)
-    return lab
+def lab(netns: Callable[[str], Namespace], tmp_path: Path) -> DualStackLab:
+    return DualStackLab(netns, tmp_path)
 
 
-def flows_of(lab: Lab, family: Family) -> dict[str, Talk]:
+def flows_of(lab: DualStackLab, family: Family) -> dict[str, Talk]:
     addresses = ADDRESSES[family]
     serve(lab.workloads["w2"])
     flows = {
@@ -152,7 +128,7 @@ def flows_of(lab: Lab, family: Family) -> dict[str, Talk]:
 
 
 @pytest.mark.parametrize("family", [4, 6])
-def test_what_is_refused_now_ends_and_the_others_go_on(lab: Lab, family: Family) -> None:
+def test_what_is_refused_now_ends_and_the_others_go_on(lab: DualStackLab, family: Family) -> None:
     lab.configure(ConntrackFlushOnPolicyChange="true", LogSeverityScreen="debug")
     running = lab.start()
     flows = flows_of(lab, family)
@@ -177,7 +153,7 @@ def test_what_is_refused_now_ends_and_the_others_go_on(lab: Lab, family: Family)
     assert re.search(r"flows\.ended.*count=1\b", text)
 
 
-def test_a_flow_goes_on_where_nobody_asked_for_its_end(lab: Lab) -> None:
+def test_a_flow_goes_on_where_nobody_asked_for_its_end(lab: DualStackLab) -> None:
     running = lab.start()
     flows = flows_of(lab, 4)
     before = tracked(lab.node, 4)
@@ -188,21 +164,20 @@ def test_a_flow_goes_on_where_nobody_asked_for_its_end(lab: Lab) -> None:
     assert "flows.ended" not in running.end(15)[1]
 
 
-def test_a_member_that_joins_a_set(lab: Lab) -> None:
+def test_a_member_that_joins_a_set(lab: DualStackLab) -> None:
     """The rules stay: the selector's set gets another member."""
     lab.write("guard.yaml", refusing(9000, "TCP", "role == 'refused'"))
     lab.configure(ConntrackFlushOnPolicyChange="true")
     lab.start()
     flows = flows_of(lab, 4)
-    manifest = _ENDPOINT.format(name="w1", v4=WORKLOADS["w1"], v6=V6["w1"], number=1)
-    lab.write("w1.yaml", manifest.replace("role: w1", "role: refused"))
+    lab.label("w1", "refused")
     ours = ("tcp", WORKLOADS["w1"], flows["refused"].port)
     eventually(lambda: ours not in tracked(lab.node, 4), "the end of the flow")
     assert flows["of another"].carries()
     assert flows["of another protocol"].carries()
 
 
-def _opens(lab: Lab, source: str) -> bool:
+def _opens(lab: DualStackLab, source: str) -> bool:
     done = lab.workloads[source].run(
         f"timeout 1 {sys.executable} -c 'import socket;"
         f' socket.create_connection(("{WORKLOADS["w2"]}", 9000), 0.5); print("open")\'',
@@ -234,22 +209,16 @@ spec:
 
 
 @pytest.mark.parametrize("interface", ["eth0", '"*"'])
-def test_flows_of_the_host_itself(
-    lab: Lab, netns: Callable[[str], Namespace], interface: str
-) -> None:
-    outside = netns("outside")
-    lab.node.run(f"ip link add eth0 type veth peer name eth0 netns {outside.name}")
-    for space, last in ((lab.node, 10), (outside, 1)):
-        space.run(f"ip addr add 172.30.0.{last}/24 dev eth0; ip link set eth0 up")
+def test_flows_of_the_host_itself(lab: DualStackLab, interface: str) -> None:
     lab.write("host.yaml", _HOST_ENDPOINT.replace("eth0", interface))
     lab.configure(ConntrackFlushOnPolicyChange="true", LockoutGuard="Off")
     lab.start()
     serve(lab.node)
-    flow, other = (Talk(outside, protocol, "172.30.0.10") for protocol in ("tcp", "udp"))
+    flow, other = (Talk(lab.outside, protocol, NODE[4]) for protocol in ("tcp", "udp"))
     assert flow.carries()
     assert other.carries()
     lab.write("policy.yaml", _HOST_POLICY)
-    ours = ("tcp", "172.30.0.1", flow.port)
+    ours = ("tcp", OUTSIDE[4], flow.port)
     eventually(lambda: ours not in tracked(lab.node, 4), "the end of the flow")
     assert not flow.carries()
     assert other.carries()

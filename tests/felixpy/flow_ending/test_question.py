@@ -10,11 +10,11 @@ from calc_graph.judge import Flow, HostInterface, HostView, Judge, JudgeSettings
 from calc_graph.model import WorkloadEndpoint, WorkloadEndpointKey
 from calc_graph.updates import WorkloadEndpointUpdate
 from dataplane import ctnetlink
-from felixpy.flow_ending.question import Machine, Ways
+from felixpy.flow_ending.question import Machine
+from felixpy.ways import SOMEWHERE, Ways
 from tests.felixpy.flow_ending.flows import listed, parsed
 
 W1, W2, HOST, FAR = "10.65.0.1", "10.65.0.2", "172.30.0.10", "192.0.2.7"
-SOMEWHERE = "-"
 
 
 @pytest.fixture
