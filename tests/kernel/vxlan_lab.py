@@ -89,19 +89,21 @@ def workload_endpoint() -> Update:
 class Lab:
     """Node 1 is `node`, where the test runs; `nodes` are all, `workloads` one behind each."""
 
-    def __init__(self, node: Namespace, netns: Callable[[str], Namespace]) -> None:
+    def __init__(
+        self, node: Namespace, netns: Callable[[str], Namespace], others: tuple[int, ...] = (2, 3)
+    ) -> None:
         self.node = node
-        self.nodes = {1: node, 2: netns("n2"), 3: netns("n3")}
-        self.workloads = {n: netns(f"w{n}") for n in NODES}
+        self.nodes = {1: node, **{n: netns(f"n{n}") for n in others}}
+        self.workloads = {n: netns(f"w{n}") for n in self.nodes}
         self.wire = netns("wire")
         self.wire.run("ip link add br0 type bridge; ip link set br0 up")
         self.dataplane: Dataplane | None = None
         self.applied: list[Applied] = []
         self._woken = asyncio.Event()
-        for n in NODES:
+        for n in self.nodes:
             self._connect(n)
             self._plug(n)
-        for n in NODES:
+        for n in self.nodes:
             self.nodes[n].await_carrier("eth0")
             self.nodes[n].await_carrier(f"cali{n}")
 
@@ -228,7 +230,7 @@ class Lab:
 
     def reached(self) -> set[tuple[int, int, int]]:
         """Of the ways between node 1 and the others, those that work: from, to, family."""
-        ways = ((1, 2), (2, 1), (1, 3), (3, 1))
+        ways = [way for n in self.nodes if n != 1 for way in ((1, n), (n, 1))]
         return {(a, b, f) for a, b in ways for f in (4, 6) if self.pings(a, b, f)}
 
     @contextmanager
