@@ -153,7 +153,8 @@ class Pipeline:
         """What is wrong with the datastore's state, though it can be read."""
         if self._gate.open or not self._listed:
             return {}
-        return {"ClusterInformation default": "datastoreReady is not true: its changes wait"}
+        text = "ClusterInformation default does not say datastoreReady: true; its changes wait"
+        return {"ready flag": text}
 
     def figures(self) -> Figures:
         """For metrics; to be asked by another thread than the event loop's."""

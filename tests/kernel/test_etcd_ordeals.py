@@ -147,7 +147,7 @@ def test_another_cluster_at_the_same_addresses(lab: EtcdLab, cluster: Cluster) -
         cluster.wipe(f"not {cluster.token}")
         cluster.start()
         # an empty cluster is not ready: nothing is taken away
-        lab.await_problem("datastoreReady is not true")
+        lab.await_problem("does not say datastoreReady: true")
         assert lab.kernel() == before
         lab.remove("other")
         lab.refill()

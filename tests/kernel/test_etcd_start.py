@@ -90,7 +90,7 @@ def test_a_cluster_that_is_not_ready_is_waited_for(lab: EtcdLab) -> None:
     lab.remove("cluster")
     before = kernel(lab)
     running = lab.launch()
-    lab.await_problem("datastoreReady is not true")
+    lab.await_problem("does not say datastoreReady: true")
     lab.write("cluster", CLUSTER % "false")
     assert kernel(lab) == before
     lab.write("cluster", CLUSTER % "true")
@@ -98,7 +98,7 @@ def test_a_cluster_that_is_not_ready_is_waited_for(lab: EtcdLab) -> None:
     for wait in (lambda: lab.write("cluster", CLUSTER % "false"), lambda: lab.remove("cluster")):
         before = kernel(lab)
         wait()
-        lab.await_problem("datastoreReady is not true")
+        lab.await_problem("does not say datastoreReady: true")
         lab.remove("guard")
         lab.write("other", OTHER)
         assert kernel(lab) == before
