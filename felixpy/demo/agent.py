@@ -29,6 +29,7 @@ class Agent:
             "FelixHostname = demo\n"
             f"DatastorePath = {manifests}\n"
             f"RunDir = {directory / 'run'}\n"
+            "MTUFile = none\n"
             "IptablesBackend = nft\n"
             "LogFormat = json\n"
             "LogSeveritySys = none\n"

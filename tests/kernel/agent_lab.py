@@ -103,6 +103,7 @@ class Lab:
             "FelixHostname": "n1",
             "DatastorePath": str(self.manifests),
             "RunDir": str(directory / "run"),
+            "MTUFile": str(directory / "mtu"),
             "LogSeveritySys": "none",
         }
         self.configure()

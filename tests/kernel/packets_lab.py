@@ -147,6 +147,7 @@ class Lab:
             "DatastoreType": "file",
             "DatastorePath": self._manifests,
             "RunDir": self._directory / "run",
+            "MTUFile": self._directory / "mtu",
             "LogFormat": "json",
             "LogSeverityScreen": "INFO",
             "LogFilePath": "none",
