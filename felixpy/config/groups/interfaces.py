@@ -89,7 +89,7 @@ class Interfaces:
         "DeviceRouteSourceAddress",
         IPV4,
         "",
-        "Source address of the routes to local workloads; unset: the kernel's choice.",
+        "Source address of our IPv4 routes; unset: the kernel's choice.",
     )
     device_route_source_address_ipv6: str = param(
         "DeviceRouteSourceAddressIPv6",
