@@ -9,8 +9,9 @@ kernel answers for, whichever way it came about (127.0.0.0 of 127.0.0.0/8 among 
 Interfaces of workloads and excluded ones are followed, but have no addresses here.
 
 What comes is told at once, what goes or goes down a tenth of a second later, so that a bounce is
-one change.  But it always is one: `generation` is another whenever an interface of that name was
-made anew or came up again, for then its routes, neighbours and settings are gone.
+one change; but our own tunnels at once, as we are the ones to bring them back.  A bounce always is
+a change: `generation` is another whenever an interface of that name was made anew or came up again,
+for then its routes, neighbours and settings are gone.
 Up is IFF_UP with IFF_LOWER_UP, where Felix takes IFF_RUNNING: that follows up to a second later for
 a cable whose ends have the same index in two namespaces (net/core/link_watch.c), and says no more.
 Source: projectcalico/calico felix/ifacemonitor; section 6.1 of the rules reference.
@@ -31,11 +32,12 @@ from msgspec import Struct
 from dataplane import rtnetlink
 from dataplane.netlink import ROUTE, Listener, Message, NetlinkError, OverrunError, Socket
 from dataplane.rtnetlink import LinkState
-from dataplane.settings import Settings
+from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
 
 log = structlog.get_logger(__name__)
 
 _HOLD_SECONDS = 0.1
+_OURS = frozenset((IPIP_DEVICE, *VXLAN_DEVICES.values()))
 _GROUPS = (rtnetlink.GROUP_LINK, rtnetlink.GROUP_ROUTE_V4, rtnetlink.GROUP_ROUTE_V6)
 
 
@@ -250,7 +252,8 @@ class InterfaceMonitor:
         for name in self._dirty | {name for name, due in self._held.items() if due <= now}:
             old, new = self._told.get(name), self._current(name)
             leaves = old is not None and old.up and (new is None or not new.up)
-            if leaves and now < self._held.setdefault(name, now + _HOLD_SECONDS):
+            held = leaves and name not in _OURS
+            if held and now < self._held.setdefault(name, now + _HOLD_SECONDS):
                 continue
             self._held.pop(name, None)
             if new is None:
