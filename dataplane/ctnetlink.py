@@ -19,7 +19,7 @@ from dataplane.rtnetlink import SOCKET_FAMILY
 
 GET, DELETE = 1 << 8 | 1, 1 << 8 | 2
 ORIGINAL, REPLY, STATUS, ID, ZONE, FILTER = 1, 2, 3, 12, 18, 25
-ADDRESSES, _PROTOCOL = 1, 2  # within a direction
+ADDRESSES, _PROTOCOL, _DIRECTION_ZONE = 1, 2, 3  # within a direction
 SOURCE = {4: 1, 16: 3}  # the attribute of a source, by the width of an address
 _DESTINATION = {4: 2, 16: 4}
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3  # within the protocol
@@ -60,8 +60,15 @@ class TrackedFlow(NamedTuple):
     body: bytes
 
     @property
-    def zone(self) -> int:
-        return _port(dict(attributes(self.body, _HEAD)).get(ZONE)) or 0
+    def zoned(self) -> bool:
+        """In a zone other than that of all flows, in one direction or both."""
+        for kind, value in attributes(self.body, _HEAD):
+            zone = value if kind == ZONE else b""
+            if kind in (ORIGINAL, REPLY):
+                zone = dict(attributes(value)).get(_DIRECTION_ZONE, b"")
+            if any(zone):
+                return True
+        return False
 
     @property
     def expected(self) -> bool:

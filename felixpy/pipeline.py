@@ -89,7 +89,7 @@ class Pipeline:
         )
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
-        self._flow_ender = FlowEnder(services.count_flows_ended)
+        self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
         self.in_sync = False
         self._listed = False
         self._reported = False  # all local endpoints of this dataplane, once
@@ -212,6 +212,7 @@ class Pipeline:
 
     async def _bring_about(self) -> None:
         """Tell the dataplane what has changed, and have it written."""
+        self._flow_ender.check()
         updates, self._untold = self._untold, []
         if self._dataplane is None:
             now, grace = time.monotonic(), self._live.config.empty_datastore_grace_secs

@@ -54,8 +54,11 @@ _POLICY: Final = frozenset(
 
 
 class FlowEnder:
-    def __init__(self, ended: Callable[[int], None]) -> None:
+    """`wake` is called when a round has ended, that `check` may be asked how."""
+
+    def __init__(self, ended: Callable[[int], None], wake: Callable[[], None]) -> None:
         self._ended = ended
+        self._wake = wake
         self._settings: JudgeSettings | None = None  # None: switched off
         self._now: Judge | None = None  # has heard everything
         self._before: Judge | None = None  # of what the flows were held against last, if less
@@ -94,14 +97,19 @@ class FlowEnder:
         self._now.update(updates)
 
     def applied(self, interfaces: Mapping[str, Interface]) -> None:
-        """`interfaces` may change on while a round runs; raises what ended the last one."""
+        """`interfaces` may change on while a round runs."""
+        self.check()
         self._in_kernel = True
         self._interfaces = interfaces
-        if self._task is not None and self._task.done():
-            self._task.result()
-            self._task = None
         if self._task is None and self._before is not None:
             self._task = asyncio.create_task(self._work(), name="flow ending")
+            self._task.add_done_callback(lambda _: self._wake())
+
+    def check(self) -> None:
+        """Raises what ended the last round, if that was something nobody foresaw."""
+        if self._task is not None and self._task.done():
+            task, self._task = self._task, None
+            task.result()
 
     async def close(self) -> None:
         if self._task is not None:
@@ -183,7 +191,7 @@ class FlowEnder:
             moved = machine.question(flow, newest) != question
             if moved or newest.judge(question, view).allowed:
                 return False
-        if flow.zone or flow.expected:
+        if flow.zoned or flow.expected:
             return False
         _say(question, verdict.decision)
         return True

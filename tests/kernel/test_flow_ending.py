@@ -186,6 +186,26 @@ def _opens(lab: DualStackLab, source: str) -> bool:
     return "open" in done
 
 
+def test_a_service_is_judged_by_the_workload_behind_it(lab: DualStackLab) -> None:
+    for service, name in (("203.0.113.2", "w2"), ("203.0.113.3", "w3")):
+        lab.node.run(
+            f"iptables-nft -t nat -A PREROUTING -d {service} -j DNAT --to {WORKLOADS[name]}"
+        )
+    lab.configure(ConntrackFlushOnPolicyChange="true")
+    lab.start()
+    for name in ("w2", "w3"):
+        serve(lab.workloads[name])
+    flow = Talk(lab.workloads["w1"], "tcp", "203.0.113.2")
+    other = Talk(lab.workloads["w1"], "tcp", "203.0.113.3")
+    assert flow.carries()
+    assert other.carries()
+    lab.write("guard.yaml", refusing(9000, "TCP", "role == 'w1'"))
+    ours = ("tcp", WORKLOADS["w1"], flow.port)
+    eventually(lambda: ours not in tracked(lab.node, 4), "the end of the flow")
+    assert not flow.carries()
+    assert other.carries()
+
+
 # ---------------------------------------------------------------- host endpoints
 
 
@@ -249,7 +269,7 @@ async def listed(conntrack: Conntrack, family: Family) -> list[ctnetlink.Tracked
         ends = ctnetlink.ends(body)
         assert ends is not None
         found.append(ctnetlink.parse_flow(body, ends))
-    return sorted(found, key=lambda flow: (flow.protocol, flow.source_port or 0, flow.zone))
+    return sorted(found, key=lambda flow: (flow.protocol, flow.source_port or 0, flow.zoned))
 
 
 async def test_flows_are_listed_and_ended_one_by_one(
@@ -263,7 +283,7 @@ async def test_flows_are_listed_and_ended_one_by_one(
     assert translated.ends.destination == bytes((10, 0, 0, 2))
     assert (translated.source_port, translated.destination_port) == (1000, 80)
     assert translated.reply_source_port == 8080
-    assert (plain.zone, zoned.zone) == (0, 7)
+    assert (plain.zoned, zoned.zoned) == (False, True)
     (six,) = await listed(conntrack, 6)
     assert (six.protocol, six.source_port, six.reply_source_port) == (17, 53, 5353)
     assert not any(flow.expected for flow in (icmp, plain, zoned, translated, six))

@@ -72,7 +72,7 @@ class Bench:
         monkeypatch.setattr(module, "_REST", 0.0)
         monkeypatch.setattr(module, "_RETRY", 0.0)
         self.counts: list[int] = []
-        self.ender = FlowEnder(self.counts.append)
+        self.ender = FlowEnder(self.counts.append, lambda: None)
 
     def begin(self, *updates: Update, settings: JudgeSettings | None = None) -> None:
         self.ender.begin(settings or JudgeSettings())
@@ -232,6 +232,15 @@ async def test_switched_off_it_looks_at_nothing(bench: Bench) -> None:
     bench.ender.applied(INTERFACES)
     await bench.change(policy(DENY))
     assert (bench.left, bench.kernel.listed) == ([TO_W1], 0)
+
+
+async def test_a_bug_is_no_silence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench.kernel, "flows", lambda _: 1 // 0)
+    bench.begin(*START)
+    await bench.change(policy(DENY))
+    with pytest.raises(ZeroDivisionError):
+        bench.ender.check()
+    bench.ender.check()
 
 
 async def test_a_kernel_that_does_not_answer_is_asked_again(bench: Bench) -> None:
