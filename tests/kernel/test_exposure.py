@@ -14,6 +14,8 @@ from felixpy.exposure.targets import ANY_OTHER, MANAGEMENT_PORTS
 from tests.kernel.agent_lab import WORKLOADS, eventually
 from tests.kernel.conftest import Namespace
 from tests.kernel.dual_stack import NODE, OUTSIDE, DualStackLab
+from tests.kernel.etcd_lab import Cluster, Namespaces
+from tests.kernel.etcd_node import EtcdLab
 
 pytestmark = pytest.mark.kernel
 
@@ -182,3 +184,18 @@ def test_nothing_is_open(lab: DualStackLab) -> None:
     lab.write("profile.yaml", "")
     code, text = lab.ask("check", "exposure")
     assert (code, "0 of 3 local workloads exposed" in text) == (0, True)
+
+
+def test_etcd_is_read_and_asked_about(tmp_path: Path) -> None:
+    namespaces = Namespaces()
+    try:
+        with Cluster(tmp_path, members=1) as cluster:
+            lab = EtcdLab(namespaces, tmp_path, cluster)
+            lab.populate()
+            code, text = lab.ask("check", "exposure", "--json")
+    finally:
+        namespaces.close()
+    found = json.loads(text)
+    assert (code, found["local_workloads"]) == (5, len(WORKLOADS))
+    assert Way("tcp", cluster.address(1), 2379) in exposed(found, "w1")
+    assert "datastore" in kinds(found)
