@@ -337,3 +337,19 @@ async def test_cleanup_takes_tunnels_and_routes(running: Lab) -> None:
 
 
 UNKNOWN = [cluster("vxlan")[2], host(1)][:1]
+
+
+async def test_a_device_called_tunl0_is_replaced_only_if_nobody_uses_it(lab: Lab) -> None:
+    lab.node.run(
+        "ip link add tunl0 type veth peer name other0; ip link set tunl0 up;"
+        "ip route add 10.99.0.0/16 dev tunl0 proto static"
+    )
+    await lab.start()
+    lab.desire(*cluster("ipip", EncapUpdate(ipip=True, vxlan=False, vxlan_v6=False)))
+    await lab.settle()
+    used = "a device of that name is no IPIP tunnel, and others' routes use it"
+    assert lab.applied[-1].problems == {"tunl0": used}
+    lab.node.run("ip route del 10.99.0.0/16")
+    assert lab.dataplane is not None
+    lab.dataplane._links.refresh_seconds = 0.1
+    await lab.until(lambda: "other0" not in lab.node.run("ip link"))
