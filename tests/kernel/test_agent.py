@@ -227,7 +227,8 @@ def test_cleanup_takes_ours_and_nothing_else(lab: Lab, backend: str) -> None:
     assert code == 0, text
     assert _foreign(lab.kernel()) == _foreign(before)
     code, text = lab.ask("cleanup")
-    assert (code, text) == (0, "removed 0 chains, 0 IP sets, 0 routes, 0 static neighbours, 0 tunnels\n")
+    nothing = "removed 0 chains, 0 IP sets, 0 routes, 0 static neighbours, 0 tunnels\n"
+    assert (code, text) == (0, nothing)
 
 
 def _foreign(kernel: str) -> list[str]:
