@@ -77,6 +77,10 @@ EVERYWHERE = host_endpoint("all", interfaceName="*")
 LOOPBACK = "node -> loopback tcp 80, node -> node udp 80"
 GET_ADDRESS = f"ip addr add {LATER[0]}/24 dev eth0; ip addr add {LATER[1]}/64 dev eth0 nodad"
 LOSE_ADDRESS = f"ip addr del {LATER[0]}/24 dev eth0; ip addr del {LATER[1]}/64 dev eth0"
+A_BY_ADDRESS, Z_BY_ADDRESS = (
+    host_endpoint(name, expectedIPs=list(ADDRESSES["node"]), profiles=["open"])
+    for name in ("a", "z")
+)
 FIRST = host_endpoint("a-first", interfaceName="eth0", profiles=["open"])
 
 INTERFACES = [
@@ -112,6 +116,8 @@ INTERFACES = [
     ),
     Step("of two that fit, the first by name", (NAMED, FIRST), f"{SHUT_IN},{SHUT_OUT}"),
     Step("which leaves its place to the other", (NAMED,), BY_ETH1, f"{SHUT_IN},{SHUT_OUT}"),
+    Step("an address is no less than a name", (NAMED, A_BY_ADDRESS), f"{SHUT_IN},{SHUT_OUT}"),
+    Step("nor more", (NAMED, Z_BY_ADDRESS), BY_ETH1, f"{SHUT_IN},{SHUT_OUT}"),
     Step(
         "one of another node",
         (host_endpoint("n2", node="n2", interfaceName="*"),),
@@ -261,6 +267,37 @@ async def test_policy_before_translation(lab: HostLab) -> None:
             f" -j DNAT --to-destination {target}"
         )
     await tell(lab, EARLY)
+
+
+ALIASES = {"service": ("203.0.113.9", "2001:db8::9"), "own": ("203.0.113.8", "2001:db8::8")}
+TO_X1 = policy("out", "has(host)", types=["Egress"], egress=[ports("Allow", "TCP", 80)])
+SENT = "node -> service@x1 tcp 3000 to 80"
+SENT_ELSEWHERE = "node -> service@x1 tcp 4000 to 81"
+TO_OWN = "node -> own@w1 tcp 5000 to 81"
+SENDING = [
+    Step("nobody is asked", (OPENED,), f"{SENT},{SENT_ELSEWHERE},{TO_OWN}"),
+    Step("by the port where it arrives", (NAMED, TO_X1), f"{SENT},{TO_OWN}", SENT_ELSEWHERE),
+    Step("for all interfaces", (EVERYWHERE, TO_X1), f"{SENT},{TO_OWN}", SENT_ELSEWHERE),
+    Step("nothing allows it", (NAMED,), TO_OWN, f"{SENT},{SENT_ELSEWHERE}"),
+]
+
+
+async def test_what_the_host_sends_to_a_translated_address(lab: HostLab) -> None:
+    """What ends at a workload of its own is not judged, as ever."""
+    lab.addresses |= ALIASES
+    for family, command in enumerate(("iptables-nft", "ip6tables-nft")):
+        x1, w1 = (ADDRESSES[name][family] for name in ("x1", "w1"))
+        x1, w1 = (f"[{x1}]", f"[{w1}]") if family else (x1, w1)
+        for name, port, target in (
+            ("service", 3000, f"{x1}:80"),
+            ("service", 4000, f"{x1}:81"),
+            ("own", 5000, f"{w1}:81"),
+        ):
+            lab.node.run(
+                f"{command} -w -t nat -A OUTPUT -d {ALIASES[name][family]} -p tcp --dport {port}"
+                f" -j DNAT --to-destination {target}"
+            )
+    await tell(lab, SENDING)
 
 
 # ---------------------------------------------------------------- without connection tracking
