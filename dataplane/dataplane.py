@@ -32,7 +32,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from itertools import pairwise
-from typing import Any, NamedTuple, NoReturn, Protocol, assert_never
+from typing import Any, NamedTuple, NoReturn, assert_never
 
 import structlog
 
@@ -83,6 +83,7 @@ from dataplane.endpoint_states import EndpointKey, EndpointStates, LocalEndpoint
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Changes, Interface, InterfaceMonitor
+from dataplane.looks import Looks
 from dataplane.mtu_file import MtuFile
 from dataplane.overlay.overlays import Overlays
 from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
@@ -110,13 +111,6 @@ class Summary(NamedTuple):
     host_endpoints: int
     policies: int
     ipsets: int
-
-
-class Checked(Protocol):
-    """A driver that looks, from time to time, at what others may have changed."""
-
-    def next_check(self) -> float: ...
-    async def check(self) -> bool: ...
 
 
 class Dataplane:
@@ -194,7 +188,19 @@ class Dataplane:
         self._told = False  # and some of it is new since the last apply
         self._problems: dict[str, str] = {}  # step -> what is wrong with it
         self._partly: set[str] = set()  # of these, those that have written what they could
-        self._checks: dict[str, asyncio.Task[None]] = {}
+        self._looks = Looks(
+            {
+                "neighbours": self._neighbours,
+                "settings": self._sysctls,
+                "tunnels": self._links,
+                **{f"IPv{family} tunnel ends": driver for family, driver in self._vteps.items()},
+                **{f"IPv{family} sets": driver for family, driver in self._ipsets.items()},
+                **{routes_step(family): driver for family, driver in self._routes.items()},
+            },
+            {tables_step(family): driver for family, driver in tables.items()},
+            self._note_found,
+            wake,
+        )
         self._listening: asyncio.Task[NoReturn] | None = None
         self.set_intervals(settings.intervals)
 
@@ -210,10 +216,10 @@ class Dataplane:
 
     async def close(self) -> None:
         """End processes and sockets; the kernel stays as it is."""
-        tasks = [*self._checks.values(), *([self._listening] if self._listening else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._looks.close()
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.gather(self._listening, return_exceptions=True)
         self._monitor.close()
         for tables in self._tables.values():
             await tables.close()
@@ -358,6 +364,9 @@ class Dataplane:
         self._pending = True
         self._wake()
 
+    def _note_found(self) -> None:
+        self._pending = True
+
     # ---------------------------------------------------------------- writing
 
     def seconds_to_next(self) -> float:
@@ -367,7 +376,7 @@ class Dataplane:
             if self._retry_at is None or self._told:
                 return 0.0
             return max(0.0, self._retry_at - now)
-        return max(0.0, min(self._due(now).values(), default=float("inf")))
+        return self._looks.seconds_to_next(now)
 
     async def apply(self) -> Applied | None:
         """Write what is pending, and look at what is due to be looked at.  None: nothing was.
@@ -377,9 +386,9 @@ class Dataplane:
         """
         if self._listening is not None and self._listening.done():
             self._listening.result()  # it listens for ever; its end is a failure, and is raised
-        self._end_checks()
+        self._looks.end()
         now = asyncio.get_running_loop().time()
-        self._begin_checks(now)
+        self._looks.begin(now)
         dirty = self._pending or any(t.dirty() for t in self._tables.values())
         if not dirty or (self._retry_at is not None and now < self._retry_at and not self._told):
             return None
@@ -461,7 +470,7 @@ class Dataplane:
         if all(tables.guards() for tables in self._tables.values()):
             self._guarded = True
             for family, tables in self._tables.items():
-                self._look(f"IPv{family} leftovers", _swept(tables))
+                self._looks.start(f"IPv{family} leftovers", _swept(tables))
         return dict(zip(self._tables, written, strict=True))
 
     async def _write_family(
@@ -513,55 +522,6 @@ class Dataplane:
             return False
         self._unwritten.end(name, begun)
         return True
-
-    # ---------------------------------------------------------------- looking
-
-    def _checked(self) -> dict[str, Checked]:
-        named: dict[str, Checked] = {
-            "neighbours": self._neighbours,
-            "settings": self._sysctls,
-            "tunnels": self._links,
-        }
-        named |= {f"IPv{family} tunnel ends": driver for family, driver in self._vteps.items()}
-        named |= {f"IPv{family} sets": driver for family, driver in self._ipsets.items()}
-        return named | {f"IPv{family} routes": driver for family, driver in self._routes.items()}
-
-    def _due(self, now: float) -> dict[str, float]:
-        """Seconds until each driver wants to look; those that are looking are left out."""
-        due = {name: driver.next_check() - now for name, driver in self._checked().items()}
-        for family, tables in self._tables.items():
-            seconds = tables.next_check()
-            if seconds is not None:
-                due[f"IPv{family} tables"] = seconds
-        return {name: seconds for name, seconds in due.items() if name not in self._checks}
-
-    def _begin_checks(self, now: float) -> None:
-        """Look beside the writing, each driver at most once at a time."""
-        checked = self._checked()
-        for name, seconds in self._due(now).items():
-            if seconds > 0:
-                continue
-            if name in checked:
-                self._look(name, checked[name].check())
-            else:
-                self._look(name, self._tables[4 if "4" in name else 6].check())
-
-    def _look(self, name: str, work: Coroutine[Any, Any, bool | None]) -> None:
-        task = asyncio.create_task(self._looking(name, work), name=name)
-        self._checks[name] = task
-        task.add_done_callback(lambda _: self._wake())
-
-    async def _looking(self, name: str, work: Coroutine[Any, Any, bool | None]) -> None:
-        try:
-            if await work:
-                self._pending = True
-        except DataplaneError as error:
-            log.warning("dataplane.check_failed", what=name, reason=str(error))
-
-    def _end_checks(self) -> None:
-        """Forget those that are done; what nobody foresaw is raised here."""
-        for name in [name for name, task in self._checks.items() if task.done()]:
-            self._checks.pop(name).result()
 
 
 async def _swept(tables: IptablesDriver) -> bool:
