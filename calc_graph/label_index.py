@@ -313,6 +313,11 @@ def _count(groups: Iterable[Sized]) -> int:
     return sum(map(len, groups))
 
 
+# Labels that no selector restricts any more and whose groups are known still: the next selector,
+# perhaps the same one corrected, does not have to ask all groups again.
+_SPARES = 4
+
+
 class _GroupsByLabel(Generic[S, I]):
     """Which groups have a label, only for the labels that selectors in use restrict: by value where
     one of them restricts it to values, as a whole where one asks for it with any value.
@@ -320,6 +325,7 @@ class _GroupsByLabel(Generic[S, I]):
 
     def __init__(self) -> None:
         self._users: Counter[tuple[str, bool]] = Counter()  # label, by value?
+        self._spare: dict[tuple[str, bool], None] = {}  # the one to go first comes first
         self._by_value: dict[str, Multimap[str, _Group[S, I]]] = {}
         self._whole: dict[str, dict[_Group[S, I], None]] = {}
 
@@ -332,7 +338,9 @@ class _GroupsByLabel(Generic[S, I]):
             self._users[user] += 1
             if self._users[user] > 1:
                 continue
-            if values is None:
+            if user in self._spare:
+                del self._spare[user]
+            elif values is None:
                 having = (group for group in groups() if label in group.labels())
                 self._whole[label] = dict.fromkeys(having)
             else:
@@ -344,13 +352,17 @@ class _GroupsByLabel(Generic[S, I]):
             self._users[user] -= 1
             if not self._users[user]:
                 del self._users[user]
-                if values is None:
-                    del self._whole[label]
-                else:
-                    del self._by_value[label]
+                self._spare[user] = None
+        while len(self._spare) > _SPARES:
+            label, by_value = next(iter(self._spare))
+            del self._spare[label, by_value]
+            if by_value:
+                del self._by_value[label]
+            else:
+                del self._whole[label]
 
     def add(self, group: _Group[S, I], labels: Mapping[str, str]) -> None:
-        if not self._users:
+        if not self._by_value and not self._whole:
             return
         for label, value in labels.items():
             if label in self._by_value:

@@ -167,3 +167,28 @@ def test_what_is_gone_is_let_go_without_the_garbage_collector() -> None:
         assert not things
     finally:
         gc.enable()
+
+
+def test_a_selector_that_returns_does_not_look_at_everything_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    index: LabelIndex[str, str] = LabelIndex(lambda *_: None, lambda *_: None)
+    index.put("a", {"role": "client"}, ())
+    index.add_selector("s", parse("role == 'client'"))
+    index.remove_selector("s")
+    index.put("b", {"role": "client"}, ())
+    index.put("c", {"role": "server"}, ())
+    index.discard("a")
+    monkeypatch.setattr(index, "_all_groups", None)
+    assert list(index.add_selector("s", parse("role == 'client'"))) == ["b"]
+    assert list(index.add_selector("t", parse("role == 'server'"))) == ["c"]
+
+
+def test_labels_that_nobody_restricts_any_more_are_forgotten_in_their_turn() -> None:
+    index: LabelIndex[str, str] = LabelIndex(lambda *_: None, lambda *_: None)
+    for number in range(20):
+        index.add_selector("s", parse(f"label{number} == 'x' && has(other{number})"))
+        index.put("a", {f"label{number}": "x", f"other{number}": "y"}, ())
+        assert list(index.items("s")) == ["a"]
+        index.remove_selector("s")
+    assert list(index.add_selector("s", parse("label0 == 'x' || label19 == 'x'"))) == ["a"]
