@@ -25,7 +25,7 @@ from tests.oracle.packet import UDP
 
 pytestmark = pytest.mark.kernel
 
-SEEDS = range(int(os.environ.get("FELIXPY_PACKET_SEEDS", "8")))
+SEEDS = range(int(os.environ.get("FELIXPY_PACKET_SEEDS", "6")))
 CLUSTERS = 5  # for each seed
 CHANGES = 3  # to each cluster
 PACKETS = 150  # asked of each state
