@@ -41,7 +41,7 @@ from felixpy.tasks import endless
 
 log = structlog.get_logger(__name__)
 
-TICK = 1.0  # seconds between looks at the clock when nothing else happens
+TICK = 2.0  # seconds between looks at the clock when nothing else happens
 START_RETRY = 2.0  # seconds, where a running agent was sent to a datastore that cannot be used
 
 
