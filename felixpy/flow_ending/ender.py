@@ -38,7 +38,7 @@ from felixpy.ways import Ways
 log = structlog.get_logger(__name__)
 
 _SLICE: Final = 100  # listed flows between two turns of the event loop: some milliseconds
-_REST: Final = 9.0  # times as long as a round took
+REST = 9.0  # times as long as a round took
 _RETRY: Final = 10.0  # seconds after a kernel that did not answer
 # A flow that is refused for another reason has lost its workload, or never was ours to judge.
 _POLICY: Final = frozenset(
@@ -138,7 +138,7 @@ class FlowEnder:
                 self._not_before = clock() + _RETRY
             else:
                 self._complaint = ""
-                self._not_before = clock() + _REST * (clock() - started)
+                self._not_before = clock() + REST * (clock() - started)
 
     async def _round(self, before: Judge, scope: Scope, *, of_hosts: bool) -> None:
         view = host_view(self._interfaces.values())

@@ -16,8 +16,9 @@ from dataplane.interfaces import Interface
 from dataplane.settings import Settings
 from felixpy import exits
 from felixpy.cli import main
+from felixpy.config import Config
 from felixpy.exposure import reading
-from felixpy.exposure.survey import Survey
+from felixpy.exposure.survey import Exposed, Survey
 
 ENDPOINT = """\
 apiVersion: projectcalico.org/v3
@@ -256,7 +257,7 @@ def test_another_directory(config: Path, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_etcd_s_members_are_asked_about_where_they_are_known() -> None:
-    config = reading.Config(
+    config = Config(
         datastore_type="etcdv3",
         etcd_endpoints=("https://10.0.0.5:2379", "https://no-such-name.invalid:2379"),
     )
@@ -331,9 +332,13 @@ def test_what_is_taken_for_alike_is_alike(
     write(config, "---\n".join(dict.fromkeys((first, *rest))))
     asked: list[int] = []
     exposed = Survey.exposed
-    monkeypatch.setattr(
-        Survey, "exposed", lambda survey: (exposed(survey), asked.append(len(survey._known)))[0]
-    )
+
+    def counting(survey: Survey) -> list[Exposed]:
+        found = exposed(survey)
+        asked.append(len(survey._known))
+        return found
+
+    monkeypatch.setattr(Survey, "exposed", counting)
     _, quick = ask(config, capsys, "--json")
     monkeypatch.setattr("felixpy.exposure.survey.Likenesses.of", lambda _, address: address)
     _, slow = ask(config, capsys, "--json")

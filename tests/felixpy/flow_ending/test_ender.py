@@ -69,7 +69,7 @@ class Bench:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kernel = FakeConntrack()
         monkeypatch.setattr(module, "Conntrack", lambda: self.kernel)
-        monkeypatch.setattr(module, "_REST", 0.0)
+        monkeypatch.setattr(module, "REST", 0.0)
         monkeypatch.setattr(module, "_RETRY", 0.0)
         self.counts: list[int] = []
         self.ender = FlowEnder(self.counts.append, lambda: None)
