@@ -41,25 +41,30 @@ class MtuFile:
         if self._path is None or self._settled == self._wanted:
             return
         try:
-            self._write(self._path, str(self._wanted))
+            written = self._write(self._path, str(self._wanted))
         except OSError as error:
             reason = f"{self._path}: {error.strerror}"
             if self._required:
                 raise MtuFileError(reason) from error
             log.warning("mtu_file.unwritable", reason=reason)
         else:
-            log.info("mtu_file.written", path=str(self._path), mtu=self._wanted)
+            if written:
+                log.info("mtu_file.written", path=str(self._path), mtu=self._wanted)
         self._settled = self._wanted
 
-    def _write(self, path: Path, text: str) -> None:
-        """Without an end of line: the plugin takes the whole of it as a number."""
+    def _write(self, path: Path, text: str) -> bool:
+        """Without an end of line: the plugin takes the whole of it as a number.
+
+        Whether it was not there already.
+        """
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             if path.read_text() == text:
-                return
+                return False
         except FileNotFoundError:
             pass
         aside = path.with_name(f".{path.name}.felixpy")
         aside.write_text(text)
         aside.chmod(0o644)
         aside.replace(path)
+        return True

@@ -8,19 +8,17 @@ Two workloads on one interface: the lower key is served.  Two interfaces with on
 one, which has the higher index, has the route.  What the dataplane refuses to serve is not there,
 so that its interface is closed: dataplane/desired/workloads.py.
 
-A host endpoint governs the interface that it names, or, naming none, each that has one of its
-addresses; of several, the one with the lowest name.  "*" governs every interface that no other
-does: dataplane/desired/hosts.py.
+Which interface a host endpoint governs: calc_graph/interfaces.py.
 Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; sections 6.3 and 6.4 of the
 rules reference.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from calc_graph.interfaces import govern, safe_interface
 from calc_graph.judge.members import number_of
 from calc_graph.judge.settings import HostInterface, HostView, JudgeSettings
 from calc_graph.model import HostEndpointKey, WorkloadEndpointKey
@@ -34,7 +32,6 @@ from calc_graph.updates import (
 
 ANY_INTERFACE: Final = "*"
 
-_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _RATE_MAX = 10_000  # of the kernel's limit match, for rate a second and for burst
 _ABSENT = HostInterface()
 
@@ -141,23 +138,12 @@ class Hosts:
         return self._governed
 
     def _assign(self, view: HostView) -> dict[str, HostEndpointUpdate]:
-        by_name = [self._all[key] for key in sorted(self._all, key=lambda key: key.name)]
-        governed: dict[str, HostEndpointUpdate] = {}
-        for name, interface in view.interfaces.items():
-            if name.startswith(self._settings.interface_prefixes) or not safe_interface(name):
-                continue
-            for event in by_name:
-                wanted, expected = event.endpoint.interface, event.endpoint.expected_ips
-                if wanted == name or (not wanted and not interface.addresses.isdisjoint(expected)):
-                    governed[name] = event
-                    break
-        for event in by_name:
-            if event.endpoint.interface == "*":
-                governed[ANY_INTERFACE] = event
-                break
+        ours = {
+            name: interface.addresses
+            for name, interface in view.interfaces.items()
+            if not name.startswith(self._settings.interface_prefixes) and safe_interface(name)
+        }
+        governed, others = govern(self._all.values(), ours)
+        if others is not None:
+            governed[ANY_INTERFACE] = others
         return governed
-
-
-def safe_interface(name: str) -> bool:
-    """Whether a rule can say this name."""
-    return _INTERFACE.fullmatch(name) is not None and name not in (".", "..")

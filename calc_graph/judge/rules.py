@@ -19,20 +19,10 @@ from typing import NamedTuple, TypeAlias, get_args
 from calc_graph.judge.flow import Family
 from calc_graph.judge.members import Members, family_of, number_of
 from calc_graph.judge.verdict import Direction
-from calc_graph.model import Action, Icmp, PortRange, Protocol
+from calc_graph.model import Action, Icmp, PortRange
+from calc_graph.protocols import ICMP_OF, WITH_PORTS, protocol_number
 from calc_graph.updates import ActivePolicy, ActiveProfile, ActiveRule, PeerMatch
 
-_NUMBERS = {
-    "icmp": 1,
-    "tcp": 6,
-    "udp": 17,
-    "icmpv6": 58,
-    "ipv6-icmp": 58,
-    "sctp": 132,
-    "udplite": 136,
-}
-_WITH_PORTS = frozenset((6, 17, 132))  # as far as a rule may say ports
-_ICMP_OF = {4: 1, 6: 58}
 _BITS = {4: 32, 6: 128}
 _EVERYTHING = {4: "0.0.0.0/0", 6: "::/0"}
 _MAX_PORT = 65535
@@ -130,11 +120,6 @@ class RuleBook:
 # ---------------------------------------------------------------- what can be said beforehand
 
 
-def _number(protocol: Protocol | None) -> int | None:
-    """0 for what is none."""
-    return _NUMBERS.get(protocol, 0) if isinstance(protocol, str) else protocol
-
-
 def _renderable(rule: ActiveRule, family: Family) -> bool:
     """Whether the rule can stand in a table of this family: dataplane/render/matches.py.
 
@@ -142,15 +127,15 @@ def _renderable(rule: ActiveRule, family: Family) -> bool:
     """
     if rule.ip_version not in (None, family):
         return True
-    protocol, excluded = _number(rule.protocol), _number(rule.not_protocol)
+    protocol, excluded = protocol_number(rule.protocol), protocol_number(rule.not_protocol)
     if any(number is not None and not 1 <= number <= 255 for number in (protocol, excluded)):
         return False
     if protocol is not None and protocol == excluded:
         return True
     if rule.icmp or rule.not_icmp:
-        if protocol not in _ICMP_OF.values():
+        if protocol not in ICMP_OF.values():
             return False
-        if protocol != _ICMP_OF[family]:
+        if protocol != ICMP_OF[family]:
             return True
     source, destination = rule.source, rule.destination
     if source.ip_port_ipsets:
@@ -160,18 +145,18 @@ def _renderable(rule: ActiveRule, family: Family) -> bool:
     ports = (*source.ports, *source.not_ports, *destination.ports, *destination.not_ports)
     if any(not 0 <= port.first <= port.last <= _MAX_PORT for port in ports):
         return False
-    return rule.action in _ACTIONS and (not ports or protocol in _WITH_PORTS)
+    return rule.action in _ACTIONS and (not ports or protocol in WITH_PORTS)
 
 
 def _possible(rule: ActiveRule, family: Family, protocol: int) -> bool:
     """Whether any packet of this family and protocol can match."""
     if rule.ip_version not in (None, family):
         return False
-    if rule.protocol is not None and _number(rule.protocol) != protocol:
+    if rule.protocol is not None and protocol_number(rule.protocol) != protocol:
         return False
-    if rule.not_protocol is not None and _number(rule.not_protocol) == protocol:
+    if rule.not_protocol is not None and protocol_number(rule.not_protocol) == protocol:
         return False
-    if (rule.icmp or rule.not_icmp) and protocol != _ICMP_OF[family]:
+    if (rule.icmp or rule.not_icmp) and protocol != ICMP_OF[family]:
         return False
     return _of_family(rule.source, family) and _of_family(rule.destination, family)
 

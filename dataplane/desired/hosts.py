@@ -7,9 +7,8 @@ dispatch to them.
          Unwritten     what of this has yet to come into the kernel
          take_touched  whose state may be another one
 
-An endpoint governs the interface that it names, or, naming none, every interface that has one of
-its addresses; of several, the one with the lowest name.  "*" governs every interface that no other
-endpoint does.  An interface whose name no rule can say has no endpoint of its own.
+Which interface an endpoint governs: calc_graph/interfaces.py.  An interface whose name no rule can
+say has no endpoint of its own.
 Source: projectcalico/calico felix/dataplane/linux/endpoint_mgr.go; section 6.4 of the rules
 reference.
 """
@@ -20,6 +19,7 @@ from collections.abc import Iterable, Set
 
 import structlog
 
+from calc_graph.interfaces import govern, safe_interface
 from calc_graph.model import HostEndpoint, HostEndpointKey, PolicyKey
 from calc_graph.multimap import Multimap
 from calc_graph.updates import HostEndpointRemove, HostEndpointUpdate
@@ -40,7 +40,7 @@ from dataplane.render.endpoints import (
     host_raw_chains,
 )
 from dataplane.render.groups import SelectorOf
-from dataplane.render.names import ANY_INTERFACE, safe_interface
+from dataplane.render.names import ANY_INTERFACE
 from dataplane.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -154,20 +154,9 @@ class Hosts:
         self._offered = wanted
 
     def _assign(self) -> dict[str, HostEndpointUpdate]:
-        governed: dict[str, HostEndpointUpdate] = {}
-        by_name = [self._all[key] for key in sorted(self._all, key=lambda key: key.name)]
-        for interface, addresses in self._interfaces.items():
-            for event in by_name:
-                endpoint = event.endpoint
-                named = endpoint.interface == interface
-                found = not endpoint.interface and not addresses.isdisjoint(endpoint.expected_ips)
-                if named or found:
-                    governed[interface] = event
-                    break
-        for event in by_name:
-            if event.endpoint.interface == "*":
-                governed[ANY_INTERFACE] = event
-                break
+        governed, others = govern(self._all.values(), self._interfaces)
+        if others is not None:
+            governed[ANY_INTERFACE] = others
         return governed
 
     def _render(self) -> dict[str, tuple[dict[str, Chain], list[Chain]]]:

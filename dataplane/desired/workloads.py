@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
+from calc_graph.interfaces import safe_interface
 from calc_graph.model import NatMapping, PolicyKey, WorkloadEndpoint, WorkloadEndpointKey
 from calc_graph.multimap import Multimap
 from calc_graph.updates import IpsetType, WorkloadEndpointRemove, WorkloadEndpointUpdate
@@ -42,7 +43,6 @@ from dataplane.render.names import (
     LOCAL_WORKLOADS_SET,
     from_workload,
     ipset_name,
-    safe_interface,
     to_workload,
     workload_limit,
 )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from calc_graph.interfaces import safe_interface
 from dataplane.chains import Chain
 from dataplane.render import names, text
 from dataplane.render.actions import deny_action
@@ -173,6 +174,6 @@ def _checked(interfaces: Iterable[str]) -> list[str]:
     """Sorted and distinct."""
     ordered = sorted(set(interfaces))
     for name in ordered:
-        if not names.safe_interface(name):
+        if not safe_interface(name):
             raise RenderError(name, "not the name of an interface")
     return ordered

@@ -49,7 +49,7 @@ def workload_chains(
 ) -> EndpointChains:
     """Filter: the chain to the workload and the chain from it.
 
-    `interface` must have passed `names.safe_interface`.  Raises RenderError for limits that the
+    `interface` must have passed `safe_interface`.  Raises RenderError for limits that the
     kernel does not take.
     """
     to_name, from_name = names.to_workload(interface), names.from_workload(interface)

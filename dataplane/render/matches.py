@@ -16,6 +16,7 @@ import re
 from typing import NamedTuple
 
 from calc_graph.model import Icmp, PortRange, Protocol
+from calc_graph.protocols import ICMP_OF, WITH_PORTS, protocol_number
 from calc_graph.updates import ActiveRule, PeerMatch
 from dataplane.families import Family
 from dataplane.render import text
@@ -32,17 +33,6 @@ _NET = {
     6: re.compile(r"[0-9a-f:.]+/[0-9]{1,3}"),
 }
 _SET_ID = re.compile(r"[A-Za-z0-9:._-]+")
-_NUMBERS = {
-    "icmp": 1,
-    "tcp": 6,
-    "udp": 17,
-    "icmpv6": 58,
-    "ipv6-icmp": 58,
-    "sctp": 132,
-    "udplite": 136,
-}
-_WITH_PORTS = frozenset(_NUMBERS[name] for name in ("tcp", "udp", "sctp"))
-_ICMP_OF = {4: _NUMBERS["icmp"], 6: _NUMBERS["icmpv6"]}
 _ICMP_OPTION = {4: ("-m icmp", "--icmp-type"), 6: ("-m icmp6", "--icmpv6-type")}
 
 
@@ -72,7 +62,7 @@ def match_rule(rule: ActiveRule, family: Family, marks: MarkBits) -> RuleMatch |
     destination = _Side.of(rule.destination, _DESTINATION, family)
     if source is None or destination is None:
         return None
-    if protocol not in _WITH_PORTS and (source.needs_protocol or destination.needs_protocol):
+    if protocol not in WITH_PORTS and (source.needs_protocol or destination.needs_protocol):
         raise UnrenderableError(f"ports need tcp, udp or sctp, not {rule.protocol!r}")
 
     said_protocol = "" if rule.protocol is None else text.protocol(rule.protocol)
@@ -186,10 +176,8 @@ def _blocks(source: _Side, destination: _Side, protocol: str, marks: MarkBits) -
 
 
 def _number(protocol: Protocol | None) -> int | None:
-    if protocol is None:
-        return None
-    number = _NUMBERS.get(protocol, 0) if isinstance(protocol, str) else protocol
-    if not 1 <= number <= 255:
+    number = protocol_number(protocol)
+    if number is not None and not 1 <= number <= 255:
         raise UnrenderableError(f"bad protocol {protocol!r}")
     return number
 
@@ -197,9 +185,9 @@ def _number(protocol: Protocol | None) -> int | None:
 def _icmp_possible(rule: ActiveRule, protocol: int | None, family: Family) -> bool:
     if rule.icmp is None and rule.not_icmp is None:
         return True
-    if protocol not in _ICMP_OF.values():
+    if protocol not in ICMP_OF.values():
         raise UnrenderableError(f"an ICMP type needs an ICMP protocol, not {rule.protocol!r}")
-    return protocol == _ICMP_OF[family]
+    return protocol == ICMP_OF[family]
 
 
 def _icmp(icmp: Icmp, family: Family, negation: str) -> str:

@@ -64,7 +64,6 @@ _CHAIN_LIMIT = 28
 _IPSET_LIMIT = 31
 _GROUP_ID_LENGTH = 20
 _UNSAFE = re.compile(r"[^A-Za-z0-9._/-]")
-_INTERFACE = re.compile(r"[a-zA-Z0-9_.-]{1,15}")
 _SHORT_KINDS = {
     "NetworkPolicy": "np",
     "GlobalNetworkPolicy": "gnp",
@@ -78,13 +77,6 @@ _POLICY_PREFIX = {"ingress": "cali-pi-", "egress": "cali-po-"}
 _PROFILE_PREFIX = {"ingress": "cali-pri-", "egress": "cali-pro-"}
 _GROUP_PREFIX = {"ingress": "cali-gi-", "egress": "cali-go-"}
 _GROUP_DIRECTION = {"ingress": "inbound", "egress": "outbound"}
-
-
-def safe_interface(name: str) -> bool:
-    """Whether the kernel could know an interface by this name and a rule may say it without
-    quotes.
-    """
-    return _INTERFACE.fullmatch(name) is not None and name not in (".", "..")
 
 
 def short_kind(kind: str) -> str:

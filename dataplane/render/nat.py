@@ -14,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from calc_graph.interfaces import safe_interface
 from calc_graph.model import NatMapping
 from dataplane.chains import Chain
 from dataplane.families import Family, family_of
 from dataplane.render import names, text
 from dataplane.render.errors import RenderError
-from dataplane.render.names import ipset_name, safe_interface
+from dataplane.render.names import ipset_name
 from dataplane.settings import RenderSettings
 
 _LOOP_ACTION = {"Drop": "DROP", "Reject": "REJECT"}

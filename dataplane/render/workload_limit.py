@@ -23,7 +23,7 @@ NO_ENDPOINT = "no endpoint"  # instead of a workload: what interfaces without on
 
 
 def workload_limit_chain(interface: str, workload: str, settings: RenderSettings) -> Chain:
-    """`interface` must have passed `names.safe_interface`; there is a limit."""
+    """`interface` must have passed `safe_interface`; there is a limit."""
     rate, burst = settings.workload_to_host_rate, settings.workload_to_host_burst
     allow = text.verdict(settings.filter_allow_action)
     within = text.body(text.limit(f"{rate}/sec", burst), allow)
