@@ -196,8 +196,11 @@ class Overlays:
             # Where lo has it as well, the packets leave by the other one.
             found = min(having, key=lambda i: (i.name == "lo", i.index))
             return _Parent(address, found.name, found.index)
-        before = self._interfaces.get(self._parents[family].device)
-        if before is not None and before.up:
+        # An address that is away for a moment comes back to the device that had it; of another
+        # address that says nothing.
+        known = self._parents[family]
+        before = self._interfaces.get(known.device)
+        if known.address == address and before is not None and before.up:
             return _Parent(address, before.name, before.index)
         return _Parent(address)
 

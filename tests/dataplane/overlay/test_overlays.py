@@ -376,3 +376,25 @@ def test_what_is_asked_depends_on_the_state(steps) -> None:
     fresh.told(*last.values())
     assert node.state() == fresh.state()
     assert node.problems == fresh.problems
+
+
+def test_another_address_of_this_node_is_not_looked_for_on_the_device_of_the_last_one() -> None:
+    settings = Settings(
+        "here", render=RenderSettings(), tunnels=TunnelSettings(program_no_encap=True)
+    )
+    events = (
+        EncapUpdate(ipip=True, vxlan=True, vxlan_v6=True),
+        HostUpdate("here", "172.30.0.1", "fd30::1"),
+        RouteUpdate(
+            "10.65.2.0/26", RouteType.REMOTE_WORKLOAD, "vxlan", "n2", "172.30.0.2", same_subnet=True
+        ),
+    )
+    node = FakeNode(settings)
+    node.has(ETH0)
+    node.told(*events)
+    moved = HostUpdate("here", "172.30.0.9", "")
+    node.told(moved)
+    fresh = FakeNode(settings)
+    fresh.has(ETH0)
+    fresh.told(*events, moved)
+    assert node.state() == fresh.state()
