@@ -208,7 +208,7 @@ class Agent:
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(min(seconds, TICK)):
+            async with asyncio.timeout(min(seconds, TICK, self._reporter.seconds_to_next())):
                 await self._woken.wait()
 
 

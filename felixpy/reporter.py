@@ -48,7 +48,7 @@ class Reporter:
             datastore=self._datastore,
         )
         self._written: Status | None = None
-        self._written_at = float("-inf")
+        self._tried_at = float("-inf")
         self._unwritable = ""
         self._ready = False  # a first apply has succeeded
 
@@ -141,6 +141,12 @@ class Reporter:
 
     # ---------------------------------------------------------------- the file
 
+    def seconds_to_next(self) -> float:
+        """How long until the file can take what it does not say yet; infinite if it says it all."""
+        if self._status == self._written:
+            return float("inf")
+        return max(0.0, self._tried_at + status.INTERVAL - self._clock())
+
     def _change(self, **fields: str | DataplaneStatus) -> None:
         self._status = structs.replace(self._status, **fields)
 
@@ -155,8 +161,9 @@ class Reporter:
         self._status = current
         if current == self._written:
             return
-        if not at_once and self._clock() - self._written_at < status.INTERVAL:
+        if not at_once and self._clock() - self._tried_at < status.INTERVAL:
             return
+        self._tried_at = self._clock()
         try:
             status.write(self._directory, current)
         except OSError as error:
@@ -165,4 +172,4 @@ class Reporter:
                 log.error("status.not_written", reason=self._unwritable)
             return
         self._unwritable = ""
-        self._written, self._written_at = current, self._clock()
+        self._written = current

@@ -176,3 +176,28 @@ def test_a_full_disk_is_said_once(
             clock.now += 10
             reporter.write()
     assert [event["event"] for event in events] == ["status.not_written"]
+
+
+def test_what_the_file_cannot_take_at_once_it_takes_half_a_second_later(
+    reporter: Reporter, tmp_path: Path, clock: Clock
+) -> None:
+    reporter.tick()
+    assert reporter.seconds_to_next() == float("inf")
+    clock.now += 0.2
+    reporter.problems.replace("held back", {"x": "waits"})
+    reporter.tick()
+    assert status.read(tmp_path).problems == ()
+    assert reporter.seconds_to_next() == pytest.approx(status.INTERVAL - 0.2)
+    clock.now += reporter.seconds_to_next()
+    reporter.tick()
+    assert [problem.text for problem in status.read(tmp_path).problems] == ["waits"]
+    assert reporter.seconds_to_next() == float("inf")
+
+
+def test_a_file_that_cannot_be_written_is_tried_again_in_its_time(
+    reporter: Reporter, tmp_path: Path, clock: Clock
+) -> None:
+    (tmp_path / status.NAME).mkdir()
+    clock.now = 10
+    reporter.tick()
+    assert reporter.seconds_to_next() == status.INTERVAL

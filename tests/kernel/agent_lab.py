@@ -162,6 +162,15 @@ class Lab:
         text, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, text
 
+    def await_status(self, text: str, code: int) -> None:
+        """Until `felixpy status` says so and exits so: its file is written twice a second."""
+
+        def says() -> bool:
+            found, said = self.ask("status")
+            return found == code and text in said
+
+        eventually(says, f"{text!r} in the status")
+
     def is_well(self, running: Running) -> bool:
         """Whether this agent, not one before it, says that all is well."""
         assert running.process.poll() is None, running.ended()

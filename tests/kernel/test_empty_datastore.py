@@ -71,12 +71,10 @@ def test_everything_gone_at_once_stays_in_force_until_it_is_confirmed(lab: FullL
     lab.wipe()
     lab.await_held("empty-datastore")
     eventually(lambda: not lab.is_well(running), "the complaint")
-    code, text = lab.ask("status")
-    assert code == 4
-    assert (
-        "lost every endpoint and policy at once: the deletion of 3 endpoints and 1 policy" in text
+    lab.await_status(
+        "lost every endpoint and policy at once: the deletion of 3 endpoints and 1 policy", 4
     )
-    assert "`felixpy confirm` lets it go" in text
+    lab.await_status("`felixpy confirm` lets it go", 4)
     assert carries()
     assert lab.reaches("w1", "w2")
     assert not lab.reaches("w3", "w2")
@@ -133,7 +131,7 @@ def test_restarted_while_it_is_empty(lab: FullLab, how: signal.Signals) -> None:
     running.end(how)
     running = lab.launch()
     lab.await_held("empty-at-start")
-    assert "the kernel holds the rules of one with about 3 endpoints" in lab.ask("status")[1]
+    lab.await_status("the kernel holds the rules of one with about 3 endpoints", 4)
     assert carries()
     assert (lab.kernel(), lab.generation()) == (before, generation)
     lab.restore()

@@ -177,9 +177,7 @@ def test_a_session_goes_on_and_so_does_the_rest(host: Host, text: str) -> None:
     new = [line for line in host.own_chains().splitlines() if line not in before]
     assert all("workload" in line or "cali-pi-" in line or "cali-po-" in line for line in new)
     assert not any("dport 22" in line or "--dports 22" in line for line in new)
-    code, said = host.lab.ask("status")
-    assert code == 4
-    assert "ssh from 172.30.0.1" in said
+    host.lab.await_status("ssh from 172.30.0.1", 4)
     code, output = running.end(SIGTERM)
     assert code == 0, output
     assert output.count("lockout.held_back") == 1
@@ -242,7 +240,7 @@ def test_warn(host: Host) -> None:
     guarded(host)
     host.lab.write("cuts.yaml", policy("cuts", _NO_SSH))
     eventually(lambda: not host.reachable(), "the policy")
-    assert "ssh from 172.30.0.1" in host.lab.ask("status")[1]
+    host.lab.await_status("ssh from 172.30.0.1", 4)
 
 
 # ---------------------------------------------------------------- its own datastore
