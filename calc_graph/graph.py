@@ -13,10 +13,16 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from calc_graph.active_policies import Activated, ActivePolicies, Activity
-from calc_graph.ipset_members import IpsetMembers
-from calc_graph.model import (
+from calc_graph.bgp.resources import (
     BgpConfiguration,
     BgpConfigurationKey,
+    BgpFilterKey,
+    BgpPeerKey,
+    BlockAffinityKey,
+    NodeStatusKey,
+)
+from calc_graph.ipset_members import IpsetMembers
+from calc_graph.model import (
     Block,
     BlockKey,
     ClusterInformation,
@@ -124,6 +130,8 @@ class CalcGraph:
                 pass  # the shell's
             case ClusterInformationKey(), ClusterInformation() | None:
                 pass
+            case BgpPeerKey() | BgpFilterKey() | BlockAffinityKey() | NodeStatusKey(), _:
+                pass  # BgpGraph's, and the shell's
             case _:
                 raise TypeError(f"{key} with a value of type {type(value).__name__}")
 

@@ -9,7 +9,8 @@ Text forms used throughout, so that equal things are equal strings:
   protocol  lower-case name ("tcp", "udp", "icmp", "icmpv6", "sctp", "udplite") or number 1 to 255
   selector  text in the grammar of `calc_graph.selector`; "" where a rule has none
 Calico's conversion from v3 resources has been applied (namespaces folded into selectors, actions
-lower-cased, defaults filled in): see `felixpy.datastore.decode`.
+lower-cased, defaults filled in): see `felixpy.datastore.decode`.  What is BGP's alone is in
+`calc_graph.bgp.resources`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+from calc_graph.bgp.resources import BgpKey, BgpValue
 
 Protocol: TypeAlias = int | str
 Action: TypeAlias = Literal["allow", "deny", "pass", "log"]
@@ -80,10 +83,6 @@ class BlockKey(Struct, frozen=True, order=True):
     """A block of addresses, as IPAM hands them out."""
 
     cidr: str
-
-
-class BgpConfigurationKey(Struct, frozen=True, order=True):
-    name: str
 
 
 class FelixConfigurationKey(Struct, frozen=True, order=True):
@@ -241,6 +240,7 @@ class IpPool(Struct, frozen=True):
     vxlan_mode: EncapMode = "never"
     allowed_uses: tuple[str, ...] = ()  # empty: Workload and Tunnel
     disabled: bool = False
+    bgp_export: bool = True
 
 
 class Block(Struct, frozen=True):
@@ -276,12 +276,8 @@ class Node(Struct, frozen=True):
     wireguard_address_v6: str = ""
     wireguard_key: str = ""  # public, in base64, perhaps malformed
     wireguard_key_v6: str = ""
-
-
-class BgpConfiguration(Struct, frozen=True):
-    """`service_cidrs`: cluster, external and load-balancer addresses together, sorted."""
-
-    service_cidrs: tuple[str, ...] = ()
+    as_number: int = 0  # 0: the cluster's
+    cluster_id: str = ""  # of a route reflector, an IPv4 address
 
 
 class FelixConfiguration(Struct, frozen=True):
@@ -307,7 +303,7 @@ Key: TypeAlias = (
     | IpPoolKey
     | NodeKey
     | BlockKey
-    | BgpConfigurationKey
+    | BgpKey
     | FelixConfigurationKey
     | ClusterInformationKey
 )
@@ -321,7 +317,7 @@ Value: TypeAlias = (
     | IpPool
     | Node
     | Block
-    | BgpConfiguration
+    | BgpValue
     | FelixConfiguration
     | ClusterInformation
 )

@@ -9,7 +9,8 @@ Source: sections 1.4 and 4.9 of the reference.
 
 from __future__ import annotations
 
-from calc_graph.model import BgpConfiguration, IpPool, Node
+from calc_graph.bgp.resources import BgpConfiguration
+from calc_graph.model import IpPool, Node
 from calc_graph.updates import EncapUpdate, HostUpdate
 
 

@@ -6,10 +6,9 @@ from itertools import groupby
 
 import pytest
 
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey
 from calc_graph.graph import CalcGraph, RouteSource
 from calc_graph.model import (
-    BgpConfiguration,
-    BgpConfigurationKey,
     Block,
     BlockKey,
     ClusterInformation,

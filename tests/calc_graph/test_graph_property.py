@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from msgspec.structs import replace
 
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey
 from calc_graph.graph import CalcGraph
 from calc_graph.model import (
-    BgpConfiguration,
-    BgpConfigurationKey,
     Block,
     BlockKey,
     ClusterInformation,

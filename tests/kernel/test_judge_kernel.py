@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey
 from calc_graph.graph import CalcGraph
 from calc_graph.judge import Hook, HostView, Judge, Reason, Verdict
-from calc_graph.model import BgpConfiguration, BgpConfigurationKey, Key, Value
+from calc_graph.model import Key, Value
 from dataplane.settings import FailsafePort, RenderSettings, Settings
 from felixpy.datastore import builtin
 from felixpy.datastore.decode import decode_documents

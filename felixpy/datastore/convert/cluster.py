@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import cast
 
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey
 from calc_graph.model import (
-    BgpConfiguration,
-    BgpConfigurationKey,
     ClusterInformation,
     ClusterInformationKey,
     EncapMode,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from calc_graph.bgp.resources import BgpConfiguration
 from calc_graph.model import (
-    BgpConfiguration,
     ClusterInformation,
     EndpointPort,
     HostEndpoint,

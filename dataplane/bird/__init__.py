@@ -1,0 +1,10 @@
+"""BIRD 2: its whole configuration as text, and a daemon that runs with it.
+
+wanted.py        updates of calc_graph.bgp -> what the configuration is about
+render/          pure text: Wanted, credentials and settings -> Version
+control.py       the daemon's control socket
+driver.py        a version parsed, checked, applied on trial, confirmed or undone
+parse/           what the daemon says of sessions and of routes
+credentials.py   passwords, and why there is none
+reasons.py       the numbers by which filters say why they refused a route
+"""
