@@ -45,7 +45,28 @@ missing_packages() {
     done
 }
 
-# Install those of the named Debian packages that are missing. Returns 1, with the reason in $why, if it cannot.
+# Some packages bring a daemon that starts at once, and at each boot: etcd, BIRD, FRR. Programs are wanted here, and
+# this machine's own routes are nobody's business.
+_policy=/usr/sbin/policy-rc.d
+_without_daemons() ( # COMMAND [ARGUMENT …]; a shell of its own, so that no interruption leaves the policy behind
+    if [ ! -e $_policy ]; then
+        trap 'rm -f $_policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' >$_policy
+        chmod 755 $_policy
+    fi
+    "$@"
+)
+
+_disable_daemons_of() { # PACKAGE …
+    local units
+    command -v systemctl >/dev/null || return 0
+    units=$(dpkg-query --listfiles "$@" | sed -n 's,^\(/usr\)\?/lib/systemd/system/\([^/]*\.service\)$,\2,p' | grep -v @ || true)
+    # shellcheck disable=SC2086  # a list of words
+    [ -z "$units" ] || systemctl --quiet disable $units >/dev/null 2>&1 || true
+}
+
+# Install those of the named Debian packages that are missing, without starting what they bring. Returns 1, with the
+# reason in $why, if it cannot.
 debian_packages() {
     local missing log
     why=
@@ -64,8 +85,9 @@ debian_packages() {
     # a third party's list that cannot be had is no reason to stop: what is wanted is Debian's own
     apt-get -qq -o DPkg::Lock::Timeout=120 update >"$log" 2>&1 </dev/null || say "apt-get update failed; going on"
     # shellcheck disable=SC2086  # a list of words
-    if DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o DPkg::Lock::Timeout=120 \
-        -o Dpkg::Use-Pty=0 install $missing >>"$log" 2>&1 </dev/null; then
+    if DEBIAN_FRONTEND=noninteractive _without_daemons apt-get -qq -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=120 -o Dpkg::Use-Pty=0 install $missing >>"$log" 2>&1 </dev/null; then
+        _disable_daemons_of $missing
         rm -f "$log"
         return 0
     fi
