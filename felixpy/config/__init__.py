@@ -4,7 +4,7 @@
     the datastore       sources.read_datastore   > Source, ... -> resolve.resolve -> Resolved
                                                                     |
         Config, typed  <- parameters.py, the table                  +-> render: tables, JSON, sample
-        Config -> dataplane.settings.Settings: to_dataplane.to_settings
+        Config -> dataplane.settings.Settings: to_dataplane.to_settings; BIRD's: to_bird
 
 Names, types, defaults, flags and precedence are Felix's, so that its felix.cfg works unchanged;
 the table says why where a default is not.  No secret leaves this package in any text.
@@ -21,6 +21,7 @@ from felixpy.config.sources import (
     read_datastore,
     read_local,
 )
+from felixpy.config.to_bird import secrets_namespace, to_bird_settings
 from felixpy.config.to_dataplane import to_intervals, to_settings
 
 __all__ = [
@@ -39,6 +40,8 @@ __all__ = [
     "read_datastore",
     "read_local",
     "resolve",
+    "secrets_namespace",
+    "to_bird_settings",
     "to_intervals",
     "to_settings",
 ]

@@ -36,6 +36,7 @@ _CLIENT_VARIABLES = {
     "ETCD_CERT_FILE": "EtcdCertFile",
     "ETCD_CA_CERT_FILE": "EtcdCaFile",
 }
+_ROUTER_ID = "CALICO_ROUTER_ID"  # as calico/node has it
 
 
 class Rank(IntEnum):
@@ -45,7 +46,7 @@ class Rank(IntEnum):
     CLUSTER = 1  # FelixConfiguration "default" and ClusterInformation
     SELECTED = 2  # the FelixConfiguration whose nodeSelector matches
     NODE = 3  # FelixConfiguration "node.NAME"
-    CLIENT = 4  # the variables that every client of the datastore reads
+    CLIENT = 4  # the variables that every client of the datastore, or calico/node, reads
     FILE = 5
     ENVIRONMENT = 6
 
@@ -157,7 +158,7 @@ def _value(text: str) -> str:
 
 
 def read_environment(environ: Mapping[str, str]) -> tuple[Source, Source]:
-    """FELIX_NAME in any case, and the plain variables of the datastore's clients."""
+    """FELIX_NAME in any case, and the variables that go by Calico's names."""
     settings = [
         Setting(_known(variable[len("felix_") :]), value.strip(), f"environment {variable}")
         for variable, value in sorted(environ.items())
@@ -177,6 +178,8 @@ def _client_environment(environ: Mapping[str, str]) -> Source:
             if value := environ.get(candidate, "").strip():
                 settings.append(Setting(name, value, f"environment {candidate}"))
                 break
+    if value := environ.get(_ROUTER_ID, "").strip():
+        settings.append(Setting("BGPRouterID", value, f"environment {_ROUTER_ID}"))
     return Source(Rank.CLIENT, tuple(settings))
 
 

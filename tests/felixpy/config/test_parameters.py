@@ -31,6 +31,8 @@ OWN = {
     "ConntrackFlushOnPolicyChange",
     "MTUFile",
     *("EmptyDatastoreGraceSecs", "LockoutGuard"),
+    *("BGPEnabled", "BirdConfigFile", "BirdControlSocket", "SecretsPath"),
+    *("BirdConfirmTimeoutSecs", "BGPRouterID", "BGPBfdPeers", "BGPUnguardedPeers"),
 }
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
 # A name that is nobody's must not become another node's.

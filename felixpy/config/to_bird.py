@@ -1,0 +1,33 @@
+"""The parameters of BGP in the words of the dataplane's part that is BIRD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from dataplane.bird.settings import BirdSettings
+from felixpy.config.parameters import Config
+
+_NAMESPACE = "calico-system"
+
+
+def to_bird_settings(config: Config) -> BirdSettings:
+    return BirdSettings(
+        config_file=Path(config.bird_config_file),
+        control_socket=Path(config.bird_control_socket),
+        confirm_seconds=float(config.bird_confirm_timeout_secs),
+        interface_prefixes=config.interface_prefix,
+        device_route_protocol=config.device_route_protocol,
+        router_id=config.bgp_router_id,
+        bfd=frozenset(config.bgp_bfd_peers),
+        unguarded=frozenset(config.bgp_unguarded_peers),
+    )
+
+
+def secrets_namespace(environ: Mapping[str, str]) -> str:
+    """In which namespace Secrets are looked for: that in which calico/node would run.
+
+    Source: projectcalico/calico confd/pkg/backends/calico/client.go, and the manifests of its
+    operator, whose namespace is the default here.
+    """
+    return environ.get("NAMESPACE", "").strip() or _NAMESPACE
