@@ -1,0 +1,289 @@
+"""Machines of the BGP laboratory: a BIRD each, kept running as systemd would, and maybe an agent.
+
+`Unit` is systemd's part: it runs the ExecStart= line of felixpy-bird.service, and runs it again
+whatever way BIRD has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from dataplane.families import Family
+from tests.kernel.conftest import Namespace
+
+PATIENCE: Final = 60.0
+_UNIT: Final = Path(__file__).parents[2] / "systemd" / "felixpy-bird.service"
+_CONFIG_FILE, _CONTROL_SOCKET = "/etc/bird/felixpy.conf", "/run/bird/felixpy.ctl"
+_RESTART_SECONDS: Final = 0.2
+
+
+def eventually(ask: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
+    """A session takes some seconds to come, so this asks rarely and waits long."""
+    deadline = time.monotonic() + seconds
+    while not ask():
+        assert time.monotonic() < deadline, f"{what} has not come about"
+        time.sleep(0.1)
+
+
+class Unit:
+    """Runs a program, and runs it again when it ends, until it is told to stop."""
+
+    def __init__(self, space: Namespace, argv: list[str], log: Path) -> None:
+        self._argv = ["ip", "netns", "exec", space.name, *argv]
+        self._log = log
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        self._wanted.set()
+        self._process = self._run()
+        self._thread = threading.Thread(target=self._watch, name="unit", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(self._argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def _watch(self) -> None:
+        while True:
+            assert self._process is not None
+            self._process.wait()
+            time.sleep(_RESTART_SECONDS)
+            if not self._wanted.is_set():
+                return
+            self._process = self._run()
+
+    def hold(self) -> None:
+        """What ends from now on stays ended."""
+        self._wanted.clear()
+
+    def stop(self, how: int = signal.SIGKILL) -> None:
+        self.hold()
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(how)
+        if self._thread is not None:
+            self._thread.join(timeout=20)
+            assert not self._thread.is_alive(), f"{self._argv} does not end"
+            self._thread = None
+
+
+def unit_command(config_file: Path, socket: Path) -> list[str]:
+    """The ExecStart= line of the unit, with other paths."""
+    (line,) = re.findall(r"^ExecStart=(.*)$", _UNIT.read_text(), re.MULTILINE)
+    assert _CONFIG_FILE in line
+    assert _CONTROL_SOCKET in line
+    line = line.replace(_CONFIG_FILE, str(config_file)).replace(_CONTROL_SOCKET, str(socket))
+    return shlex.split(line.lstrip("-@:+!"))
+
+
+class Session(NamedTuple):
+    """One line of `birdc show protocols`; `since` to the microsecond, `info` its last column."""
+
+    state: str
+    since: str
+    info: str
+
+
+class Router:
+    """A machine on the wire with a BIRD of its own."""
+
+    def __init__(self, space: Namespace, directory: Path, number: int) -> None:
+        directory.mkdir()
+        directory.chmod(0o755)
+        self.space = space
+        self.number = number
+        self.directory = directory
+        self.file = directory / "bird" / "felixpy.conf"
+        self.file.parent.mkdir()
+        shutil.chown(self.file.parent, "root", "bird")
+        self.file.parent.chmod(0o2750)
+        (directory / "run").mkdir()
+        shutil.chown(directory / "run", "bird", "bird")
+        self.socket = directory / "run" / "b.ctl"
+        self.log = directory / "bird.log"
+        self.unit = Unit(space, unit_command(self.file, self.socket), self.log)
+
+    def configure(self, text: str) -> None:
+        """A hand-written configuration, applied; started if BIRD is not running."""
+        self.file.write_text(text)
+        shutil.chown(self.file, "root", "bird")
+        self.file.chmod(0o640)
+        if self.unit.running:
+            answer = self.birdc("configure")
+            assert re.search(r"Reconfigured|Reconfiguration in progress", answer), answer
+        else:
+            self.unit.start()
+
+    def birdc(self, command: str) -> str:
+        done = subprocess.run(
+            ["birdc", "-s", str(self.socket), command],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=20,
+        )
+        return done.stdout + done.stderr
+
+    def sessions(self) -> dict[str, Session]:
+        """Those of BGP."""
+        found: dict[str, Session] = {}
+        for line in self.birdc("show protocols").splitlines():
+            words = line.split(maxsplit=5)
+            if len(words) > 4 and words[1] == "BGP":
+                date, _, rest = line.split(maxsplit=4)[4].partition(" ")
+                clock, _, info = rest.partition(" ")
+                found[words[0]] = Session(words[3], f"{date} {clock}", info.strip())
+        return found
+
+    def established(self) -> set[str]:
+        return {name for name, found in self.sessions().items() if found.info.startswith("Establ")}
+
+    def await_established(self, names: Iterable[str]) -> None:
+        wanted = set(names)
+        deadline = time.monotonic() + PATIENCE
+        while not wanted <= self.established():
+            assert time.monotonic() < deadline, (
+                f"{self.directory.name}: {wanted - self.established()} of {self.sessions()}\n"
+                f"{self.log.read_text()[-2000:]}"
+            )
+            time.sleep(0.1)
+
+    def learned(self, session: str) -> set[str]:
+        """Nets that BIRD has accepted from a session."""
+        return _nets(self.birdc(f"show route protocol {session}"))
+
+    def refused(self, session: str) -> dict[str, int]:
+        """Nets that its import filter has refused, and the number that says why."""
+        text = self.birdc(f"show route filtered protocol {session} all")
+        found: dict[str, int] = {}
+        for entry in re.split(r"\n(?=\S)", text):
+            nets = _nets(entry)
+            why = re.search(r"\bwhy: (\d+)", entry)
+            for net in nets:
+                found[net] = int(why[1]) if why else 0
+        return found
+
+    def kernel(self, family: Family) -> str:
+        """Without what a moment changes."""
+        return self.space.run(f"ip -{family} route show proto bird")
+
+    def reaches(self, target: str) -> bool:
+        return pings(self.space, target)
+
+
+class Node(Router):
+    """A router with an agent, and a workload behind it."""
+
+    def __init__(
+        self, space: Namespace, far: Namespace, directory: Path, number: int, manifests: Path
+    ) -> None:
+        super().__init__(space, directory, number)
+        self.workload = far
+        self.name = f"n{number}"
+        self.secrets = directory / "secrets"
+        self.secrets.mkdir(mode=0o700)
+        self.config = directory / "felixpy.cfg"
+        self.agent_log = directory / "agent.log"
+        self.said = directory / "agent.out"
+        self.agent: subprocess.Popen[bytes] | None = None
+        self.settings: dict[str, str] = {
+            "FelixHostname": self.name,
+            "DatastorePath": str(manifests),
+            "RunDir": str(directory / "felixpy"),
+            "MTUFile": "none",
+            "LogFilePath": str(self.agent_log),
+            "LogSeverityFile": "DEBUG",
+            "LogSeverityScreen": "INFO",
+            "LogSeveritySys": "none",
+            "EndpointStatusPathPrefix": "none",
+            "BGPEnabled": "true",
+            "BirdConfigFile": str(self.file),
+            "BirdControlSocket": str(self.socket),
+            "SecretsPath": str(self.secrets),
+        }
+
+    def give_secret(self, text: str, name: str = "bgp.yaml", mode: int = 0o600) -> None:
+        scratch = self.secrets / f".{name}.new"
+        scratch.touch(mode=0o600)
+        scratch.write_text(text)
+        scratch.chmod(mode)
+        scratch.rename(self.secrets / name)
+
+    def start(self, **settings: str) -> None:
+        """The agent, as its unit starts it."""
+        self.settings |= settings
+        lines = [f"{name} = {value}\n" for name, value in self.settings.items()]
+        self.config.write_text("[global]\n" + "".join(lines))
+        with self.said.open("ab") as said:
+            self.agent = subprocess.Popen(
+                ["ip", "netns", "exec", self.space.name, *self._command("run")],
+                stdout=said,
+                stderr=said,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def has_written(self) -> bool:
+        """Whether the agent has written BIRD's configuration; it must be running meanwhile."""
+        assert self.agent is not None
+        assert self.agent.poll() is None, self.said.read_text()[-2000:]
+        return self.file.exists()
+
+    def _command(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "felixpy", *words, "--config", str(self.config)]
+
+    def stop(self, how: int = signal.SIGTERM) -> None:
+        if self.agent is not None:
+            self.agent.send_signal(how)
+            self.agent.wait(timeout=30)
+            self.agent = None
+
+    def felixpy(self, *words: str) -> tuple[int, str]:
+        """Exit status and output of another command, which reads this node's configuration."""
+        done = subprocess.run(
+            ["ip", "netns", "exec", self.space.name, *self._command(*words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+        return done.returncode, done.stdout
+
+    def answer(self, *words: str) -> Any:
+        """What a command says with --json."""
+        _, text = self.felixpy(*words, "--json")
+        return json.loads(text)
+
+    def subvert(self, text: str) -> None:
+        """Somebody takes the node over: its agent is gone, BIRD runs with their configuration."""
+        self.stop(signal.SIGKILL)
+        self.configure(text)
+
+
+def _nets(text: str) -> set[str]:
+    return set(re.findall(r"^([0-9a-f.:]+/\d+)\s", text, re.MULTILINE))
+
+
+def pings(space: Namespace, target: str) -> bool:
+    return space.run(f"ping -c1 -W1 {target} >/dev/null && echo yes || echo no") == "yes\n"
