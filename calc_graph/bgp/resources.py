@@ -72,7 +72,8 @@ class BgpConfiguration(Struct, frozen=True):
 
     `service_cidrs` are cluster, external and load-balancer addresses together, `advertised_cidrs`
     those ranges of them that nodes announce: no single addresses, and no load balancers' ranges
-    where their aggregation is disabled.  Both sorted.
+    where their aggregation is disabled.  Both sorted.  `faults` says what else is written, and
+    counts as not given.
     """
 
     service_cidrs: tuple[str, ...] = ()
@@ -91,6 +92,7 @@ class BgpConfiguration(Struct, frozen=True):
     normal_priority_v6: int = 0
     workload_peering_v4: str = ""  # address on workload interfaces that local workloads peer with
     workload_peering_v6: str = ""
+    faults: tuple[str, ...] = ()
 
 
 class BgpPeer(Struct, frozen=True):

@@ -22,7 +22,8 @@ from msgspec import Struct
 
 from felixpy.datastore import builtin
 from felixpy.datastore.convert import convert
-from felixpy.datastore.convert.ipam import decode_stored_block
+from felixpy.datastore.convert.bgp import protected_mesh
+from felixpy.datastore.convert.ipam import decode_stored_affinity, decode_stored_block
 from felixpy.datastore.convert.subject import Changes, Subject, at
 from felixpy.datastore.defaults import identity, original_name, with_defaults
 from felixpy.datastore.errors import InvalidResourceError, suggestion
@@ -37,10 +38,13 @@ __all__ = [
     "decode_documents",
     "decode_manifest",
     "decode_stored",
+    "remainder",
 ]
 
 # Felix hands these on as they are, and looks at them as v3 resources when it does.
-_READ_WHOLE = frozenset({"Node", "BGPConfiguration", "BGPPeer", "LiveMigration"})
+_READ_WHOLE = frozenset(
+    {"Node", "BGPConfiguration", "BGPPeer", "BGPFilter", "CalicoNodeStatus", "LiveMigration"}
+)
 
 
 class Resource(Struct, frozen=True):
@@ -168,7 +172,8 @@ def _unchanged_builtin(changes: Changes) -> Changes:
 def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Changes:
     """What etcd holds under the key of a resource; the key's names count, not those in the value.
 
-    Raises InvalidResourceError: the resource counts as absent.
+    A BlockAffinity has its node for a namespace.  Raises InvalidResourceError: the resource counts
+    as absent, or as what `remainder` leaves of it.
     """
     known = KINDS.get(kind)
     if known is None:
@@ -177,6 +182,8 @@ def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Ch
         return ()  # it is built in, whatever is stored under its name
     if kind == "IPAMBlock":
         return decode_stored_block(name, json_bytes)
+    if kind == "BlockAffinity":
+        return decode_stored_affinity(namespace, name, json_bytes)
     for part, path in ((namespace, "namespace"), (name, "name")):
         if part and not is_stored_name(part):
             raise InvalidResourceError(f"{part!r} is no name", ("metadata", path))
@@ -185,6 +192,11 @@ def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Ch
     if _is_read_whole(kind, name):
         check(body, schema=False)
     return convert(Subject(kind, namespace, name, body))
+
+
+def remainder(kind: str, name: str, json_bytes: bytes) -> Changes:
+    """What still counts of something stored that `decode_stored` refuses."""
+    return protected_mesh(name, json_bytes) if kind == "BGPConfiguration" else ()
 
 
 def _is_read_whole(kind: str, name: str) -> bool:

@@ -4,7 +4,8 @@
     out  what that changes for the graph; what is wrong with which key
 
 Of each resource only a fingerprint of its JSON is kept, and the graph's keys that came of it.  A
-resource that cannot be read counts as absent, whatever it was before.
+resource that cannot be read counts as absent, whatever it was before; of a BGPConfiguration it is
+remembered that the mesh has a password.
 
 A large cluster has tens of thousands of them, so what is kept of one is a single tuple, under as
 much of its key as differs within the range.
@@ -17,7 +18,7 @@ from typing import TypeAlias
 import structlog
 
 from calc_graph.model import Key
-from felixpy.datastore.decode import InvalidResourceError, decode_stored
+from felixpy.datastore.decode import InvalidResourceError, decode_stored, remainder
 from felixpy.datastore.etcd_keys import KeyRange
 from felixpy.datastore.source import Changed, Problems
 
@@ -49,10 +50,11 @@ class Holdings:
         try:
             changes = decode_stored(self.range.kind, *identity, value)
         except InvalidResourceError as error:
-            changes = ()
+            changes = remainder(self.range.kind, identity[1], value)
             reason = str(error)
             if self._problems.report(where, f"{where}: {reason}"):
-                log.warning("resource.invalid", key=where, reason=reason, counts_as="absent")
+                counts_as = "its password alone" if changes else "absent"
+                log.warning("resource.invalid", key=where, reason=reason, counts_as=counts_as)
         else:
             self._problems.clear(where)
         keys = [each for each, _ in changes]

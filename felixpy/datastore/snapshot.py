@@ -25,6 +25,7 @@ from felixpy.datastore.decode import (
     Resource,
     decode_documents,
     decode_stored,
+    remainder,
 )
 from felixpy.datastore.errors import render_path
 from felixpy.datastore.etcd_keys import RANGES, KeyRange
@@ -176,6 +177,7 @@ class _Reading:
             except InvalidResourceError as error:
                 field = render_path(error.path)
                 self.invalid.append(BadInput(pair.key.decode(), 0, 0, field, error.message))
+                self.values |= dict(remainder(range_.kind, identity[1], pair.value))
                 continue
             self.kinds[range_.kind] += 1
             self.values |= {key: value for key, value in changes if value is not None}

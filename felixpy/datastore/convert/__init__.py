@@ -17,6 +17,8 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from felixpy.datastore.convert import (
+    bgp,
+    bgp_filter,
     cluster,
     endpoints,
     felix_configuration,
@@ -48,7 +50,11 @@ CONVERSIONS: dict[str, Conversion] = {
     "IPPool": cluster.convert_pool,
     "IPAMBlock": ipam.convert_block,
     "Node": cluster.convert_node,
-    "BGPConfiguration": cluster.convert_bgp_configuration,
+    "BlockAffinity": ipam.convert_affinity,
+    "BGPConfiguration": bgp.convert_bgp_configuration,
+    "BGPPeer": bgp.convert_bgp_peer,
+    "BGPFilter": bgp_filter.convert_bgp_filter,
+    "CalicoNodeStatus": cluster.convert_node_status,
     "ClusterInformation": cluster.convert_cluster_information,
     "FelixConfiguration": felix_configuration.convert_felix_configuration,
 }

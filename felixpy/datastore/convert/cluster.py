@@ -1,11 +1,11 @@
-"""Pools, nodes, BGP's global configuration and the cluster's own record."""
+"""Pools, nodes, who wants to know how a node is, and the cluster's own record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import cast, get_args
 
-from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey
+from calc_graph.bgp.resources import NodeStatusKey, NodeStatusRequest, StatusClass
 from calc_graph.model import (
     ClusterInformation,
     ClusterInformationKey,
@@ -15,14 +15,17 @@ from calc_graph.model import (
     Node,
     NodeKey,
 )
+from felixpy.datastore.convert.bgp_values import choose, to_as_number
 from felixpy.datastore.convert.subject import Changes, Subject
-from felixpy.datastore.convert.values import to_mac, to_net
+from felixpy.datastore.convert.values import to_mac
 from felixpy.datastore.errors import InvalidResourceError
-from felixpy.datastore.resources import bgp, cluster, ipam
+from felixpy.datastore.resources import cluster, ipam
 from felixpy.datastore.resources.addresses import Net, is_mac, parse_address, parse_net
 
 _ENCAP_MODES: dict[str, EncapMode] = {"Always": "always", "CrossSubnet": "cross-subnet"}
 _ADDRESS_TYPES = ("InternalIP", "ExternalIP")  # the first one that the node has is taken
+_CLASSES: dict[str, StatusClass] = {name: name for name in get_args(StatusClass)}
+_LONGEST_PERIOD = 86400  # seconds
 _ETHERNET = len("00:00:00:00:00:00")
 _NO_BGP = cluster.NodeBgp()
 _NO_WIREGUARD = cluster.NodeWireguard()
@@ -42,6 +45,7 @@ def convert_pool(subject: Subject) -> Changes:
         vxlan_mode=_ENCAP_MODES.get(spec.vxlan_mode, "never"),
         allowed_uses=tuple(spec.allowed_uses),
         disabled=spec.disabled,
+        bgp_export=not spec.disable_bgp_export,
     )
     return ((IpPoolKey(subject.name), value),)
 
@@ -72,6 +76,8 @@ def convert_node(subject: Subject) -> Changes:
         wireguard_address_v6=_address(wireguard.interface_ipv6_address),
         wireguard_key=status.wireguard_public_key,
         wireguard_key_v6=status.wireguard_public_key_v6,
+        as_number=to_as_number(told.as_number, "spec", "bgp", "asNumber"),
+        cluster_id=_cluster_id(told.route_reflector_cluster_id),
     )
     return ((NodeKey(subject.name), value),)
 
@@ -98,26 +104,35 @@ def _address(text: str) -> str:
     return address.text if address else ""
 
 
+def _cluster_id(text: str) -> str:
+    """A reflector whose id cannot be read must not become a node of the mesh."""
+    address = parse_address(text)
+    if text and (address is None or address.version != 4):
+        raise InvalidResourceError(
+            f"must be an IPv4 address, not {text!r}", ("spec", "bgp", "routeReflectorClusterID")
+        )
+    return address.text if address else ""
+
+
 def _ethernet(text: str) -> str:
     """Six bytes with colons; one of another length is no MAC that a VXLAN device could have."""
     mac = to_mac(text, "spec") if is_mac(text) else ""
     return mac if len(mac) == _ETHERNET else ""
 
 
-def convert_bgp_configuration(subject: Subject) -> Changes:
-    spec: bgp.BgpConfigurationSpec = subject.spec
-    cidrs: set[str] = set()
-    for name, blocks in (
-        ("serviceClusterIPs", spec.service_cluster_ips),
-        ("serviceExternalIPs", spec.service_external_ips),
-        ("serviceLoadBalancerIPs", spec.service_load_balancer_ips),
-    ):
-        cidrs |= {
-            to_net(block.cidr, "spec", name, index, "cidr")
-            for index, block in enumerate(blocks)
-            if block.cidr
-        }
-    return ((BgpConfigurationKey(subject.name), BgpConfiguration(tuple(sorted(cidrs)))),)
+def convert_node_status(subject: Subject) -> Changes:
+    spec: cluster.CalicoNodeStatusSpec = subject.spec
+    period = spec.update_period_seconds
+    if not 0 <= period <= _LONGEST_PERIOD:
+        raise InvalidResourceError(
+            f"must be a number from 0 to {_LONGEST_PERIOD}, not {period}",
+            ("spec", "updatePeriodSeconds"),
+        )
+    classes = {
+        choose(_CLASSES, name, "spec", "classes", index) for index, name in enumerate(spec.classes)
+    }
+    request = NodeStatusRequest(spec.node, tuple(sorted(classes)), period)
+    return ((NodeStatusKey(subject.name), request),)
 
 
 def convert_cluster_information(subject: Subject) -> Changes:

@@ -1,30 +1,41 @@
 """Blocks of addresses: whose they are, and who else holds an address in them.
 
-    in   an IPAMBlock resource from a manifest, or what IPAM itself writes to etcd
-    out  a Block, whatever else there is to say about its addresses left out
+    in   an IPAMBlock or BlockAffinity from a manifest, or what IPAM itself writes to etcd
+    out  a Block, whatever else there is to say about its addresses left out; or a BlockAffinity
 
-etcd holds blocks bare, without what a resource has around its spec, and by their CIDR.  A cluster
+etcd holds both bare, without what a resource has around its spec, and by their CIDR.  A cluster
 has a block for every 64 endpoints or so, rewritten with each address that is given out, so of the
 JSON no more is decoded than is needed.
-Source: projectcalico/calico libcalico-go/lib/backend/model/block.go.
+Source: projectcalico/calico libcalico-go/lib/backend/model/block.go and block_affinity.go.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from sys import intern
+from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from calc_graph.bgp.resources import AffinityState, BlockAffinity, BlockAffinityKey
 from calc_graph.model import Block, BlockKey
+from felixpy.datastore.convert.bgp_values import choose
 from felixpy.datastore.convert.subject import Changes, Subject
 from felixpy.datastore.errors import InvalidResourceError
 from felixpy.datastore.resources import ipam
 from felixpy.datastore.resources.addresses import Address, Net, parse_net
+from felixpy.datastore.resources.names import is_stored_name
 
 _AFFINITIES = ("host", "virtual")  # before the colon; routes treat a virtual node as any other
 _BYTES = {4: 4, 6: 16}
+# a value from before there were states, or from whoever has no need of one
+_STATES: Final[dict[str, AffinityState]] = {
+    "": "confirmed",
+    "confirmed": "confirmed",
+    "pending": "pending",
+    "pendingDeletion": "pendingDeletion",
+}
 
 
 class _Owner(Struct, frozen=True):
@@ -42,7 +53,13 @@ class _StoredBlock(Struct, frozen=True):
     attributes: list[_StoredAttribute] | None = None
 
 
+class _StoredAffinity(Struct, frozen=True):
+    state: str | None = None
+    deleted: bool = False
+
+
 _DECODER = msgspec.json.Decoder(_StoredBlock)
+_AFFINITY_DECODER = msgspec.json.Decoder(_StoredAffinity)
 
 
 def convert_block(subject: Subject) -> Changes:
@@ -69,6 +86,44 @@ def decode_stored_block(name: str, json_bytes: bytes) -> Changes:
     owners = [attribute.secondary for attribute in stored.attributes or ()]
     nodes = [owner.node if owner else None for owner in owners]
     return _changes(net, stored.affinity, stored.allocations or (), nodes)
+
+
+def convert_affinity(subject: Subject) -> Changes:
+    """Those of virtual nodes belong to no host, and are announced by none."""
+    spec: ipam.BlockAffinitySpec = subject.spec
+    if spec.type == "virtual":
+        return ()
+    choose({"": None, "host": None}, spec.type, "spec", "type")
+    net = _net(spec.cidr, "spec", "cidr")
+    if not spec.node:
+        raise InvalidResourceError("must be given", ("spec", "node"))
+    return _affinity(spec.node, net, spec.state, ("spec", "state"), deleted=spec.deleted)
+
+
+def decode_stored_affinity(host: str, name: str, json_bytes: bytes) -> Changes:
+    """`host` and `name` are of the key; the value may be empty.
+
+    Raises InvalidResourceError.
+    """
+    net = _net(name.replace("-", "/", 1), "metadata", "name")
+    if not json_bytes.strip():
+        return _affinity(host, net, "", ("state",), deleted=False)
+    try:
+        stored = _AFFINITY_DECODER.decode(json_bytes)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidResourceError(f"not a block affinity: {error}") from None
+    except RecursionError:
+        raise InvalidResourceError("nested too deeply") from None
+    return _affinity(host, net, stored.state or "", ("state",), deleted=stored.deleted)
+
+
+def _affinity(host: str, net: Net, state: str, path: tuple[str, ...], *, deleted: bool) -> Changes:
+    if not is_stored_name(host):
+        raise InvalidResourceError(f"{host!r} is no name of a node")
+    found = choose(_STATES, state, *path)
+    if deleted:
+        return ()
+    return ((BlockAffinityKey(intern(host), net.network), BlockAffinity(found)),)
 
 
 def _net(text: str, *path: str) -> Net:

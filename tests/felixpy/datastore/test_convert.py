@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from calc_graph.bgp.resources import BgpConfiguration
 from calc_graph.model import (
     ClusterInformation,
     EndpointPort,
@@ -548,17 +547,6 @@ def test_a_nodes_wireguard_keys_are_in_its_status() -> None:
     }
     expected = Node(wireguard_key=key, wireguard_key_v6=key_v6)
     assert decode_manifest(document).changes == ((NodeKey("n1"), expected),)
-
-
-def test_service_addresses() -> None:
-    spec = {
-        "serviceLoadBalancerIPs": [{"cidr": "10.3.0.0/16"}],
-        "serviceExternalIPs": [{"cidr": "10.2.0.0/16"}, {"cidr": "10.1.0.0/16"}],
-        "serviceClusterIPs": [{"cidr": "10.1.0.0/16"}, {}],
-    }
-    assert value("BGPConfiguration", spec) == BgpConfiguration(
-        ("10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16")
-    )
 
 
 CLUSTERS = [
