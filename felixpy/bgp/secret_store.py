@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 from msgspec import Struct, structs
 
@@ -156,6 +157,30 @@ def look_up(store: Store, namespace: str, ref: SecretRef) -> Credential:
     own = store.credentials.get(f"{ref.name}.{ref.key}")
     if own is not None:
         return _credential(own.value, own.unreadable)
+    holders = _holders(store, namespace, ref)
+    if not holders:
+        return Credential(None, _missing(store, namespace, ref))
+    if len(holders) > 1:
+        places = " and in ".join(f"{path}:{secret.line}" for path, _, secret in holders)
+        return Credential(None, f"Secret {ref.name} is in {places}: only one of them may stay")
+    path, file, secret = holders[0]
+    unreadable = f"{path}: {file.unreadable}" if file.unreadable else ""
+    return _credential(_value(secret, ref), unreadable)
+
+
+def is_read(store: Store, namespace: str, ref: SecretRef) -> bool:
+    """Whether the Secret is there and was read now, be its value good or bad."""
+    own = store.credentials.get(f"{ref.name}.{ref.key}")
+    if own is not None:
+        return not own.unreadable
+    holders = _holders(store, namespace, ref)
+    return any(not file.unreadable and not file.exposed for _, file, _ in holders)
+
+
+_Holder: TypeAlias = tuple[str, ManifestFile, SecretManifest]
+
+
+def _holders(store: Store, namespace: str, ref: SecretRef) -> list[_Holder]:
     holders = [
         (path, file, secret)
         for path, file in _distinct(store.files)
@@ -163,15 +188,7 @@ def look_up(store: Store, namespace: str, ref: SecretRef) -> Credential:
         if secret.name == ref.name and secret.namespace in ("", namespace)
     ]
     # a file of somebody else's cannot take a password away either, by naming the same Secret
-    safe = [holder for holder in holders if not holder[1].exposed] or holders[:1]
-    if not safe:
-        return Credential(None, _missing(store, namespace, ref))
-    if len(safe) > 1:
-        places = " and in ".join(f"{path}:{secret.line}" for path, _, secret in safe)
-        return Credential(None, f"Secret {ref.name} is in {places}: only one of them may stay")
-    path, file, secret = safe[0]
-    unreadable = f"{path}: {file.unreadable}" if file.unreadable else ""
-    return _credential(_value(secret, ref), unreadable)
+    return [holder for holder in holders if not holder[1].exposed] or holders[:1]
 
 
 def _distinct(files: Mapping[str, ManifestFile]) -> list[tuple[str, ManifestFile]]:
