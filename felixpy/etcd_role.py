@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from felixpy.datastore.etcd_keys import RANGES
+from felixpy.datastore.etcd_keys import ranges, resource_key
 from felixpy.statusrep.keys import endpoint_directories, process_keys
 
 PASSWORD: Final = "FELIXPY_PASSWORD"  # noqa: S105 - the name of a variable
@@ -35,7 +35,8 @@ class Permission(Struct, frozen=True):
 
 
 class Role(Struct, frozen=True):
-    """`region` is the parameter OpenstackRegion; `password`: the user has one, else a certificate.
+    """`region` is the parameter OpenstackRegion; `password`: the user has one, else a certificate;
+    `bgp` is the parameter BGPEnabled.
 
     Raises RoleError.
     """
@@ -45,6 +46,7 @@ class Role(Struct, frozen=True):
     user: str
     role: str
     password: bool
+    bgp: bool = False
 
     def __post_init__(self) -> None:
         _check("user", self.user)
@@ -60,9 +62,16 @@ def _check(what: str, name: str) -> None:
         raise RoleError(f"{what} 'root' may do everything, which cannot be limited")
 
 
-def permissions(node: str, region: str) -> tuple[Permission, ...]:
+def permissions(node: str, region: str, *, bgp: bool) -> tuple[Permission, ...]:
+    """etcd cannot tell the status of a resource from its spec: who may report may rewrite both."""
+    reported = resource_key("CalicoNodeStatus", "")
     return (
-        *(Permission("read", range_.prefix, prefix=True) for range_ in RANGES),
+        *(
+            Permission(
+                "readwrite" if range_.prefix == reported else "read", range_.prefix, prefix=True
+            )
+            for range_ in ranges(bgp=bgp)
+        ),
         # what earlier agents of this node have left there is looked up, and removed
         *(Permission("readwrite", key, prefix=True) for key in endpoint_directories(node, region)),
         *(Permission("write", key, prefix=False) for key in process_keys(node, region)),
@@ -78,6 +87,8 @@ def _notes(role: Role) -> Iterator[str]:
     """Without quotes of their own: an interactive zsh does not know comments."""
     name, user = shlex.quote(role.role), shlex.quote(role.user)
     yield f"Role {name}: what felixpy on node {role.node} reads in etcd, and its own status."
+    if role.bgp:
+        yield "BGPEnabled is on: it reads BGP's resources too, and answers in CalicoNodeStatus."
     yield "To be run as a user who has the role root. etcdctl takes where etcd is, whom to believe"
     yield "and who you are from ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY,"
     yield "ETCDCTL_USER and ETCDCTL_PASSWORD. It may be run again, as after an update of felixpy."
@@ -95,7 +106,7 @@ def _notes(role: Role) -> Iterator[str]:
 def _commands(role: Role) -> Iterator[str]:
     name, user = shlex.quote(role.role), shlex.quote(role.user)
     yield _unless(f"etcdctl role get -- {name}", f"etcdctl role add -- {name}")
-    for permission in permissions(role.node, role.region):
+    for permission in permissions(role.node, role.region, bgp=role.bgp):
         option = "--prefix=true " if permission.prefix else ""
         key = shlex.quote(permission.key)
         yield f"etcdctl role grant-permission {option}-- {name} {permission.type} {key}"

@@ -44,6 +44,7 @@ log = structlog.get_logger(__name__)
 
 # Who the node is and where its resources come from: nothing that was learnt so far holds any more.
 IDENTITY = ("DatastoreType", "DatastorePath", "FelixHostname", *ETCD)
+_READ = (*IDENTITY, "BGPEnabled")  # and how much of them is read
 
 
 class Ask(Enum):
@@ -152,7 +153,7 @@ class LiveConfig:
         change = diff(old.config, self.resolved.config)
         if not change.names:
             return Settled(self.resolved, Ask.NOTHING)
-        if any(name in IDENTITY for name in change.names):
+        if any(name in _READ for name in change.names):
             ask = Ask.EVERYTHING
         else:
             ask = Ask.LIVE if change.live else Ask.DATAPLANE

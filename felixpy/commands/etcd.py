@@ -19,7 +19,7 @@ from felixpy.etcd_role import Role, RoleError, permissions, render_script
 
 def run(arguments: argparse.Namespace) -> int:
     resolved = examine(read_local(arguments.config, os.environ))
-    rests_on = ("OpenstackRegion",) if arguments.node else ("FelixHostname", "OpenstackRegion")
+    rests_on = {"OpenstackRegion", "BGPEnabled"} | (set() if arguments.node else {"FelixHostname"})
     if wrong := [error for error in resolved.errors if error.name in rests_on]:
         raise ConfigError(wrong)
     try:
@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         return exits.REFUSED
     script = render_script(role)
     if arguments.json:
-        allowed = permissions(role.node, role.region)
+        allowed = permissions(role.node, role.region, bgp=role.bgp)
         found = {**msgspec.structs.asdict(role), "permissions": allowed, "script": script}
         say(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -47,6 +47,7 @@ def _role(arguments: argparse.Namespace, resolved: Resolved) -> Role:
         user=name if arguments.user is None else arguments.user,
         role=name if arguments.role is None else arguments.role,
         password=not (arguments.no_password or _has_certificate_only(config)),
+        bgp=config.bgp_enabled,
     )
 
 

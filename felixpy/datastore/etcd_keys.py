@@ -1,15 +1,19 @@
 """Where in etcd the resources are that a node agent reads.
 
-    RANGES          what is listed and watched: one range of keys for each kind
-    identity(key)   of one of a range's keys: namespace and name
+    ranges(bgp=...)   what is listed and watched: one range of keys for each kind
+    identity(key)     of one of a range's keys: namespace and name
 
-IPAM keeps its blocks beside the resources: a block's name is its CIDR, "10.65.0.0-26".
-Source: section 1.1 of the data model reference; projectcalico/calico libcalico-go/lib/backend/
-syncersv1/felixsyncer.
+IPAM keeps its blocks beside the resources: a block's name is its CIDR, "10.65.0.0-26".  So are
+block affinities, below the node that has them.
+A node without BGP reads what a Felix reads; what BGP needs besides may be as much again, with an
+affinity for every block of every node.
+Sources: section 1.1 of the data model reference, section 1 of the BGP reference; projectcalico/
+calico libcalico-go/lib/backend/syncersv1/felixsyncer and bgpsyncer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -22,6 +26,7 @@ BLOCKS: Final = (
     "/calico/ipam/v2/assignment/ipv4/block/",
     "/calico/ipam/v2/assignment/ipv6/block/",
 )
+AFFINITIES: Final = "/calico/ipam/v2/host/"  # <node>/ipv4|ipv6/block/<CIDR>
 
 _PLURALS: Final = {
     # first, because it says whether the rest may be acted on, and how
@@ -44,6 +49,11 @@ _PLURALS: Final = {
     "HostEndpoint": "hostendpoints",
     "WorkloadEndpoint": "workloadendpoints",
 }
+_BGP_PLURALS: Final = {
+    "BGPFilter": "bgpfilters",
+    "CalicoNodeStatus": "caliconodestatuses",
+}
+_FAMILIES: Final = ("ipv4/block", "ipv6/block")
 
 
 class KeyRange(Struct, frozen=True):
@@ -59,21 +69,50 @@ class KeyRange(Struct, frozen=True):
         return Interval(prefix, prefix[:-1] + b"0")  # "0" follows "/"
 
     def identity(self, key: bytes) -> tuple[str, str] | None:
-        """Namespace ("" for a global kind) and name; None for a key that is no resource's."""
+        """Namespace ("" for a global kind) and name; None for a key that is no resource's.
+
+        A block affinity has its node for a namespace.
+        """
         try:
             rest = key[len(self.prefix) :].decode()
         except UnicodeDecodeError:
             return None
+        if self.prefix == AFFINITIES:
+            return _affinity(rest)
         namespace, slash, name = rest.rpartition("/")
         if not name or "/" in namespace or bool(slash) != self.namespaced:
             return None
         return (namespace, name) if namespace or not slash else None
 
 
-RANGES: Final = (
-    *(
+def _affinity(rest: str) -> tuple[str, str] | None:
+    node, _, below = rest.partition("/")
+    family, _, name = below.rpartition("/")
+    return (node, name) if node and name and family in _FAMILIES else None
+
+
+def resource_key(kind: str, name: str) -> str:
+    """Of a resource without a namespace."""
+    return f"{RESOURCES}{(_PLURALS | _BGP_PLURALS)[kind]}/{name}"
+
+
+def _resources(plurals: Mapping[str, str]) -> tuple[KeyRange, ...]:
+    return tuple(
         KeyRange(kind, f"{RESOURCES}{plural}/", KINDS[kind].namespaced)
-        for kind, plural in _PLURALS.items()
-    ),
+        for kind, plural in plurals.items()
+    )
+
+
+RANGES: Final = (
+    *_resources(_PLURALS),
     *(KeyRange("IPAMBlock", prefix, namespaced=False) for prefix in BLOCKS),
 )
+BGP_RANGES: Final = (
+    *_resources(_BGP_PLURALS),
+    KeyRange("BlockAffinity", AFFINITIES, namespaced=False),
+)
+
+
+def ranges(*, bgp: bool) -> tuple[KeyRange, ...]:
+    """What a node reads; `bgp`: it speaks BGP."""
+    return (*RANGES, *BGP_RANGES) if bgp else RANGES

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from felixpy.config import Config
+from felixpy.datastore.etcd_keys import ranges
 from felixpy.datastore.etcd_source import EtcdSource
 from felixpy.datastore.manifests import ManifestSource
 from felixpy.datastore.source import Source
@@ -27,7 +28,8 @@ def open_datastore(config: Config, run_directory: Path) -> Datastore:
     A directory of manifests is only read: what this node says of itself goes to `run_directory`.
     """
     if config.datastore_type == "file":
-        source = ManifestSource(Path(config.datastore_path).absolute())
-        return Datastore(source, DirectoryStatusStore(run_directory))
+        manifests = ManifestSource(Path(config.datastore_path).absolute())
+        return Datastore(manifests, DirectoryStatusStore(run_directory))
     client = EtcdClient(to_etcd_settings(config), config.felix_hostname)
-    return Datastore(EtcdSource(client), EtcdStatusStore(client))
+    source = EtcdSource(client, ranges=ranges(bgp=config.bgp_enabled))
+    return Datastore(source, EtcdStatusStore(client))

@@ -13,7 +13,6 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
-from typing import Final
 
 from msgspec import Struct
 
@@ -28,7 +27,7 @@ from felixpy.datastore.decode import (
     remainder,
 )
 from felixpy.datastore.errors import render_path
-from felixpy.datastore.etcd_keys import RANGES, KeyRange
+from felixpy.datastore.etcd_keys import KeyRange, ranges
 from felixpy.datastore.manifests import ManifestSource
 from felixpy.datastore.source import BadInput, DatastoreStartError
 from felixpy.etcd.client import EtcdClient
@@ -38,8 +37,6 @@ from felixpy.etcd.member import Interval, KeyValue, Member
 from felixpy.etcd.settings import to_etcd_settings
 from felixpy.gate import ReadyGate
 from felixpy.live_config import IDENTITY
-
-_ALL: Final = frozenset(range_.kind for range_ in RANGES)
 
 
 class SnapshotError(Exception):
@@ -71,10 +68,11 @@ def is_named(resolved: Resolved) -> bool:
     return not any(error.name in ("", *IDENTITY) for error in resolved.errors)
 
 
-def read_snapshot(config: Config, seconds: float, kinds: Collection[str] = _ALL) -> Snapshot:
+def read_snapshot(config: Config, seconds: float, kinds: Collection[str] | None = None) -> Snapshot:
     """Read the datastore that the configuration names, within so many seconds if it is etcd.
 
-    `kinds`: of these at least; what else is in etcd costs no time then.  Raises SnapshotError.
+    `kinds`: of these at least, also those of BGP where BGPEnabled is off; what else is in etcd
+    costs no time then.  None: what an agent reads.  Raises SnapshotError.
     """
     if config.datastore_type == "file":
         return read_directory(Path(config.datastore_path))
@@ -130,7 +128,7 @@ async def _read_directory(root: Path) -> Snapshot:
 # ---------------------------------------------------------------- etcd
 
 
-async def _read_etcd(config: Config, seconds: float, kinds: Collection[str]) -> Snapshot:
+async def _read_etcd(config: Config, seconds: float, kinds: Collection[str] | None) -> Snapshot:
     client = EtcdClient(to_etcd_settings(config), config.felix_hostname)
     try:
         client.check()
@@ -139,8 +137,8 @@ async def _read_etcd(config: Config, seconds: float, kinds: Collection[str]) -> 
     try:
         async with asyncio.timeout(seconds):
             reading = _Reading(await client.member())
-            for range_ in RANGES:
-                if range_.kind in kinds:
+            for range_ in ranges(bgp=kinds is not None or config.bgp_enabled):
+                if kinds is None or range_.kind in kinds:
                     await reading.read(range_)
     except TimeoutError:
         raise SnapshotError(f"etcd {client.location}: not read within {seconds:g} s") from None

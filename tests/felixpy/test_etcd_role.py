@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from calc_graph.model import HostEndpointKey, WorkloadEndpointKey
-from felixpy.datastore.etcd_keys import RANGES
+from felixpy.datastore.etcd_keys import ranges
 from felixpy.etcd_role import PASSWORD, Permission, Role, RoleError, permissions, render_script
 from felixpy.statusrep.keys import endpoint_key, process_keys
 
@@ -27,13 +27,33 @@ HOSTILE = ["it's", "-x", "$(reboot)", "a b", '"; rm -rf / #', "`id`", "!!", "é\
 def allows(node: str, region: str, verb: str, key: str) -> bool:
     return any(
         verb in each.type and (key.startswith(each.key) if each.prefix else key == each.key)
-        for each in permissions(node, region)
+        for each in permissions(node, region, bgp=False)
     )
 
 
-def test_what_is_read_is_what_is_listed() -> None:
-    for range_ in RANGES:
-        assert Permission("read", range_.prefix, prefix=True) in permissions("n1", "")
+@pytest.mark.parametrize("bgp", [False, True])
+def test_what_is_read_is_what_is_listed(bgp: bool) -> None:
+    allowed = {each.key: each for each in permissions("n1", "", bgp=bgp)}
+    for range_ in ranges(bgp=bgp):
+        assert allowed[range_.prefix].prefix
+        assert "read" in allowed[range_.prefix].type
+
+
+def test_with_bgp_the_status_of_a_node_may_be_answered() -> None:
+    statuses = "/calico/resources/v3/projectcalico.org/caliconodestatuses/"
+    with_bgp, without = (permissions("n1", "", bgp=bgp) for bgp in (True, False))
+    assert set(with_bgp) - set(without) == {
+        Permission("readwrite", statuses, prefix=True),
+        Permission("read", "/calico/resources/v3/projectcalico.org/bgpfilters/", prefix=True),
+        Permission("read", "/calico/ipam/v2/host/", prefix=True),
+    }
+    assert set(without) <= set(with_bgp)
+
+
+def test_a_script_for_bgp_grants_what_bgp_needs() -> None:
+    script = render_script(Role("n1", "", "u", "r", password=True, bgp=True))
+    assert "readwrite /calico/resources/v3/projectcalico.org/caliconodestatuses/" in script
+    assert "read /calico/ipam/v2/host/" in script
 
 
 @pytest.mark.parametrize("region", ["", "eu"])
@@ -47,8 +67,8 @@ def test_what_is_written_is_the_nodes_own_status(region: str) -> None:
 
 
 def test_every_prefix_ends_where_a_name_does() -> None:
-    assert all(each.key.endswith("/") for each in permissions("n1", "") if each.prefix)
-    writable = [each.key for each in permissions("n1", "") if "write" in each.type]
+    assert all(each.key.endswith("/") for each in permissions("n1", "", bgp=False) if each.prefix)
+    writable = [each.key for each in permissions("n1", "", bgp=False) if "write" in each.type]
     assert all("/n1/" in key for key in writable)
 
 
@@ -106,7 +126,7 @@ def test_names_arrive_as_they_are(tmp_path: Path, name: str, shell: str) -> None
     role = f"r{name}"
     granted = [
         ["role", "grant-permission", *option, "--", role, each.type, each.key]
-        for each in permissions("n1", "")
+        for each in permissions("n1", "", bgp=False)
         for option in (["--prefix=true"] if each.prefix else [],)
     ]
     assert ran.calls == [

@@ -48,6 +48,7 @@ ASKS = [
     ("LogSeverityScreen = DEBUG\nIpv6Support = false\n", Ask.DATAPLANE),
     ("DatastorePath = /elsewhere\nIpv6Support = false\n", Ask.EVERYTHING),
     ("EtcdEndpoints = http://a\n", Ask.EVERYTHING),
+    ("BGPEnabled = true\n", Ask.EVERYTHING),
     ("WireguardListeningPort = 1\n", Ask.LIVE),  # not built yet
 ]
 

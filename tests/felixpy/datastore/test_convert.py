@@ -500,7 +500,7 @@ NODES = [
     ),
     (
         {"bgp": {"asNumber": 64512}, "addresses": [EXTERNAL, INTERNAL]},
-        Node("10.1.0.1/32", addresses=("10.1.0.1", "192.0.2.1")),
+        Node("10.1.0.1/32", addresses=("10.1.0.1", "192.0.2.1"), as_number=64512),
     ),
     (
         {"addresses": [{"address": "10.9.0.1", "type": "CalicoNodeIP"}, EXTERNAL]},

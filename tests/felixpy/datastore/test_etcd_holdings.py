@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey, SecretRef
 from calc_graph.model import Key, Tier, TierKey, Value, WorkloadEndpointKey
 from felixpy.datastore.decode import InvalidResourceError, decode_stored
 from felixpy.datastore.etcd_holdings import Holdings
@@ -67,6 +68,24 @@ def test_what_is_wrong_is_said_as_long_as_it_is_there() -> None:
         assert list(problems.current) == [key_of("a").decode()]
         mend()
         assert not problems.current
+
+
+def test_a_configuration_that_turns_bad_leaves_the_mesh_its_password() -> None:
+    range_ = next(each for each in RANGES if each.kind == "BGPConfiguration")
+    holdings, key = Holdings(range_, Problems()), f"{range_.prefix}default".encode()
+    password = {"secretKeyRef": {"name": "bgp", "key": "mesh"}}
+    reference = SecretRef("bgp", "mesh")
+    told = [
+        holdings.put(key, msgspec.json.encode({"spec": {"nodeMeshPassword": password, **more}}))
+        for more in ({"asNumber": 65001}, {"asNumber": -1})
+    ]
+    told.append(holdings.put(key, BAD))
+    where = BgpConfigurationKey("default")
+    assert told == [
+        [Changed(where, BgpConfiguration(as_number=65001, mesh_password=reference))],
+        [Changed(where, BgpConfiguration(mesh_password=reference))],
+        [Changed(where, None)],
+    ]
 
 
 NO_RESOURCES = [b"", b"a/b", b"\xff"]

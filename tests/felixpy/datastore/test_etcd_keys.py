@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from felixpy.datastore.etcd_keys import RANGES, RESOURCES
+from felixpy.datastore.etcd_keys import RANGES, RESOURCES, ranges, resource_key
 
-BY_KIND = {range_.kind: range_ for range_ in RANGES}
+BY_KIND = {range_.kind: range_ for range_ in ranges(bgp=True)}
 
 # every range that Felix's own syncer lists and watches with etcd, below the common prefix
 WATCHED = {
@@ -29,12 +29,24 @@ WATCHED = {
     "BGPPeer": "bgppeers",
     "LiveMigration": "livemigrations",
 }
+# and what confd's does besides, of all nodes
+BGP = {"BGPFilter": "bgpfilters", "CalicoNodeStatus": "caliconodestatuses"}
 
 
 def test_all_that_felix_watches_is_watched() -> None:
     prefixes = {range_.prefix for range_ in RANGES}
     blocks = {f"/calico/ipam/v2/assignment/ipv{family}/block/" for family in (4, 6)}
     assert prefixes == {f"{RESOURCES}{plural}/" for plural in WATCHED.values()} | blocks
+
+
+def test_what_bgp_needs_is_read_only_with_bgp() -> None:
+    assert ranges(bgp=False) == RANGES
+    more = {range_.prefix for range_ in ranges(bgp=True)} - {range_.prefix for range_ in RANGES}
+    assert more == {f"{RESOURCES}{plural}/" for plural in BGP.values()} | {"/calico/ipam/v2/host/"}
+
+
+def test_the_key_of_a_resource() -> None:
+    assert resource_key("CalicoNodeStatus", "n1") == f"{RESOURCES}caliconodestatuses/n1"
 
 
 @pytest.mark.parametrize("kind", WATCHED)
@@ -60,6 +72,13 @@ def test_a_range_holds_its_own_keys_and_no_others(kind: str) -> None:
         ("NetworkPolicy", b"prod/a/b", None),
         ("WorkloadEndpoint", b"prod/n1-k8s-pod--1-eth0", ("prod", "n1-k8s-pod--1-eth0")),
         ("IPAMBlock", b"10.65.0.0-26", ("", "10.65.0.0-26")),
+        ("BlockAffinity", b"n1/ipv4/block/10.65.1.0-26", ("n1", "10.65.1.0-26")),
+        ("BlockAffinity", b"n1/ipv6/block/fd65::1:0-122", ("n1", "fd65::1:0-122")),
+        ("BlockAffinity", b"n1/ipv4/block/", None),
+        ("BlockAffinity", b"n1/ipv4/10.65.1.0-26", None),
+        ("BlockAffinity", b"n1/ipv5/block/10.65.1.0-26", None),
+        ("BlockAffinity", b"/ipv4/block/10.65.1.0-26", None),
+        ("BlockAffinity", b"n1", None),
     ],
 )
 def test_identity(kind: str, rest: bytes, identity: tuple[str, str] | None) -> None:

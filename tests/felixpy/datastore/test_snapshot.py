@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey, SecretRef
 from calc_graph.model import FelixConfigurationKey
 from felixpy.config import Rank, Setting, Source, examine
 from felixpy.datastore import builtin, snapshot
@@ -80,12 +81,15 @@ def etcd(*settings: tuple[str, str]) -> Any:
 
 
 def read(
-    monkeypatch: pytest.MonkeyPatch, client: FakeClient, kinds: Iterable[str] | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    client: FakeClient,
+    kinds: Iterable[str] | None = None,
+    bgp: str = "false",
 ) -> snapshot.Snapshot:
     monkeypatch.setattr(snapshot, "EtcdClient", client)
     try:
         wanted = () if kinds is None else (tuple(kinds),)
-        return read_snapshot(etcd().config, 5.0, *wanted)
+        return read_snapshot(etcd(("BGPEnabled", bgp)).config, 5.0, *wanted)
     finally:
         assert client.closed is not isinstance(client.fails, CredentialsError)
 
@@ -133,6 +137,37 @@ def test_only_what_is_wanted_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> No
     found = read(monkeypatch, client, ("FelixConfiguration",))
     assert FelixConfigurationKey("default") in found.values
     assert [interval.key.decode() for interval, _ in client.asked] == [FELIX]
+
+
+AFFINITY = "/calico/ipam/v2/host/n2/ipv4/block/10.65.2.0-26"
+FILTER = f"{RESOURCES}bgpfilters/f"
+
+
+@pytest.mark.parametrize(
+    ("bgp", "kinds", "found"),
+    [
+        ("false", None, {}),
+        ("true", None, {"BGPFilter": 1, "BlockAffinity": 1}),
+        ("false", ("BlockAffinity",), {"BlockAffinity": 1}),
+    ],
+)
+def test_what_bgp_needs_is_read_with_bgp_or_by_name(
+    monkeypatch: pytest.MonkeyPatch,
+    bgp: str,
+    kinds: tuple[str, ...] | None,
+    found: dict[str, int],
+) -> None:
+    client = FakeClient({AFFINITY: b"", FILTER: {"spec": {}}})
+    assert read(monkeypatch, client, kinds, bgp).kinds == found
+
+
+def test_of_a_bad_configuration_the_mesh_password_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    reference = {"secretKeyRef": {"name": "bgp", "key": "mesh"}}
+    spec = {"asNumber": -1, "nodeMeshPassword": reference}
+    found = read(monkeypatch, FakeClient({f"{RESOURCES}bgpconfigurations/default": {"spec": spec}}))
+    assert [each.field for each in found.invalid] == ["spec.asNumber"]
+    key = BgpConfigurationKey("default")
+    assert found.values[key] == BgpConfiguration(mesh_password=SecretRef("bgp", "mesh"))
 
 
 def test_why_it_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
