@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 
 class SessionPart(Struct, frozen=True):
@@ -26,11 +26,16 @@ class SessionPart(Struct, frozen=True):
 
 
 class Version(Struct, frozen=True):
-    """`text` holds passwords; `redacted` is the same with a mark in the place of each."""
+    """`text` holds passwords; `redacted` is the same with a mark in the place of each.
+
+    `problems` says what is missing from the text because BIRD could not be given it: about what
+    ("session Global_10_0_0_254", "BGPFilter tor", "Node n3"), and why.
+    """
 
     text: str
     redacted: str
     sessions: Mapping[str, SessionPart]
+    problems: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         return f"Version({len(self.text)} characters, {len(self.sessions)} sessions)"
