@@ -1,0 +1,85 @@
+"""FRR: lines for `vtysh`, or for a file that frr-reload.py or `vtysh -f` reads.
+
+Source: section 7.2 of the BGP reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from felixpy.bgp.upstream.model import Family, PathSet, Session, Upstream
+from felixpy.bgp.upstream.render.common import PLACEHOLDER, comment, document, password_note
+from felixpy.bgp.upstream.render.route_maps import (
+    MARK,
+    WORD,
+    Dialect,
+    numbered,
+    policy_lines,
+    regular_expression,
+)
+
+_DIALECT: Final = ("paste it into vtysh, after: configure terminal",)
+
+
+def render(upstream: Upstream) -> str:
+    lines = list(policy_lines(upstream, Dialect(_prefixes, _paths, " ", ("exit",))))
+    if upstream.router_as:
+        lines += _bgp(upstream)
+    return document(upstream, lines, MARK, _DIALECT)
+
+
+def _prefixes(name: str, family: Family, entries: list[str]) -> list[str]:
+    start = f"{WORD[family]} prefix-list {name}"
+    return [f"no {start}", *(f"{start} {entry}" for entry in numbered(entries))]
+
+
+def _paths(path: PathSet) -> list[str]:
+    start = f"bgp as-path access-list {path.name}"
+    return [f"no {start}", f"{start} seq 5 permit {regular_expression(path)}"]
+
+
+def _bgp(upstream: Upstream) -> Iterator[str]:
+    yield f"router bgp {upstream.router_as}"
+    yield " bgp ebgp-requires-policy"
+    for session in upstream.sessions:
+        yield from _neighbor(session)
+    for group in upstream.groups:
+        yield comment(f" {MARK}", f"neighbor ADDRESS peer-group {group.name}")
+        yield f" neighbor {group.name} peer-group"
+    for session in upstream.sessions:
+        if session.peering.family != 4:  # active there by default
+            yield " address-family ipv4 unicast"
+            yield f"  no neighbor {session.peering.node_address} activate"
+            yield " exit-address-family"
+    for session in upstream.sessions:
+        channel = session.peering.node_address, session.inward, session.outward
+        limit = f"  neighbor {session.peering.node_address} maximum-prefix {session.most} 90"
+        yield from _family(session.peering.family, *channel, limit)
+    for group in upstream.groups:
+        yield from _family(group.family, group.name, group.inward, group.outward)
+    yield "exit"
+
+
+def _neighbor(session: Session) -> Iterator[str]:
+    peering = session.peering
+    start = f" neighbor {peering.node_address}"
+    yield comment(f" {MARK}", f"node {session.node}")
+    yield f"{start} remote-as {peering.node_as}"  # first: what precedes it has no effect
+    if note := password_note(session):
+        yield comment(f" {MARK}", note)
+        yield f"{start} password {PLACEHOLDER}"
+    if peering.ttl_security:
+        yield f"{start} ttl-security hops {peering.ttl_security}"
+    elif not peering.direct and peering.node_as != peering.router_as:
+        yield f"{start} ebgp-multihop"
+
+
+def _family(family: Family, whom: str, inward: str, outward: str, *more: str) -> Iterator[str]:
+    yield f" address-family ipv{family} unicast"
+    yield f"  neighbor {whom} activate"
+    yield f"  neighbor {whom} soft-reconfiguration inbound"
+    yield f"  neighbor {whom} route-map {inward} in"
+    yield f"  neighbor {whom} route-map {outward} out"
+    yield from more
+    yield " exit-address-family"
