@@ -126,10 +126,7 @@ class BgpGraph:
             case BgpConfigurationKey(), BgpConfiguration() | None:
                 self._sessions.put_configuration(key.name, value)
             case BgpPeerKey(), BgpPeer() | None:
-                self._sessions.put_peer(key.name, value)
-                self._peers.pop(key.name, None)
-                if value is not None:
-                    self._peers[key.name] = value
+                self._update_peer(key.name, value)
             case BgpFilterKey(), BgpFilter():
                 self._filters[key.name] = value
                 self._told_filters.put(key.name, value)
@@ -152,6 +149,15 @@ class BgpGraph:
                 pass  # nothing to BGP
             case _:
                 raise TypeError(f"{key} with a value of type {type(value).__name__}")
+
+    def _update_peer(self, name: str, peer: BgpPeer | None) -> None:
+        if peer == self._peers.get(name):
+            return  # said again as in a resync; all sessions would be computed anew
+        self._sessions.put_peer(name, peer)
+        if peer is None:
+            del self._peers[name]
+        else:
+            self._peers[name] = peer
 
     def _update_pool(self, name: str, pool: IpPool | None) -> None:
         pools = self._pools

@@ -66,6 +66,8 @@ class SessionTable:
     # ------------------------------------------------------------ in
 
     def put_node(self, name: str, node: Node | None) -> None:
+        if node == self._cluster.nodes.get(name):
+            return
         self._mark_node(name)
         self._cluster.put_node(name, node)
         self._mark_node(name)
@@ -257,7 +259,7 @@ class SessionTable:
 
 
 def _lost(rivals: dict[Rank, BgpSession]) -> Iterator[Fault]:
-    """A BGPPeer that yields to one of an earlier pass is meant to; within a pass it is a mistake."""
+    """To yield to an earlier pass is how passes are meant; within one it is somebody's mistake."""
     first, *others = sorted(rivals)
     for rank in others:
         if rank.source is Pass.MESH:

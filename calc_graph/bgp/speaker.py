@@ -27,6 +27,12 @@ _DEFAULT_ROUTES: Final[ProgramRoutes] = "EnabledNoEncapOnly"
 _ABOUT_DEFAULT: Final = "BGPConfiguration default"
 _NO_ENCAP: Final = frozenset({"Enabled", "EnabledNoEncapOnly"})
 _IPIP: Final = frozenset({"Enabled", "EnabledIPIPOnly"})
+_COMPLEMENT: Final[dict[ProgramRoutes, ProgramRoutes]] = {
+    "Enabled": "Disabled",
+    "Disabled": "Enabled",
+    "EnabledIPIPOnly": "EnabledNoEncapOnly",
+    "EnabledNoEncapOnly": "EnabledIPIPOnly",
+}
 
 # What counts in the cluster's configuration alone, by the name that its author gave it.
 _CLUSTER_WIDE: Final = (
@@ -89,9 +95,11 @@ def speaker_faults(
     labels = cluster.own.labels if cluster.own else {}
     default = cluster.default
     yield from _names(cluster)
-    yield from _writers(default, felix.program_routes(labels))
-    if default.program_routes in _IPIP and any(pool.ipip_mode != "never" for pool in pools):
-        yield _no_ipip(default.program_routes or _DEFAULT_ROUTES)
+    bird = default.program_routes or _DEFAULT_ROUTES
+    if bird in _IPIP and any(pool.ipip_mode != "never" for pool in pools):
+        yield _no_ipip(bird)
+    else:
+        yield from _writers(bird, felix.program_routes(labels))
     for family in FAMILIES:
         told = default.normal_priority_v4 if family == 4 else default.normal_priority_v6
         other = felix.priority(family, labels)
@@ -118,15 +126,16 @@ def _names(cluster: Cluster) -> Iterator[Fault]:
         )
 
 
-def _writers(default: BgpConfiguration, felix: ProgramRoutes) -> Iterator[Fault]:
+def _writers(bird: ProgramRoutes, felix: ProgramRoutes) -> Iterator[Fault]:
     """Of each kind of pool exactly one of BIRD and Felix has to write the routes."""
-    bird = default.program_routes or _DEFAULT_ROUTES
-    values = f"programClusterRoutes is {bird} here and {felix} in FelixConfiguration"
     for kind, choices in (("without encapsulation", _NO_ENCAP), ("with IPIP", _IPIP)):
-        if bird in choices and felix in choices:
-            yield _ABOUT_DEFAULT, f"{values}: both would write routes {kind}; Felix does"
-        elif bird not in choices and felix not in choices:
-            yield _ABOUT_DEFAULT, f"{values}: nobody writes routes {kind}"
+        if (bird in choices) == (felix in choices):
+            yield (
+                _ABOUT_DEFAULT,
+                f"programClusterRoutes is {bird} here and {felix} in FelixConfiguration, which "
+                f"leaves routes of pools {kind} to {'both' if bird in choices else 'nobody'}: "
+                f"FelixConfiguration has to say {_COMPLEMENT[bird]}",
+            )
 
 
 def _no_ipip(told: ProgramRoutes) -> Fault:
