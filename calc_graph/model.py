@@ -241,6 +241,7 @@ class IpPool(Struct, frozen=True):
     allowed_uses: tuple[str, ...] = ()  # empty: Workload and Tunnel
     disabled: bool = False
     bgp_export: bool = True
+    block_size: int = 0  # length of a block's prefix; 0: 26, or 122
 
 
 class Block(Struct, frozen=True):

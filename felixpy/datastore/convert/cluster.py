@@ -46,6 +46,7 @@ def convert_pool(subject: Subject) -> Changes:
         allowed_uses=tuple(spec.allowed_uses),
         disabled=spec.disabled,
         bgp_export=not spec.disable_bgp_export,
+        block_size=spec.block_size,
     )
     return ((IpPoolKey(subject.name), value),)
 
