@@ -23,3 +23,7 @@ class HistoryError(EtcdError):
     """What this cluster says does not continue what was read so far: it is another cluster, or the
     same one taken back to an earlier state.
     """
+
+
+class ContendedError(EtcdError):
+    """Others change the same key faster than we can."""

@@ -2,6 +2,7 @@
 
     open()      connect, and authenticate where a user is given
     range, put, delete, grant, revoke       one request, one answer
+    put_if, delete_if                       the same, unless somebody else was faster
     watch()     one stream over several ranges of keys
 
 Every failure is one of `errors`.  After a MemberLostError the member is done with.
@@ -24,7 +25,7 @@ from felixpy.etcd.channel import EtcdChannel
 from felixpy.etcd.credentials import CredentialsError, ssl_context
 from felixpy.etcd.errors import CompactedError, EtcdError, MemberLostError, RefusedError
 from felixpy.etcd.explain import explain
-from felixpy.etcd.messages import DELETE, message
+from felixpy.etcd.messages import DELETE, EQUAL, MOD_REVISION, message
 from felixpy.etcd.settings import Endpoint, EtcdSettings
 
 
@@ -50,6 +51,7 @@ _METHODS: Final = {
     "Range": ("KV/Range", "RangeRequest", "RangeResponse"),
     "Put": ("KV/Put", "PutRequest", "PutResponse"),
     "DeleteRange": ("KV/DeleteRange", "DeleteRangeRequest", "DeleteRangeResponse"),
+    "Txn": ("KV/Txn", "TxnRequest", "TxnResponse"),
     "LeaseGrant": ("Lease/LeaseGrant", "LeaseGrantRequest", "LeaseGrantResponse"),
     "LeaseRevoke": ("Lease/LeaseRevoke", "LeaseRevokeRequest", "LeaseRevokeResponse"),
     "Authenticate": ("Auth/Authenticate", "AuthenticateRequest", "AuthenticateResponse"),
@@ -194,6 +196,25 @@ class Member:
 
     async def delete(self, key: bytes) -> None:
         await self._ask("DeleteRange", key=key)
+
+    async def put_if(self, key: bytes, value: bytes, revision: int) -> bool:
+        """Only if the last change of `key` was that revision; 0: if there is no such key."""
+        return await self._commit(key, revision, request_put={"key": key, "value": value})
+
+    async def delete_if(self, key: bytes, revision: int) -> bool:
+        """Only if the last change of `key` was that revision."""
+        return await self._commit(key, revision, request_delete_range={"key": key})
+
+    async def _commit(self, key: bytes, revision: int, **operation: Any) -> bool:
+        compare = {
+            "result": EQUAL,
+            "target": MOD_REVISION,
+            "key": key,
+            "mod_revision": revision,
+        }
+        answer = await self._ask("Txn", compare=[compare], success=[operation])
+        succeeded: bool = answer.succeeded
+        return succeeded
 
     async def grant(self, seconds: int) -> int:
         """A new lease: keys put with it go when it ends."""

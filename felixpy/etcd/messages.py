@@ -54,6 +54,20 @@ _MESSAGES: Final[dict[str, dict[str, tuple[int, str]]]] = {
     "PutResponse": {"header": (1, "ResponseHeader")},
     "DeleteRangeRequest": {"key": (1, "bytes"), "range_end": (2, "bytes")},
     "DeleteRangeResponse": {"header": (1, "ResponseHeader"), "deleted": (2, "int64")},
+    # of an operation's two one is set: a oneof, too.  So is the comparand, of which etcd takes none
+    # for 0, as it is where a key must not be there.
+    "Compare": {
+        "result": (1, "int32"),
+        "target": (2, "int32"),
+        "key": (3, "bytes"),
+        "mod_revision": (6, "int64"),
+    },
+    "RequestOp": {
+        "request_put": (2, "PutRequest"),
+        "request_delete_range": (3, "DeleteRangeRequest"),
+    },
+    "TxnRequest": {"compare": (1, "Compare[]"), "success": (2, "RequestOp[]")},
+    "TxnResponse": {"header": (1, "ResponseHeader"), "succeeded": (2, "bool")},
     "LeaseGrantRequest": {"TTL": (1, "int64"), "ID": (2, "int64")},
     "LeaseGrantResponse": {"header": (1, "ResponseHeader"), "ID": (2, "int64")},
     "LeaseRevokeRequest": {"ID": (1, "int64")},
@@ -87,6 +101,8 @@ _MESSAGES: Final[dict[str, dict[str, tuple[int, str]]]] = {
 }
 
 DELETE: Final = 1  # an event's type; a put is 0
+EQUAL: Final = 0  # a comparison's result
+MOD_REVISION: Final = 2  # a comparison's target: the revision of a key's last change, 0 for no key
 
 
 def _describe() -> descriptor_pb2.FileDescriptorProto:

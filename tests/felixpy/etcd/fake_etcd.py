@@ -16,7 +16,7 @@ from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
 from grpclib.server import Server
 
-from felixpy.etcd.messages import DELETE, message
+from felixpy.etcd.messages import DELETE, EQUAL, MOD_REVISION, message
 
 
 class Event(NamedTuple):
@@ -35,6 +35,7 @@ class Store:
         self.logins = 0
         self.changed = asyncio.Condition()
         self.before_page: Callable[[], None] = lambda: None
+        self.before_commit: Callable[[], None] = lambda: None
 
     def put(self, key: str, value: str | None) -> None:
         self.put_together({key: value})
@@ -62,6 +63,25 @@ class Store:
             else:
                 found[event.key] = event
         return found
+
+    def commit(self, request: Any) -> bool:
+        """A transaction: comparisons by the revision of a key's last change, puts and deletes."""
+        held = self.at(self.revision)
+        for compare in request.compare:
+            assert (compare.result, compare.target) == (EQUAL, MOD_REVISION)
+            event = held.get(compare.key)
+            if (event.revision if event else 0) != compare.mod_revision:
+                return False
+        pairs: dict[str, str | None] = {}
+        for operation in request.success:
+            if operation.HasField("request_put"):
+                put = operation.request_put
+                pairs[put.key.decode()] = put.value.decode()
+            elif operation.request_delete_range.key in held:
+                pairs[operation.request_delete_range.key.decode()] = None
+        if pairs:
+            self.put_together(pairs)
+        return True
 
     def header(self) -> Any:
         return message("ResponseHeader")(
@@ -124,6 +144,7 @@ class Serving:
         watch = message("WatchRequest"), message("WatchResponse")
         return {
             "/etcdserverpb.KV/Range": unary(self._range, "Range"),
+            "/etcdserverpb.KV/Txn": unary(self._commit, "Txn"),
             "/etcdserverpb.Auth/Authenticate": unary(self._authenticate, "Authenticate"),
             "/etcdserverpb.Watch/Watch": Handler(self._watch, Cardinality.STREAM_STREAM, *watch),
         }
@@ -164,6 +185,16 @@ class Serving:
         for event in page:
             answer.kvs.add(key=event.key, value=event.value, mod_revision=event.revision)
         await stream.send_message(answer)
+
+    async def _commit(self, stream: Any) -> None:
+        request = await stream.recv_message()
+        self._check(stream)
+        self.store.before_commit()
+        if any(compare.key in self.store.denied for compare in request.compare):
+            raise GRPCError(Status.PERMISSION_DENIED, "etcdserver: permission denied")
+        succeeded = self.store.commit(request)
+        header = self.store.header()
+        await stream.send_message(message("TxnResponse")(header=header, succeeded=succeeded))
 
     # ---------------------------------------------------------------- watching
 
