@@ -37,29 +37,33 @@ def read_safe(path: str) -> SafeFile:
     the way.
     """
     try:
-        # without O_NONBLOCK the opening of a named pipe would wait for its writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        file = open(path, "rb", opener=_open)  # noqa: SIM115  closed below
     except FileNotFoundError:
         if Path(path).is_symlink():
             raise UnreadableError("cannot be read: the symbolic link leads to nothing") from None
         raise
     except OSError as error:
         raise UnreadableError(f"cannot be read: {error.strerror}") from None
-    with open(descriptor, "rb") as file:  # noqa: PTH123  it is open already
-        info = os.fstat(descriptor)
+    with file:
+        info = os.fstat(file.fileno())
         if not stat.S_ISREG(info.st_mode):
             raise UnreadableError("cannot be read: it is not a regular file")
         if info.st_size > MAX_BYTES:
             raise UnreadableError(f"has more than {MAX_BYTES} bytes")
         try:
             data = file.read(MAX_BYTES + 1)
-            after = os.fstat(descriptor)
+            after = os.fstat(file.fileno())
         except OSError as error:
             raise UnreadableError(f"cannot be read: {error.strerror}") from None
     if (len(data), info.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise UnreadableError("cannot be read: it is being written")
     exposed = _exposed_file(after) or exposed_way(Path(path))
     return SafeFile(data, exposed, (after.st_dev, after.st_ino))
+
+
+def _open(path: str, flags: int) -> int:
+    # the opening of a named pipe would otherwise wait for its writer
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def _exposed_file(info: os.stat_result) -> str:

@@ -181,22 +181,16 @@ _Holder: TypeAlias = tuple[str, ManifestFile, SecretManifest]
 
 
 def _holders(store: Store, namespace: str, ref: SecretRef) -> list[_Holder]:
-    holders = [
-        (path, file, secret)
-        for path, file in _distinct(store.files)
-        for secret in file.secrets
-        if secret.name == ref.name and secret.namespace in ("", namespace)
-    ]
+    holders: list[_Holder] = []
+    for path, file in store.files.items():
+        for secret in file.secrets:
+            if secret.name != ref.name or secret.namespace not in ("", namespace):
+                continue
+            # one file may have two names
+            if not any(file.same_file == f.same_file and secret == s for _, f, s in holders):
+                holders.append((path, file, secret))
     # a file of somebody else's cannot take a password away either, by naming the same Secret
     return [holder for holder in holders if not holder[1].exposed] or holders[:1]
-
-
-def _distinct(files: Mapping[str, ManifestFile]) -> list[tuple[str, ManifestFile]]:
-    """One file may have two names."""
-    found: dict[object, tuple[str, ManifestFile]] = {}
-    for path, file in files.items():
-        found.setdefault(file.same_file if any(file.same_file) else path, (path, file))
-    return list(found.values())
 
 
 def _credential(value: Password | str, unreadable: str) -> Credential:

@@ -23,7 +23,7 @@ from dataplane.bird.credentials import Credential
 from felixpy.bgp.passwords import suits_frr
 from felixpy.bgp.secret_store import Store, look_up, read_store, shown
 from felixpy.datastore.inotify import Inotify
-from felixpy.datastore.settling import Settling
+from felixpy.datastore.settling import OPEN_SECONDS, Settling
 from felixpy.datastore.watch import TreeWatch
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Secrets:
         self._next_look = 0.0
         self._patience = _PATIENCE
         self._blind = ""
-        self._store = self._read(Store(str(path)), lambda _: None)
+        self._store = self._read_now(Store(str(path)), lambda _: None)
         self._settle()
 
     # ------------------------------------------------------------ what there is
@@ -121,7 +121,10 @@ class Secrets:
         inotify = Inotify()
         try:
             watch = TreeWatch(inotify, self._settling)
-            await self._look(watch)
+            if await self._read(watch) != self._store:
+                # before there was a watch; who knows whether it is done
+                now = asyncio.get_running_loop().time()
+                self._settling.found(str(self._path), now, OPEN_SECONDS)
             while True:
                 await self._step(watch)
         finally:
@@ -142,11 +145,7 @@ class Secrets:
             self._settling.found(str(self._path), asyncio.get_running_loop().time(), delay)
 
     async def _look(self, watch: TreeWatch) -> None:
-        watch.begin()
-        store = await asyncio.to_thread(self._read, self._store, watch.enter)
-        watch.finish(store.hops)
-        pause = BLIND_RESCAN_SECONDS if watch.blind else self._rescan_seconds
-        self._next_look = asyncio.get_running_loop().time() + pause
+        store = await self._read(watch)
         await self._gather(watch, 0)
         if self._settling.paths() and self._patience:
             # a file was being replaced just then: it may have seemed to be empty, or gone
@@ -158,5 +157,13 @@ class Secrets:
         if self._settle():
             self._changed()
 
-    def _read(self, before: Store, enter: Callable[[str], None]) -> Store:
+    async def _read(self, watch: TreeWatch) -> Store:
+        watch.begin()
+        store = await asyncio.to_thread(self._read_now, self._store, watch.enter)
+        watch.finish(store.hops)
+        pause = BLIND_RESCAN_SECONDS if watch.blind else self._rescan_seconds
+        self._next_look = asyncio.get_running_loop().time() + pause
+        return store
+
+    def _read_now(self, before: Store, enter: Callable[[str], None]) -> Store:
         return read_store(self._path, self._credentials_directory, before, enter)

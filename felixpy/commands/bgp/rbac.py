@@ -73,8 +73,12 @@ def run(arguments: argparse.Namespace) -> int:
     elif resources:
         say(rbac.render_yaml(resources))
     else:
-        which = "cannot be read" if arguments.unreadable else "is named by a BGP resource"
-        say(f"felixpy: nothing to allow: no Secret {which}", sys.stderr)
+        why = (
+            "this node can read every Secret that a BGP resource names"
+            if arguments.unreadable
+            else "no BGP resource names a Secret"
+        )
+        say(f"felixpy: nothing to allow: {why}", sys.stderr)
     return exits.OK
 
 
