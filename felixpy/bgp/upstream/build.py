@@ -99,7 +99,7 @@ class _Builder:
             nodes=tuple(member.name for member in self._choice.members),
             pools=tuple(pool.cidr for pool in self._cluster.pools),
             services=self._cluster.services,
-            sets=tuple(self._sets.values()),
+            sets=tuple(sorted(self._sets.values(), key=lambda each: (each.family, each.name))),
             paths=tuple(self._paths[name] for name in sorted(self._paths)),
             policies=tuple(self._policies.values()),
             sessions=tuple(self._sessions) if self._wish.sessions else (),

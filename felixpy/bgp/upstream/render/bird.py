@@ -99,8 +99,8 @@ def _refusal(policy: Policy) -> str:
 
 def _template(group: Group, router_as: int) -> list[str]:
     return [
-        comment(_MARK, f"protocol bgp NAME from '{group.name}' {{ neighbor ADDRESS as NUMBER; }}"),
-        f"template bgp '{group.name}' {{",
+        comment(_MARK, f"protocol bgp NAME from '{_own(group)}' {{ neighbor ADDRESS as NUMBER; }}"),
+        f"template bgp '{_own(group)}' {{",
         f"  local as {router_as};",
         *_channel(group.family, group.inward, group.outward, _GROUP_LIMIT),
         "}",
@@ -113,7 +113,7 @@ def _protocol(session: Session) -> list[str]:
     reach = "direct" if peering.direct else f"multihop {peering.ttl_security or ''}".rstrip()
     return [
         comment(_MARK, f"node {session.node}"),
-        f"protocol bgp '{session.name}' {{",
+        f"protocol bgp '{_own(session)}' {{",
         f"  local {peering.router_address} as {peering.router_as};",
         f"  neighbor {peering.node_address} as {peering.node_as};",
         f"  {reach};",
@@ -122,6 +122,11 @@ def _protocol(session: Session) -> list[str]:
         *_channel(peering.family, session.inward, session.outward, session.most),
         "}",
     ]
+
+
+def _own(named: Group | Session) -> str:
+    """BIRD has one space of names for sets, filters and protocols."""
+    return f"{named.name}-BGP"
 
 
 def _channel(family: Family, inward: str, outward: str, most: int) -> list[str]:

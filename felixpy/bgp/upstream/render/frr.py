@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from felixpy.bgp.upstream.model import Family, PathSet, Session, Upstream
+from felixpy.bgp.upstream.model import FAMILIES, Family, PathSet, Session, Upstream
 from felixpy.bgp.upstream.render.common import PLACEHOLDER, comment, document, password_note
 from felixpy.bgp.upstream.render.route_maps import (
     MARK,
@@ -47,17 +47,10 @@ def _bgp(upstream: Upstream) -> Iterator[str]:
     for group in upstream.groups:
         yield comment(f" {MARK}", f"neighbor ADDRESS peer-group {group.name}")
         yield f" neighbor {group.name} peer-group"
-    for session in upstream.sessions:
-        if session.peering.family != 4:  # active there by default
-            yield " address-family ipv4 unicast"
-            yield f"  no neighbor {session.peering.node_address} activate"
-            yield " exit-address-family"
-    for session in upstream.sessions:
-        channel = session.peering.node_address, session.inward, session.outward
-        limit = f"  neighbor {session.peering.node_address} maximum-prefix {session.most} 90"
-        yield from _family(session.peering.family, *channel, limit)
-    for group in upstream.groups:
-        yield from _family(group.family, group.name, group.inward, group.outward)
+    for family in FAMILIES:
+        yield f" address-family ipv{family} unicast"
+        yield from (f"  {line}" for line in _family(upstream, family))
+        yield " exit-address-family"
     yield "exit"
 
 
@@ -75,11 +68,23 @@ def _neighbor(session: Session) -> Iterator[str]:
         yield f"{start} ebgp-multihop"
 
 
-def _family(family: Family, whom: str, inward: str, outward: str, *more: str) -> Iterator[str]:
-    yield f" address-family ipv{family} unicast"
-    yield f"  neighbor {whom} activate"
-    yield f"  neighbor {whom} soft-reconfiguration inbound"
-    yield f"  neighbor {whom} route-map {inward} in"
-    yield f"  neighbor {whom} route-map {outward} out"
-    yield from more
-    yield " exit-address-family"
+def _family(upstream: Upstream, family: Family) -> Iterator[str]:
+    for session in upstream.sessions:
+        whom = session.peering.node_address
+        if session.peering.family == family:
+            yield from _activated(whom, session.inward, session.outward)
+            yield f"neighbor {whom} maximum-prefix {session.most} 90"
+        elif family == 4:  # where all neighbours are active by default
+            yield f"no neighbor {whom} activate"
+    for group in upstream.groups:
+        if group.family == family:
+            yield from _activated(group.name, group.inward, group.outward)
+        elif family == 4:
+            yield f"no neighbor {group.name} activate"
+
+
+def _activated(whom: str, inward: str, outward: str) -> Iterator[str]:
+    yield f"neighbor {whom} activate"
+    yield f"neighbor {whom} soft-reconfiguration inbound"
+    yield f"neighbor {whom} route-map {inward} in"
+    yield f"neighbor {whom} route-map {outward} out"
