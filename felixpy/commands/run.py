@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import resource
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +14,7 @@ from types import TracebackType
 
 import structlog
 
-from felixpy import exits
+from felixpy import core_dumps, exits
 from felixpy.agent import Agent
 from felixpy.config import ConfigError
 from felixpy.console import say
@@ -32,7 +31,7 @@ GARBAGE_THRESHOLD = 10_000  # objects; Python's own is 700
 
 def run(arguments: argparse.Namespace) -> int:
     os.umask(0o027)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # what is in memory may be secret
+    core_dumps.forbid()
     try:
         live = LiveConfig(arguments.config, os.environ)
     except ConfigError as error:
