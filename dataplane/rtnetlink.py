@@ -180,9 +180,11 @@ def replace_route(family: Family, table: int, route: KernelRoute) -> Request:
     return Request(NEWROUTE, CREATE | REPLACE, body)
 
 
-def delete_route(family: Family, table: int, key: RouteKey, device: int) -> Request:
-    """Whatever its protocol and scope: in IPv4 a scope would have to be exact."""
-    body = _route_head(family, table, key, 0, ANY_SCOPE, 0)
+def delete_route(
+    family: Family, table: int, key: RouteKey, device: int, protocol: int = 0
+) -> Request:
+    """Whatever its scope, which in IPv4 would have to be exact; with 0 whatever its protocol."""
+    body = _route_head(family, table, key, protocol, ANY_SCOPE, 0)
     return Request(DELROUTE, 0, body + (attribute(_OIF, _U32.pack(device)) if device else b""))
 
 

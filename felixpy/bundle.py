@@ -53,11 +53,11 @@ def own_metadata() -> tuple[PurePosixPath, str]:
 
 
 def data_files() -> dict[PurePosixPath, Path]:
-    """etc/*.cfg, etc/manifests/* and systemd/felixpy.service -> where each is now."""
+    """etc/*.cfg, etc/manifests/* and systemd/*.service -> where each is now."""
     checkout = _directory("felixpy").parent
     for top in (checkout, Path(sys.prefix, "share", "felixpy")):
         if (top / "systemd" / "felixpy.service").exists():
-            names = ["systemd/felixpy.service"]
+            names = [f"systemd/{path.name}" for path in (top / "systemd").glob("*.service")]
             names += [f"etc/{path.name}" for path in (top / "etc").glob("*.cfg")]
             names += [f"etc/manifests/{path.name}" for path in (top / "etc/manifests").iterdir()]
             return {PurePosixPath(name): top / name for name in sorted(names)}

@@ -3,7 +3,7 @@
     /usr/local/lib/felixpy/                     everything the command needs, whatever becomes of
                                                 the checkout that it was installed from
     /usr/local/bin/felixpy                      -> ../lib/felixpy/bin/felixpy
-    /usr/local/lib/systemd/system/felixpy.service
+    /usr/local/lib/systemd/system/felixpy.service, felixpy-bird.service
     /usr/local/share/…                          completion for bash, zsh and fish
     /etc/felixpy.cfg, /etc/felixpy/manifests/   only where they do not exist
 
@@ -29,6 +29,8 @@ from felixpy.library import Library
 from felixpy.placing import Placer
 
 UNIT = "felixpy.service"
+BIRD_UNIT = "felixpy-bird.service"
+UNITS = (UNIT, BIRD_UNIT)
 PREFIX = PurePosixPath("/usr/local")
 
 
@@ -64,8 +66,8 @@ class Layout(NamedTuple):
         return self.prefix / "bin/felixpy"
 
     @property
-    def unit(self) -> PurePosixPath:
-        return self.prefix / "lib/systemd/system" / UNIT
+    def units(self) -> PurePosixPath:
+        return self.prefix / "lib/systemd/system"
 
     @property
     def completions(self) -> dict[str, PurePosixPath]:
@@ -91,7 +93,8 @@ def install(
 ) -> int:
     """Install, or bring an earlier installation up to date, and print a line for each thing done.
 
-    With `now` the service is enabled and started as well.  Returns an exit status.
+    With `now` the service is enabled and started as well; BIRD's is not, for it is of use with
+    BGPEnabled only.  Returns an exit status.
     """
     try:
         return _install(Layout(root, prefix), machine or Machine.this(), dry_run=dry_run, now=now)
@@ -123,8 +126,9 @@ def _install(layout: Layout, machine: Machine, *, dry_run: bool, now: bool) -> i
         _say(f"{placer.would}write {layout.library}/")
     target = os.path.relpath(layout.library / "bin/felixpy", layout.command.parent)
     placer.link(layout.command, target)
-    unit = data[PurePosixPath("systemd", UNIT)].read_text()
-    placer.place(layout.unit, unit.replace(f"{PREFIX}/", f"{layout.prefix}/"))
+    for name in UNITS:
+        unit = data[PurePosixPath("systemd", name)].read_text()
+        placer.place(layout.units / name, unit.replace(f"{PREFIX}/", f"{layout.prefix}/"))
     for shell, path in layout.completions.items():
         placer.place(path, completion.render_completion(build_parser(), shell))
     _place_configuration(placer, data)
@@ -141,7 +145,8 @@ def _uninstall(layout: Layout, machine: Machine, *, dry_run: bool) -> int:
         _say(f"felixpy is not installed in {layout.prefix}")
         return exits.OK
     if layout.is_live and machine.has_systemd:
-        _call(machine, placer, "disable", "--now", UNIT)
+        for name in UNITS:
+            _call(machine, placer, "disable", "--now", name)
     for path in sorted(placer.record):
         placer.remove(PurePosixPath(path))
     _say(f"{placer.would}remove {layout.library}/")
@@ -181,6 +186,7 @@ def _start(layout: Layout, placer: Placer, machine: Machine, *, now: bool) -> in
         _call(machine, placer, "enable", "--now", UNIT)
     else:
         _say(f"nothing was started; systemctl enable --now {UNIT} does, now and at every boot")
+    _say(f"for BGP, with BGPEnabled: systemctl enable --now {BIRD_UNIT}")
     return exits.OK
 
 

@@ -75,6 +75,10 @@ class ConfigFiles:
         """The last confirmed version; None: there is none."""
         return _read(self._previous if self.on_trial else self.current)
 
+    def written_by_us(self, beginning: str) -> bool:
+        """Whether one of these files is there and begins as ours do."""
+        return any((_read(path) or "").startswith(beginning) for path in self.ours)
+
     def awaited(self) -> frozenset[str]:
         """The sessions that an interrupted trial was to wait for."""
         return frozenset((_read(self._trial) or "").splitlines())

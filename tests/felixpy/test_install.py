@@ -15,10 +15,11 @@ from felixpy.placing import Placer
 
 COMMAND = "usr/local/bin/felixpy"
 UNIT = "usr/local/lib/systemd/system/felixpy.service"
+BIRD_UNIT = "usr/local/lib/systemd/system/felixpy-bird.service"
 BASH = "usr/local/share/bash-completion/completions/felixpy"
 CONFIG = "etc/felixpy.cfg"
 EXAMPLE = "etc/felixpy/manifests/example.yaml"
-PLACED = (COMMAND, UNIT, BASH, CONFIG, EXAMPLE)
+PLACED = (COMMAND, UNIT, BIRD_UNIT, BASH, CONFIG, EXAMPLE)
 
 
 @pytest.fixture(scope="module")
@@ -188,8 +189,9 @@ def test_service(
     assert ("systemd does not run this machine" in capsys.readouterr().out) == (not has_systemd)
     assert (live / UNIT).exists()
     uninstall(root=live, machine=machine)
-    gone = ["disable --now felixpy.service", "daemon-reload"] if has_systemd else []
-    assert called == [*calls, *gone]
+    gone = ["felixpy.service", "felixpy-bird.service"]
+    ended = [*(f"disable --now {name}" for name in gone), "daemon-reload"] if has_systemd else []
+    assert called == [*calls, *ended]
 
 
 @pytest.mark.parametrize("act", [install, uninstall])
