@@ -16,8 +16,8 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from felixpy.datastore.etcd_keys import ranges, resource_key
-from felixpy.statusrep.keys import endpoint_directories, process_keys
+from felixpy.datastore.etcd_keys import ranges
+from felixpy.statusrep.keys import endpoint_directories, node_status_directory, process_keys
 
 PASSWORD: Final = "FELIXPY_PASSWORD"  # noqa: S105 - the name of a variable
 
@@ -64,7 +64,7 @@ def _check(what: str, name: str) -> None:
 
 def permissions(node: str, region: str, *, bgp: bool) -> tuple[Permission, ...]:
     """etcd cannot tell the status of a resource from its spec: who may report may rewrite both."""
-    reported = resource_key("CalicoNodeStatus", "")
+    reported = node_status_directory()
     return (
         *(
             Permission(

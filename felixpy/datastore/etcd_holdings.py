@@ -13,8 +13,9 @@ much of its key as differs within the range.
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+import msgspec
 import structlog
 
 from calc_graph.model import Key
@@ -29,6 +30,10 @@ log = structlog.get_logger(__name__)
 _Held: TypeAlias = tuple[int, *tuple[Key, ...]]
 
 
+_ANSWERED: Final = "CalicoNodeStatus"
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
 class Holdings:
     def __init__(self, range_: KeyRange, problems: Problems) -> None:
         self.range = range_
@@ -38,7 +43,7 @@ class Holdings:
 
     def put(self, key: bytes, value: bytes) -> list[Changed]:
         """The key is one of the range."""
-        fingerprint = hash(value)
+        fingerprint = hash(_content(self.range.kind, value))
         rest = key[len(self._prefix) :]
         old = self._held.get(rest)
         if old is not None and old[0] == fingerprint:
@@ -71,3 +76,16 @@ class Holdings:
 
     def keys(self) -> set[bytes]:
         return {self._prefix + rest for rest in self._held}
+
+
+def _content(kind: str, value: bytes) -> bytes:
+    """What can mean something to the graph: every node answers in the status of such a resource
+    again and again, and all of them see it.
+    """
+    if kind != _ANSWERED:
+        return value
+    try:
+        fields = _FIELDS.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return value
+    return b"\0".join(bytes(fields.get(name, b"")) for name in ("metadata", "spec"))

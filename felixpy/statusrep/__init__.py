@@ -2,6 +2,8 @@
 
     process.py     ProcessReporter: that the agent lives, to a StatusStore, every interval
     endpoints.py   EndpointReporter: the state of local endpoints, to a StatusStore, at a slow pace
+    node_statuses.py NodeStatuses: how BGP is on this node, to whoever asks by a CalicoNodeStatus
+    node_facts.py  NodeFacts: what is told there, and FactsProvider, who knows it
     files.py       EndpointFiles: which workloads may start, in files that the CNI plugin reads
     store.py       StatusStore: the promise of a place for status, and its error
     directory.py   DirectoryStatusStore: the place where there is no etcd

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import msgspec
@@ -53,6 +53,18 @@ class DirectoryStatusStore:
             self._started()
             found = self._walk(prefix.rpartition("/")[0])
             return {key: path.read_bytes() for key, path in found if key.startswith(prefix)}
+
+    async def answer(self, key: str, resource: bytes, status: bytes) -> bool:
+        """The resource's own file is its author's: the answer is a copy, with the status in it."""
+        fields = msgspec.json.decode(resource, type=dict[str, msgspec.Raw])
+        fields["status"] = msgspec.Raw(status)
+        await self.put(key, msgspec.json.format(msgspec.json.encode(fields)) + b"\n")
+        return True
+
+    async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
+        for key in await self.read(prefix):
+            if key not in keys:
+                await self.delete(key)
 
     async def close(self) -> None:
         with _said():

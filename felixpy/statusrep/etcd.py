@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
+
+import msgspec
 
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.errors import EtcdError
 from felixpy.etcd.member import Interval, Member
+from felixpy.etcd.revising import revise
 from felixpy.statusrep.store import StatusUnwritableError
 
 
@@ -45,6 +48,14 @@ class EtcdStatusStore:
                 found |= {pair.key.decode(errors="replace"): pair.value for pair in page.pairs}
         return found
 
+    async def answer(self, key: str, resource: bytes, status: bytes) -> bool:
+        """A resource that has been deleted meanwhile is not made anew."""
+        with self._member() as member:
+            return await revise(member, key.encode(), lambda old: with_status(old, status))
+
+    async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
+        """The status goes with its resource, which is somebody else's."""
+
     async def close(self) -> None:
         """The leases run out by themselves, so that a restart is not taken for an end."""
 
@@ -57,3 +68,12 @@ class EtcdStatusStore:
             yield member
         except EtcdError as error:
             raise StatusUnwritableError(str(error)) from None
+
+
+def with_status(resource: bytes, status: bytes) -> bytes:
+    """All other fields to the byte, the unknown ones too.  Raises StatusUnwritableError."""
+    try:
+        fields = msgspec.json.decode(resource, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StatusUnwritableError(f"what is stored there is no resource: {error}") from None
+    return msgspec.json.encode({**fields, "status": msgspec.Raw(status)})

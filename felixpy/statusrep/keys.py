@@ -10,6 +10,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from calc_graph.model import EndpointKey, HostEndpointKey, WorkloadEndpointKey
+from felixpy.datastore.etcd_keys import resource_key
 
 # What Go's url.PathEscape leaves alone besides letters, digits and "-_.~".
 _SAFE_IN_FILE_NAMES = "$&+:=@"
@@ -34,6 +35,15 @@ def endpoint_key(key: EndpointKey, hostname: str, region: str) -> str:
             return f"{workloads}{workload}/endpoint/{_escape(key.endpoint)}"
         case HostEndpointKey():
             return f"{hosts}{_escape(key.name)}"
+
+
+def node_status_directory() -> str:
+    """Resources that ask how a node is, and the answers in them."""
+    return resource_key("CalicoNodeStatus", "")
+
+
+def node_status_key(name: str) -> str:
+    return resource_key("CalicoNodeStatus", name)
 
 
 def file_name(key: WorkloadEndpointKey) -> str:

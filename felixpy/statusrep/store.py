@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Container
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -25,6 +25,19 @@ class StatusStore(Protocol):
     async def read(self, prefix: str) -> dict[str, bytes]:
         """Every key that begins with `prefix`, and what it holds."""
         ...
+
+    async def answer(self, key: str, resource: bytes, status: bytes) -> bool:
+        """Give the resource under `key` this status; whatever else it holds stays as it is.
+
+        Both are JSON.  `resource` is the resource without a status, as far as we know it: for a
+        store that holds nothing but status.  False: there is no such resource any more.
+        """
+        ...
+
+    async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
+        """Remove the answers below `prefix` to all other keys; where the resources themselves lie
+        here, that is not ours to do.
+        """
 
     async def close(self) -> None:
         """Remove what is to live only as long as its writer does."""

@@ -7,11 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey, SecretRef
+from calc_graph.bgp.resources import (
+    BgpConfiguration,
+    BgpConfigurationKey,
+    NodeStatusKey,
+    SecretRef,
+)
 from calc_graph.model import Key, Tier, TierKey, Value, WorkloadEndpointKey
 from felixpy.datastore.decode import InvalidResourceError, decode_stored
 from felixpy.datastore.etcd_holdings import Holdings
-from felixpy.datastore.etcd_keys import RANGES
+from felixpy.datastore.etcd_keys import BGP_RANGES, RANGES
 from felixpy.datastore.source import Changed, Problems
 
 TIERS = next(each for each in RANGES if each.kind == "Tier")
@@ -86,6 +91,20 @@ def test_a_configuration_that_turns_bad_leaves_the_mesh_its_password() -> None:
         [Changed(where, BgpConfiguration(mesh_password=reference))],
         [Changed(where, None)],
     ]
+
+
+def test_answers_to_who_asks_how_a_node_is_are_no_news() -> None:
+    range_ = next(each for each in BGP_RANGES if each.kind == "CalicoNodeStatus")
+    holdings, key = Holdings(range_, Problems()), f"{range_.prefix}s".encode()
+    spec = {"node": "n1", "classes": ["BGP"], "updatePeriodSeconds": 10}
+    for request, news in (
+        ({"spec": spec}, 1),
+        ({"spec": spec, "status": {"lastUpdated": "2026-01-05T00:00:00Z"}}, 0),
+        ({"spec": spec, "status": {"lastUpdated": "2026-01-05T00:00:10Z"}}, 0),
+        ({"spec": {**spec, "updatePeriodSeconds": 20}}, 1),
+    ):
+        assert len(holdings.put(key, msgspec.json.encode(request))) == news
+    assert holdings.put(key, BAD) == [Changed(NodeStatusKey("s"), None)]
 
 
 NO_RESOURCES = [b"", b"a/b", b"\xff"]

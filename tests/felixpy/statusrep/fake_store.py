@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import NamedTuple
 
 from felixpy.statusrep.store import StatusUnwritableError
@@ -27,6 +27,7 @@ class FakeStore:
         self.held = dict(held or {})
         self.calls: list[Call] = []
         self.refuse: Callable[[Call], str] = lambda call: ""
+        self.gone: set[str] = set()  # resources that are not there when they are answered
 
     def writes(self) -> list[Call]:
         return [call for call in self.calls if call.what != "read"]
@@ -42,6 +43,19 @@ class FakeStore:
     async def read(self, prefix: str) -> dict[str, bytes]:
         await self._ask(Call(now(), "read", prefix), lambda: None)
         return {key: value for key, value in self.held.items() if key.startswith(prefix)}
+
+    async def answer(self, key: str, resource: bytes, status: bytes) -> bool:
+        there = key not in self.gone
+        await self._ask(
+            Call(now(), "answer", key, status), lambda: self.held.update({key: resource})
+        )
+        return there
+
+    async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
+        def keep() -> None:
+            self.held = {key: value for key, value in self.held.items() if key in keys}
+
+        await self._ask(Call(now(), "keep", prefix), keep)
 
     async def close(self) -> None:
         pass
