@@ -24,6 +24,8 @@ from typing import Any
 
 import structlog
 
+from felixpy.bgp.control import register as register_bgp
+from felixpy.bgp.report import Details
 from felixpy.control import Control
 from felixpy.datastore.opening import open_datastore
 from felixpy.datastore.source import DatastoreStartError, Source
@@ -62,6 +64,7 @@ class Agent:
         self._last_state = LastState(directory)
         self._control = Control()
         register_holds(self._control, self._holds)
+        register_bgp(self._control, self._bgp_details)
         self._services = Services(live.config, self._reporter.health, self._figures, time.monotonic)
 
     async def run(self) -> None:
@@ -123,6 +126,9 @@ class Agent:
 
     def _figures(self) -> Figures:
         return Figures() if self._pipeline is None else self._pipeline.figures()
+
+    def _bgp_details(self) -> Details | None:
+        return None if self._pipeline is None else self._pipeline.bgp.details()
 
     # ---------------------------------------------------------------- one datastore
 

@@ -1,9 +1,10 @@
 """The command line: what there is to say, and which module carries it out.
 
 Commands are verbs as `wg`, `ip` and `systemctl` have them.  Each lives in a module of
-felixpy.commands whose function `run(arguments)` does it and returns an exit status.  Modules are
-imported only when their command runs, so that `felixpy status` need not load the agent.  A
-configuration that cannot be read at all is answered here, for all of them.
+felixpy.commands whose function `run(arguments)` does it and returns an exit status; those of a
+group, such as `felixpy bgp`, in a package below that, with a function `add_arguments(parser)`
+besides.  Modules are imported only when their command runs, so that `felixpy status` need not load
+the agent.  A configuration that cannot be read at all is answered here, for all of them.
 """
 
 from __future__ import annotations
@@ -12,18 +13,26 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 from felixpy import exits, log
 from felixpy.config import ConfigError
 from felixpy.console import say
 
 CONFIG = Path("/etc/felixpy.cfg")
+_BGP = {
+    "rejected": "list the routes that a filter refuses, with the reason and the rule",
+    "config": "print the configuration that BIRD should run with, without its passwords",
+    "rbac": "print what Kubernetes has to allow for the Secrets that hold passwords",
+    "upstream": "print the policy for the routers above, against the same hijacks",
+}
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
+    """`groups`: with the commands of groups, whose modules say what they take."""
     parser = argparse.ArgumentParser(
         prog="felixpy",
         description="The per-node agent of a Calico network.",
@@ -39,6 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     status = add("status", "tell whether the agent runs, is in sync and content")
     status.add_config()
     status.add_json()
+    status.parser.add_argument(
+        "what", nargs="?", choices=("bgp",), metavar="bgp", help="each session of BGP instead"
+    )
 
     confirm = add("confirm", "let go what the agent holds back until somebody confirms it")
     confirm.add_config()
@@ -89,6 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-password", action="store_true", help="the user is a certificate's common name"
     )
 
+    bgp = add("bgp", "tell about BGP: refused routes, configurations, permissions")
+    if groups:
+        bgp.add_group(_BGP)
+
     demo = add("demo", "show a policy at work, in network namespaces of its own")
     demo.parser.add_argument(
         "--pause",
@@ -128,8 +144,11 @@ class _Offered(tuple[str, ...]):
 class _Adder:
     """Adds commands that name the module of felixpy.commands which runs them."""
 
-    def __init__(self, commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    def __init__(
+        self, commands: argparse._SubParsersAction[argparse.ArgumentParser], package: str = ""
+    ) -> None:
         self._commands = commands
+        self._package = package
 
     def __call__(self, name: str, summary: str) -> _Command:
         parser = self._commands.add_parser(
@@ -139,13 +158,14 @@ class _Adder:
             epilog=exits.HELP,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        parser.set_defaults(command=name)
-        return _Command(parser)
+        parser.set_defaults(command=self._package + name)
+        return _Command(parser, name)
 
 
 class _Command:
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
+    def __init__(self, parser: argparse.ArgumentParser, name: str) -> None:
         self.parser = parser
+        self._name = name
 
     def add_config(self) -> None:
         self.parser.add_argument(
@@ -160,11 +180,25 @@ class _Command:
     def add_json(self) -> None:
         self.parser.add_argument("--json", action="store_true", help="print JSON")
 
+    def add_group(self, summaries: Mapping[str, str]) -> None:
+        """Make it a group of these commands; each takes a configuration and prints JSON."""
+        commands = self.parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        add = _Adder(commands, f"{self._name}.")
+        for name, summary in summaries.items():
+            command = add(name, summary)
+            command.add_config()
+            command.add_json()
+            _module(command.parser.get_default("command")).add_arguments(command.parser)
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module(f"felixpy.commands.{command}")
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    arguments = build_parser().parse_args(argv)
-    module = importlib.import_module(f"felixpy.commands.{arguments.command}")
-    run: Callable[[argparse.Namespace], int] = module.run
+    words = sys.argv[1:] if argv is None else argv
+    arguments = build_parser(groups=[*words[:1]] == ["bgp"]).parse_args(words)
+    run: Callable[[argparse.Namespace], int] = _module(arguments.command).run
     log.set_up(screen="ERROR")
     try:
         code = run(arguments)

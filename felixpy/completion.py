@@ -1,7 +1,7 @@
 """Completion scripts for bash, zsh and fish.
 
     in   the parser of the command line
-    out  a script that completes its commands, options, choices and file names
+    out  a script that completes its commands and those of groups, options, choices and file names
 
 The scripts hold all they need: nothing of felixpy is started while somebody types.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 Takes = Literal["nothing", "word", "file", "directory"]
@@ -26,10 +26,15 @@ class _Argument(NamedTuple):
 
 
 class _Command(NamedTuple):
-    name: str  # empty: the program itself, before any command
+    words: tuple[str, ...]  # empty: the program itself, before any command; two: one of a group
     summary: str
     options: tuple[_Argument, ...]
     places: tuple[_Argument, ...]
+    commands: tuple[str, ...]  # those of a group
+
+    @property
+    def name(self) -> str:
+        return " ".join(self.words)
 
 
 def render_completion(parser: argparse.ArgumentParser, shell: str) -> str:
@@ -37,18 +42,26 @@ def render_completion(parser: argparse.ArgumentParser, shell: str) -> str:
     return _RENDERERS[shell](parser.prog, _commands(parser))
 
 
-def _commands(parser: argparse.ArgumentParser) -> list[_Command]:
-    """The program itself, then its commands, in the order of the help."""
-    found = [_command("", "", parser)]
+def _commands(
+    parser: argparse.ArgumentParser, words: tuple[str, ...] = (), summary: str = ""
+) -> list[_Command]:
+    """The program itself, then its commands, in the order of the help; a group before its own."""
+    below: dict[str, list[_Command]] = {}
     for action in _actions(parser):
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001  # as in _actions
             summaries = {each.dest: each.help or "" for each in action._get_subactions()}  # noqa: SLF001
             for name, command in action.choices.items():
-                found.append(_command(name, summaries.get(name, ""), command))
-    return found
+                below[name] = _commands(command, (*words, name), summaries.get(name, ""))
+    own = _command(words, summary, parser, tuple(below))
+    return [own, *(command for commands in below.values() for command in commands)]
 
 
-def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> _Command:
+def _command(
+    words: tuple[str, ...],
+    summary: str,
+    parser: argparse.ArgumentParser,
+    commands: tuple[str, ...],
+) -> _Command:
     arguments = [
         _argument(action)
         for action in _actions(parser)
@@ -56,10 +69,11 @@ def _command(name: str, summary: str, parser: argparse.ArgumentParser) -> _Comma
         and action.help != argparse.SUPPRESS
     ]
     return _Command(
-        name,
+        words,
         summary,
         tuple(argument for argument in arguments if argument.flags),
         tuple(argument for argument in arguments if not argument.flags),
+        commands,
     )
 
 
@@ -99,7 +113,12 @@ _BASH = """\
     local command="" word
     COMPREPLY=()
     for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
-        case $word in -*) ;; *) command=$word && break ;; esac
+        case $command:$word in
+        *:-*) ;;
+        :*) command=$word ;;
+{groups}
+        *) break ;;
+        esac
     done
     case $command:$prev in
 {values}
@@ -118,18 +137,22 @@ def _bash(program: str, commands: list[_Command]) -> str:
     for command in commands:
         for option in command.options:
             if option.takes != "nothing":
-                pattern = "|".join(f"{command.name}:{flag}" for flag in option.flags)
+                pattern = "|".join(f"{shlex.quote(command.name)}:{flag}" for flag in option.flags)
                 calls = [*_bash_reply(function, option.choices, option.takes), "return"]
                 values.append(f"    {pattern}) {'; '.join(calls)} ;;")
         candidates = [flag for option in command.options for flag in option.flags]
-        candidates += [] if command.name else [each.name for each in commands[1:]]
+        candidates += command.commands
         calls = _bash_reply(function, candidates, "word")
         for place in command.places:
             calls += _bash_reply(function, place.choices, place.takes)
-        name = command.name or "''"
-        words.append(f"    {name}) {'; '.join(calls)} ;;")
+        words.append(f"    {shlex.quote(command.name)}) {'; '.join(calls)} ;;")
+    groups = [each.name for each in commands if each.words and each.commands]
     return _BASH.format(
-        program=program, function=function, values="\n".join(values), words="\n".join(words)
+        program=program,
+        function=function,
+        groups="\n".join(f'        {name}:*) command="{name} $word" ;;' for name in groups),
+        values="\n".join(values),
+        words="\n".join(words),
     )
 
 
@@ -174,21 +197,53 @@ fi
 """
 
 
+_ZSH_GROUP = """\
+            {name})
+                if (( CURRENT == 2 )); then
+                    commands=(
+{commands}
+                    )
+                    _describe command commands
+                    return
+                fi
+                shift words; (( CURRENT-- ))
+                case $words[1] in
+{cases}
+                esac ;;"""
+
+
 def _zsh(program: str, commands: list[_Command]) -> str:
-    top, rest = commands[0], commands[1:]
-    described = [f"            {_zsh_quote(f'{each.name}:{each.summary}')}" for each in rest]
-    cases = []
-    for command in rest:
-        specs = [_zsh_option(option) for option in command.options]
-        specs += _zsh_places(command.places)
-        cases.append(f"            {command.name}) _arguments {' '.join(specs)} ;;")
+    by_words = {command.words: command for command in commands}
+    top = by_words[()]
     return _ZSH.format(
         program=program,
         function="_" + program.replace("-", "_"),
         options=" ".join(_zsh_option(option) for option in top.options),
-        commands="\n".join(described),
-        cases="\n".join(cases),
+        commands=_zsh_described(top, by_words, " " * 12),
+        cases=_zsh_cases(top, by_words, " " * 12),
     )
+
+
+def _zsh_described(
+    group: _Command, by_words: Mapping[tuple[str, ...], _Command], indent: str
+) -> str:
+    summaries = {name: by_words[*group.words, name].summary for name in group.commands}
+    return "\n".join(f"{indent}{_zsh_quote(f'{n}:{summary}')}" for n, summary in summaries.items())
+
+
+def _zsh_cases(group: _Command, by_words: Mapping[tuple[str, ...], _Command], indent: str) -> str:
+    cases = []
+    for name in group.commands:
+        command = by_words[*group.words, name]
+        if command.commands:
+            described = _zsh_described(command, by_words, " " * 20)
+            inner = _zsh_cases(command, by_words, " " * 16)
+            cases.append(_ZSH_GROUP.format(name=name, commands=described, cases=inner))
+            continue
+        specs = [_zsh_option(option) for option in command.options]
+        specs += _zsh_places(command.places)
+        cases.append(f"{indent}{name}) _arguments {' '.join(specs)} ;;")
+    return "\n".join(cases)
 
 
 def _zsh_quote(text: str) -> str:
@@ -225,27 +280,40 @@ def _zsh_values(argument: _Argument) -> str:
 # ---------------------------------------------------------------- fish
 
 
+_FISH = """\
+# fish completion for {program}
+function {function}_at # exactly these words, options left out, stand before what is typed
+    set -l words (commandline -opc | string match -rv '^-')
+    test "$words[2..-1]" = "$argv"
+end
+function {function}_after # these words come first
+    set -l words (commandline -opc | string match -rv '^-')
+    test "$words[2..$(math 1 + (count $argv))]" = "$argv"
+end
+complete -c {program} -f
+"""
+
+
 def _fish(program: str, commands: list[_Command]) -> str:
-    lines = [f"# fish completion for {program}", f"complete -c {program} -f"]
+    function = "__" + program.replace("-", "_")
+    lines = []
     for command in commands:
-        when = f"__fish_seen_subcommand_from {command.name}"
-        if not command.name:
-            when = "__fish_use_subcommand"
-        else:
+        when = _fish_quote(f"{function}_{'at' if command.commands else 'after'} {command.name}")
+        if command.words:
+            *before, name = command.words
+            condition = _fish_quote(" ".join((f"{function}_at", *before)))
             summary = _fish_quote(command.summary)
-            lines.append(
-                f"complete -c {program} -n __fish_use_subcommand -a {command.name} -d {summary}"
-            )
+            lines.append(f"complete -c {program} -n {condition} -a {name} -d {summary}")
         for option in command.options:
             flags = " ".join(_fish_flag(flag) for flag in option.flags)
             summary = _fish_quote(option.summary)
             words = f"{flags} -d {summary}{_fish_values(option, ' -x')}"
-            lines.append(f"complete -c {program} -n {_fish_quote(when)} {words}")
+            lines.append(f"complete -c {program} -n {when} {words}")
         for place in command.places:
             values = _fish_values(place, "")
             if values:
-                lines.append(f"complete -c {program} -n {_fish_quote(when)}{values}")
-    return "\n".join([*lines, ""])
+                lines.append(f"complete -c {program} -n {when}{values}")
+    return _FISH.format(program=program, function=function) + "\n".join([*lines, ""])
 
 
 def _fish_quote(text: str) -> str:

@@ -24,6 +24,8 @@ from prometheus_client.registry import Collector
 
 from dataplane.dropped import Counts, Dropped
 from dataplane.families import Family
+from felixpy.bgp.figures import BgpFigures
+from felixpy.bgp.metrics import bgp_metrics
 from felixpy.http_server import Answer
 from felixpy.lockout.ledger import Waiting
 
@@ -40,6 +42,7 @@ class Figures(Struct, frozen=True):
     dropped    what was refused besides policy; unlike the others it is asked of the kernel
     held_back  kind of hold -> changes that wait to be confirmed
     lockout    those of them that would cut this machine off, and what they would cut
+    bgp        asked of BIRD; None where BGP is switched off
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -53,6 +56,7 @@ class Figures(Struct, frozen=True):
     dropped: Dropped = Dropped()
     held_back: Mapping[str, int] = {}
     lockout: tuple[Waiting, ...] = ()
+    bgp: BgpFigures | None = None
 
 
 class Metrics:
@@ -115,6 +119,19 @@ class Metrics:
         self.flows_ended = Counter(
             "felixpy_flows_ended",
             "Established flows ended because a new policy refuses them",
+            registry=registry,
+        )
+
+        self.bird_reconfigurations = Counter(
+            "felixpy_bird_reconfigurations",
+            "Versions of BIRD's configuration, by what became of them",
+            ["kind"],
+            registry=registry,
+        )
+        self.bird_session_restarts = Counter(
+            "felixpy_bird_session_restarts",
+            "Sessions that a change of the configuration set down",
+            ["peer"],
             registry=registry,
         )
 
@@ -182,6 +199,8 @@ class _Asked(Collector):
             "reason",
             figures.dropped.forged,
         )
+        if figures.bgp is not None:
+            yield from bgp_metrics(figures.bgp)
 
 
 def _by_family(name: str, text: str, label: str, counts: Counts) -> Metric:

@@ -10,6 +10,7 @@ stay in force meanwhile.
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
 from dataplane.dropped import Dropped
 from dataplane.errors import DataplaneError
+from felixpy.bgp.part import BgpPart, open_bgp
 from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
 from felixpy.datastore.opening import Datastore
@@ -87,6 +89,7 @@ class Pipeline:
             lockout_memory,
             time.monotonic,
         )
+        self.bgp: BgpPart = open_bgp(live.config, os.environ, services.count_bird, woken.set)
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
@@ -124,9 +127,11 @@ class Pipeline:
         if starting or settled.ask is not Ask.NOTHING:
             self._services.settle(self._live.config)
             self._reports.settle(self._live.config)
+            self.bgp.settle(self._live.config)
             self._reporter.watch(self._live.config.dataplane_watchdog_timeout)
         if starting:
             self._graph.in_sync()
+            self.bgp.in_sync()
             self._start.begin(now)
             await self._review()
         if self._gate.open:
@@ -136,6 +141,8 @@ class Pipeline:
         elif settled.ask is Ask.LIVE and self._dataplane is not None:
             self._dataplane.set_intervals(to_intervals(self._live.config))
         await self._bring_about()
+        self.bgp.turn(in_force=self._dataplane is not None and self._dataplane.in_force)
+        self._reporter.bgp(self.bgp.status, self.bgp.problems)
         return False
 
     def seconds_to_next(self) -> float:
@@ -162,8 +169,14 @@ class Pipeline:
         dataplane = self._dataplane
         cluster, held_back = self._census.counts(), self._holds.counts()
         if dataplane is None:
-            lockout = self._lockout.waiting
-            return Figures(resync, problems, cluster=cluster, held_back=held_back, lockout=lockout)
+            return Figures(
+                resync,
+                problems,
+                cluster=cluster,
+                held_back=held_back,
+                lockout=self._lockout.waiting,
+                bgp=self.bgp.figures(),
+            )
         summary = dataplane.summary()
         return Figures(
             resync,
@@ -177,6 +190,7 @@ class Pipeline:
             dropped=_dropped(dataplane),
             held_back=held_back,
             lockout=self._lockout.waiting,
+            bgp=self.bgp.figures(),
         )
 
     async def close(self) -> None:
@@ -184,6 +198,7 @@ class Pipeline:
         self._start.close()
         self._lockout.close()
         await self._reports.close()
+        await self.bgp.close()
         await self._flow_ender.close()
         await self._drop_dataplane()
 
@@ -201,6 +216,7 @@ class Pipeline:
             self._live.note(key, value)
             self._census.note(key, value)
             self._graph.update(key, value)
+            self.bgp.note(key, value)
             self._lockout.note(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)

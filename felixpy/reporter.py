@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -13,7 +13,7 @@ from msgspec import structs
 from dataplane.dataplane import Applied, Summary
 from felixpy import status
 from felixpy.health import Health, notify
-from felixpy.status import DataplaneStatus, DatastoreStatus, Problems, Status
+from felixpy.status import BgpStatus, DataplaneStatus, DatastoreStatus, Problems, Status
 
 log = structlog.get_logger(__name__)
 
@@ -101,6 +101,11 @@ class Reporter:
             self._ready = True
             self.tell_ready()
 
+    def bgp(self, status: BgpStatus | None, problems: Mapping[str, str]) -> None:
+        """None: it is switched off."""
+        self.problems.replace("bgp", problems)
+        self._change(bgp=status)
+
     def tell_ready(self) -> None:
         """To systemd: the start, or a reload, is done; not before the first apply has succeeded."""
         if self._ready:
@@ -147,7 +152,7 @@ class Reporter:
             return float("inf")
         return max(0.0, self._tried_at + status.INTERVAL - self._clock())
 
-    def _change(self, **fields: str | DataplaneStatus) -> None:
+    def _change(self, **fields: str | DataplaneStatus | BgpStatus | None) -> None:
         self._status = structs.replace(self._status, **fields)
 
     def write(self, *, at_once: bool = False) -> None:

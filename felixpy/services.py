@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from calc_graph.updates import Update
+from dataplane.bird.outcome import Outcome
 from dataplane.dataplane import Applied
 from felixpy import log as logs
 from felixpy.config import Config
@@ -153,6 +154,13 @@ class Services:
             self._metrics.failures.inc()
         for what, count in applied.written.items():
             self._metrics.written.labels(what).inc(count)
+
+    def count_bird(self, outcome: Outcome) -> None:
+        """What is unchanged, or waits for a daemon, is no reconfiguration."""
+        if outcome.state not in ("unchanged", "away"):
+            self._metrics.bird_reconfigurations.labels(outcome.state).inc()
+        for session in outcome.restarted:
+            self._metrics.bird_session_restarts.labels(session).inc()
 
     def count_flows_ended(self, count: int) -> None:
         self._metrics.flows_ended.inc(count)

@@ -24,7 +24,7 @@ NAME = "status.json"
 class Problem(Struct, frozen=True, order=True):
     """Something that is wrong now: in which area, and about what: a file, a resource, a step."""
 
-    area: str  # "configuration", "datastore", "dataplane", "services", "held back", ...
+    area: str  # "configuration", "datastore", "dataplane", "bgp", "held back", ...
     about: str
     text: str
     since: str  # RFC 3339
@@ -52,7 +52,23 @@ class DataplaneStatus(Struct, frozen=True):
     ipsets: int = 0
 
 
+class BgpStatus(Struct, frozen=True):
+    """`sessions` there should be, `up` of them are, `refused` are disabled for a reason that is
+    among the problems; `unguarded`: BGPPeers whose filters may let pass what guards refuse.
+    """
+
+    # "waiting" for datastore and dataplane, "trying" a new configuration, "in sync"; "refused",
+    # "undone": the one before runs; "away": no daemon answers
+    state: str
+    sessions: int = 0
+    up: int = 0
+    refused: int = 0
+    unguarded: tuple[str, ...] = ()
+
+
 class Status(Struct, frozen=True):
+    """`bgp` is None where it is switched off."""
+
     node: str
     pid: int
     version: str
@@ -60,6 +76,7 @@ class Status(Struct, frozen=True):
     datastore: DatastoreStatus
     dataplane: DataplaneStatus = DataplaneStatus()
     problems: tuple[Problem, ...] = ()
+    bgp: BgpStatus | None = None
 
     @property
     def state(self) -> State:

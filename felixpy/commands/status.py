@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import datetime
+import importlib
 import os
 import sys
 from collections import Counter
@@ -18,10 +19,13 @@ from felixpy import exits
 from felixpy.config import Config, examine, read_local
 from felixpy.console import Palette, say
 from felixpy.rundir import owner, run_directory
-from felixpy.status import Status, StatusError, read
+from felixpy.status import BgpStatus, Status, StatusError, read
 
 
 def run(arguments: argparse.Namespace) -> int:
+    if arguments.what == "bgp":
+        # not loaded for the plain status, which needs nothing of BGP
+        return int(importlib.import_module("felixpy.commands.bgp.status").run(arguments))
     config = examine(read_local(arguments.config, os.environ)).config
     directory = run_directory(Path(config.run_dir))
     pid = owner(directory)
@@ -93,9 +97,31 @@ def _show(pid: int | None, status: Status | None) -> None:
         (plane.ipsets, "IP set", "IP sets"),
     )
     say(f"  in force    {', '.join(f'{n} {one if n == 1 else more}' for n, one, more in counts)}")
+    if status.bgp is not None:
+        say(f"  bgp         {_bgp(status.bgp)}")
     for problem in status.problems:
         say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
         say(f"              for {_since(problem.since, '')}")
+
+
+_BGP_STATES = {
+    "waiting": "waiting for datastore and dataplane",
+    "away": "BIRD does not answer",
+    "trying": "a new configuration is on trial",
+    "refused": "BIRD refuses the new configuration",
+    "undone": "the new configuration was undone",
+}
+
+
+def _bgp(bgp: BgpStatus) -> str:
+    parts = [f"{bgp.up} of {bgp.sessions} sessions up"] if bgp.state != "waiting" else []
+    if bgp.refused:
+        parts.append(f"{bgp.refused} refused")
+    if bgp.state in _BGP_STATES:
+        parts.append(_BGP_STATES[bgp.state])
+    if bgp.unguarded:
+        parts.append(f"unguarded: {', '.join(bgp.unguarded)}")
+    return "; ".join(parts)
 
 
 def _counts(config: Config) -> bool:

@@ -27,6 +27,14 @@ TYPED = [
     ("felixpy etcd ", ["roles"]),
     ("felixpy etcd --no", ["--no-password", "--node"]),
     ("felixpy nonsense ", []),
+    ("felixpy status b", ["bgp"]),
+    ("felixpy bgp ", ["config", "rbac", "rejected", "upstream"]),
+    ("felixpy bgp re", ["rejected"]),
+    ("felixpy bgp config --d", ["--diff"]),
+    ("felixpy bgp config --config felix", ["felixpy.cfg"]),
+    ("felixpy bgp -", ["--help", "-h"]),
+    ("felixpy config --d", []),
+    ("felixpy bgp nonsense ", []),
 ]
 
 
@@ -57,4 +65,12 @@ def test_every_command_and_option_is_known(shell: str) -> None:
 
 def test_quotes_of_the_help_do_not_end_a_word() -> None:
     fish = render_completion(build_parser(), "fish")
-    assert all(len(shlex.split(line.replace("\\'", ""))) > 3 for line in fish.splitlines()[1:])
+    lines = [line for line in fish.splitlines() if line.startswith("complete ")]
+    assert all(len(shlex.split(line.replace("\\'", ""))) > 3 for line in lines)
+
+
+def test_fish_tells_the_same_word_in_two_places_apart() -> None:
+    fish = render_completion(build_parser(), "fish")
+    assert "-n '__felixpy_after config' -l set " in fish
+    assert "-n '__felixpy_after bgp config' -l diff " in fish
+    assert "-n '__felixpy_at bgp' -a config " in fish

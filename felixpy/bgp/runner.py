@@ -1,0 +1,118 @@
+"""BGP beside the pipeline: what the datastore says goes to a graph of its own, and from there to
+BIRD, in tasks that the packet filter never waits for.
+
+    in   note(key, value), in_sync()   as the big graph is told
+         settle(config)                the parameters in force now
+         turn(in_force)                after each turn of the pipeline
+    out  problems, status, details()   what the outside is told
+         figures()                     for metrics
+
+Nothing is given to BIRD before the datastore is in sync and the dataplane has been in force once:
+what BIRD announces and learns rests on what is in the kernel.  To close it touches no session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from calc_graph.bgp.graph import BgpGraph
+from calc_graph.model import Key, Value
+from dataplane.bird.outcome import Outcome
+from felixpy.bgp import report
+from felixpy.bgp.bringing import Bringing, SecretsPlace
+from felixpy.bgp.figures import BgpFigures, read_figures
+from felixpy.bgp.looks import Looks
+from felixpy.bgp.report import Details
+from felixpy.config import Config, secrets_namespace, to_bird_settings
+from felixpy.status import BgpStatus
+from felixpy.tasks import endless
+
+
+def secrets_place(config: Config, environ: Mapping[str, str]) -> SecretsPlace:
+    """Where passwords come from; a bare $CREDENTIALS_DIRECTORY is systemd's."""
+    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
+    return SecretsPlace(
+        Path(config.secrets_path).absolute(),
+        secrets_namespace(environ),
+        Path(credentials) if credentials else None,
+    )
+
+
+class BgpRunner:
+    """`tell` is called after each outcome, `woken` when problems or status may be others."""
+
+    def __init__(
+        self,
+        config: Config,
+        environ: Mapping[str, str],
+        tell: Callable[[Outcome], None],
+        woken: Callable[[], None],
+    ) -> None:
+        self._graph = BgpGraph(config.felix_hostname)
+        self._tell = tell
+        self._woken = woken
+        self._bringing = Bringing(
+            to_bird_settings(config),
+            secrets_place(config, environ),
+            time.monotonic,
+            self._took,
+            woken,
+        )
+        self._looks = Looks(
+            lambda: self._bringing.settings, time.monotonic, woken, self._bringing.look_again
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def note(self, key: Key, value: Value | None) -> None:
+        self._graph.update(key, value)
+
+    def in_sync(self) -> None:
+        self._graph.in_sync()
+
+    def settle(self, config: Config) -> None:
+        self._bringing.settle(to_bird_settings(config))
+
+    def turn(self, *, in_force: bool) -> None:
+        """Raises what has ended a task of it: none of them should."""
+        for task in self._tasks:
+            if task.done():
+                task.result()
+        updates = self._graph.flush()
+        if updates:
+            self._bringing.add(updates)
+        if in_force and not self._tasks:
+            self._begin("bird", self._bringing.run())
+            self._begin("bird looks", self._looks.run())
+
+    @property
+    def problems(self) -> dict[str, str]:
+        return report.problems(self._bringing.brought)
+
+    @property
+    def status(self) -> BgpStatus:
+        return report.summary(self._bringing.brought, self._looks.seen, self._bringing.settings)
+
+    def details(self) -> Details:
+        return report.details(self._bringing.brought, self._looks.seen, self._bringing.settings)
+
+    def figures(self) -> BgpFigures:
+        """To be asked by another thread than the event loop's."""
+        return read_figures(self._bringing.settings, self._bringing.brought)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(endless(work, name), name=name)
+        task.add_done_callback(lambda _: self._woken())
+        self._tasks.append(task)
+
+    def _took(self, outcome: Outcome) -> None:
+        self._looks.soon()
+        self._tell(outcome)
