@@ -95,6 +95,7 @@ def speaker_faults(
     labels = cluster.own.labels if cluster.own else {}
     default = cluster.default
     yield from _names(cluster)
+    yield from _unusable(cluster)
     bird = default.program_routes or _DEFAULT_ROUTES
     if bird in _IPIP and any(pool.ipip_mode != "never" for pool in pools):
         yield _no_ipip(bird)
@@ -124,6 +125,13 @@ def _names(cluster: Cluster) -> Iterator[Fault]:
             f"BGPConfiguration {NODE_PREFIX}{cluster.hostname}",
             f"ignored, as it counts in BGPConfiguration default alone: {', '.join(ignored)}",
         )
+
+
+def _unusable(cluster: Cluster) -> Iterator[Fault]:
+    """What the conversion from the resource could make nothing of."""
+    for name in (DEFAULT, f"{NODE_PREFIX}{cluster.hostname}"):
+        found = cluster.configurations.get(name, _NOTHING)
+        yield from ((f"BGPConfiguration {name}", text) for text in found.faults)
 
 
 def _writers(bird: ProgramRoutes, felix: ProgramRoutes) -> Iterator[Fault]:
