@@ -89,7 +89,9 @@ class Pipeline:
             lockout_memory,
             time.monotonic,
         )
-        self.bgp: BgpPart = open_bgp(live.config, os.environ, services.count_bird, woken.set)
+        self.bgp: BgpPart = open_bgp(
+            live.config, os.environ, datastore.status, services.count_bird, woken.set
+        )
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
@@ -197,8 +199,8 @@ class Pipeline:
         self._guard.close()
         self._start.close()
         self._lockout.close()
-        await self._reports.close()
         await self.bgp.close()
+        await self._reports.close()
         await self._flow_ender.close()
         await self._drop_dataplane()
 

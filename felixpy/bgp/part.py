@@ -16,6 +16,7 @@ from felixpy.bgp.report import Details
 from felixpy.bgp.runner import BgpRunner
 from felixpy.config import Config
 from felixpy.status import BgpStatus
+from felixpy.statusrep.store import StatusStore
 
 
 class BgpPart(Protocol):
@@ -45,10 +46,13 @@ class BgpPart(Protocol):
 def open_bgp(
     config: Config,
     environ: Mapping[str, str],
+    store: StatusStore,
     tell: Callable[[Outcome], None],
     woken: Callable[[], None],
 ) -> BgpPart:
-    """`tell` is called after each outcome, `woken` when problems or status may be others."""
+    """`store` takes what this node tells of itself; `tell` is called after each outcome, `woken`
+    when problems or status may be others.
+    """
     if config.bgp_enabled:
-        return BgpRunner(config, environ, tell, woken)
+        return BgpRunner(config, environ, store, tell, woken)
     return BgpOff(config, woken)

@@ -9,6 +9,7 @@ BIRD, in tasks that the packet filter never waits for.
 
 Nothing is given to BIRD before the datastore is in sync and the dataplane has been in force once:
 what BIRD announces and learns rests on what is in the kernel.  To close it touches no session.
+Whoever asks by a CalicoNodeStatus how this node is, is answered from then on too.
 """
 
 from __future__ import annotations
@@ -20,15 +21,19 @@ from pathlib import Path
 from typing import Any
 
 from calc_graph.bgp.graph import BgpGraph
+from calc_graph.bgp.resources import NodeStatusKey, NodeStatusRequest
 from calc_graph.model import Key, Value
 from dataplane.bird.outcome import Outcome
 from felixpy.bgp import report
 from felixpy.bgp.bringing import Bringing, SecretsPlace
 from felixpy.bgp.figures import BgpFigures, read_figures
 from felixpy.bgp.looks import Looks
+from felixpy.bgp.node_facts import BirdFacts
 from felixpy.bgp.report import Details
 from felixpy.config import Config, secrets_namespace, to_bird_settings
 from felixpy.status import BgpStatus
+from felixpy.statusrep.node_statuses import NodeStatuses
+from felixpy.statusrep.store import StatusStore
 from felixpy.tasks import endless
 
 
@@ -49,6 +54,7 @@ class BgpRunner:
         self,
         config: Config,
         environ: Mapping[str, str],
+        store: StatusStore,
         tell: Callable[[Outcome], None],
         woken: Callable[[], None],
     ) -> None:
@@ -65,32 +71,42 @@ class BgpRunner:
         self._looks = Looks(
             lambda: self._bringing.settings, time.monotonic, woken, self._bringing.look_again
         )
+        self._node_statuses = NodeStatuses(store, config.felix_hostname)
         self._tasks: list[asyncio.Task[None]] = []
 
     def note(self, key: Key, value: Value | None) -> None:
         self._graph.update(key, value)
+        match key, value:
+            case NodeStatusKey(), NodeStatusRequest() | None:
+                self._node_statuses.note(key, value)
 
     def in_sync(self) -> None:
         self._graph.in_sync()
 
     def settle(self, config: Config) -> None:
         self._bringing.settle(to_bird_settings(config))
+        if self._tasks:
+            self._node_statuses.settle(BirdFacts(self._bringing.settings))
 
     def turn(self, *, in_force: bool) -> None:
         """Raises what has ended a task of it: none of them should."""
         for task in self._tasks:
             if task.done():
                 task.result()
+        self._node_statuses.check()
         updates = self._graph.flush()
         if updates:
             self._bringing.add(updates)
         if in_force and not self._tasks:
             self._begin("bird", self._bringing.run())
             self._begin("bird looks", self._looks.run())
+            self._node_statuses.settle(BirdFacts(self._bringing.settings))
 
     @property
     def problems(self) -> dict[str, str]:
-        return report.problems(self._bringing.brought)
+        unanswered = self._node_statuses.problem
+        found = {"node status": f"CalicoNodeStatus: {unanswered}"} if unanswered else {}
+        return {**report.problems(self._bringing.brought), **found}
 
     @property
     def status(self) -> BgpStatus:
@@ -107,6 +123,7 @@ class BgpRunner:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._node_statuses.close()
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(endless(work, name), name=name)
