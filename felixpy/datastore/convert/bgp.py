@@ -52,7 +52,8 @@ _REVERSE_PEERINGS: Final = {"Auto": True, "Manual": False}
 _PROGRAM_ROUTES: Final[dict[str, ProgramRoutes]] = {name: name for name in get_args(ProgramRoutes)}
 _MOST_LOCAL_AS: Final = 2**31 - 1  # an int32, as the API has it
 _MOST_HOPS: Final = 255
-_NOT_FOUND: Final = SecretRef("", "")  # there is no such Secret
+# A name that there can be, so that it harms nowhere, of a Secret that there is not (RFC 6761).
+UNREADABLE: Final = SecretRef("bgpconfiguration.unreadable.invalid", "nodeMeshPassword")
 
 
 # ---------------------------------------------------------------- BGPConfiguration
@@ -119,11 +120,11 @@ def protected_mesh(name: str, json_bytes: bytes) -> Changes:
     try:
         found = msgspec.json.decode(json_bytes, type=_PasswordOnly)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        reference = _NOT_FOUND
+        reference = UNREADABLE
     else:
         told = found.spec.node_mesh_password.secret_key_ref
         usable = is_name(told.name) and is_secret_key(told.key)
-        reference = SecretRef(told.name, told.key) if usable else _NOT_FOUND
+        reference = SecretRef(told.name, told.key) if usable else UNREADABLE
     return ((BgpConfigurationKey(name), BgpConfiguration(mesh_password=reference)),)
 
 

@@ -26,6 +26,7 @@ from calc_graph.bgp.resources import (
     SetPriority,
 )
 from calc_graph.model import IpPool, Node
+from felixpy.datastore.convert.bgp import UNREADABLE
 from felixpy.datastore.decode import (
     InvalidResourceError,
     decode_manifest,
@@ -252,15 +253,15 @@ REMAINDERS: list[tuple[str, bytes, SecretRef | None]] = [
         b' "nodeMeshPassword": {"secretKeyRef": {"name": "bgp", "key": "mesh"}}}}',
         SecretRef("bgp", "mesh"),
     ),
-    ("it cannot be read", b'{"spec": {"nodeMeshPassword": {"secretKeyRef": 1', SecretRef("", "")),
-    ("it names nothing", b'{"spec": {"nodeMeshPassword": {}}}', SecretRef("", "")),
+    ("it cannot be read", b'{"spec": {"nodeMeshPassword": {"secretKeyRef": 1', UNREADABLE),
+    ("it names nothing", b'{"spec": {"nodeMeshPassword": {}}}', UNREADABLE),
     (
         "it names what is no name",
         b'{"spec": {"nodeMeshPassword": {"secretKeyRef": {"name": "../a", "key": "b"}}}}',
-        SecretRef("", ""),
+        UNREADABLE,
     ),
-    ("nested deeply", b'{"nodeMeshPassword":' * 100_000, SecretRef("", "")),
-    ("not text", b'{"nodeMeshPassword": "\xff"}', SecretRef("", "")),
+    ("nested deeply", b'{"nodeMeshPassword":' * 100_000, UNREADABLE),
+    ("not text", b'{"nodeMeshPassword": "\xff"}', UNREADABLE),
 ]
 
 
