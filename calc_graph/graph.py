@@ -12,15 +12,20 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from msgspec import structs
+
 from calc_graph.active_policies import Activated, ActivePolicies, Activity
+from calc_graph.bgp.cluster import DEFAULT
 from calc_graph.bgp.resources import (
     BgpConfiguration,
     BgpConfigurationKey,
     BgpFilterKey,
+    BgpPeer,
     BgpPeerKey,
     BlockAffinityKey,
     NodeStatusKey,
 )
+from calc_graph.bgp.workload_peers import WorkloadPeers
 from calc_graph.ipset_members import IpsetMembers
 from calc_graph.model import (
     Block,
@@ -84,6 +89,7 @@ class CalcGraph:
         self._ipsets_of: dict[PolicyKey | ProfileKey, dict[str, IpsetSpec]] = {}
         self._routes = RouteResolver(hostname)
         self._pools = Pools()
+        self._peers = WorkloadPeers(hostname)
         self._pools_changed = False
         self._out = Sequencer()
 
@@ -122,7 +128,11 @@ class CalcGraph:
                     self._routes.put_block(key.cidr, value)
             case IpPoolKey(), IpPool() | None:
                 self._update_pool(key, value)
+            case BgpPeerKey(), BgpPeer() | None:
+                self._peers.put_peer(key.name, value)
             case BgpConfigurationKey(), BgpConfiguration() | None:
+                if key.name == DEFAULT:
+                    self._peers.put_configuration(value)
                 cidrs = service_cidrs(key.name, value)
                 if cidrs is not None:
                     self._out.services.value = ServiceCidrsUpdate(cidrs)
@@ -130,7 +140,7 @@ class CalcGraph:
                 pass  # the shell's
             case ClusterInformationKey(), ClusterInformation() | None:
                 pass
-            case BgpPeerKey() | BgpFilterKey() | BlockAffinityKey() | NodeStatusKey(), _:
+            case BgpFilterKey() | BlockAffinityKey() | NodeStatusKey(), _:
                 pass  # BgpGraph's, and the shell's
             case _:
                 raise TypeError(f"{key} with a value of type {type(value).__name__}")
@@ -146,6 +156,7 @@ class CalcGraph:
         if here or not self._routes_by_block:
             self._routes.put_workload(key, None if value is None else value.nets)
         if here:
+            self._peers.put_workload(key, value)
             self._update_local(key, value)
 
     def _update_host_endpoint(self, key: HostEndpointKey, value: HostEndpoint | None) -> None:
@@ -180,9 +191,11 @@ class CalcGraph:
         if value is None or not _valid(value):
             self._active.discard_profile(key.name)
             self._ipsets.put_profile(key.name, {})
+            self._peers.put_profile(key.name, {})
         else:
             self._active.put_profile(key.name, value)
             self._ipsets.put_profile(key.name, value.labels)
+            self._peers.put_profile(key.name, value.labels)
 
     def _update_node(self, name: str, node: Node | None) -> None:
         host = None if node is None else host_update(name, node)
@@ -197,6 +210,7 @@ class CalcGraph:
             self._out.vteps.put(name, end)
         if name == self._hostname:
             self._out.tunnel_addresses.value = tunnel_addresses(name, node)
+            self._peers.put_node_labels({} if node is None else node.labels)
         self._routes.put_node(name, node)
 
     def _update_pool(self, key: IpPoolKey, value: IpPool | None) -> None:
@@ -220,6 +234,10 @@ class CalcGraph:
             self._scan(activity)
         for resolved in self._resolver.flush():
             self._sequence_endpoint(resolved)
+        for key in self._peers.take_changed():
+            known = self._out.workloads.get(key)
+            if known is not None:
+                self._sequence_endpoint(known)
         for cidr, route in self._routes.flush():
             if route is None:
                 self._out.routes.discard(cidr)
@@ -269,6 +287,9 @@ class CalcGraph:
 
     def _sequence_endpoint(self, resolved: Resolved) -> None:
         if isinstance(resolved, WorkloadEndpointUpdate):
+            peering = self._peers.peering_of(resolved.key)
+            if peering != resolved.peering:
+                resolved = structs.replace(resolved, peering=peering)
             self._out.workloads.put(resolved.key, resolved)
         elif not isinstance(resolved, EndpointGone):
             self._out.host_endpoints.put(resolved.key, resolved)

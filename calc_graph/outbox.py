@@ -34,6 +34,10 @@ class Outbox(Generic[K, V]):
         self._wanted.pop(key, None)
         self._dirty.add(key)
 
+    def get(self, key: K) -> V | None:
+        """As put last, told or not."""
+        return self._wanted.get(key)
+
     def take(self) -> tuple[list[tuple[K, V]], list[K]]:
         """Changed with their values, and gone; each sorted by key.  They count as told."""
         changed: list[tuple[K, V]] = []

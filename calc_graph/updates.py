@@ -139,10 +139,22 @@ class TierPolicies(Struct, frozen=True):
     egress: tuple[PolicyKey, ...] = ()
 
 
+class WorkloadPeering(Struct, frozen=True):
+    """A workload speaks BGP with its node, as the BGPPeer of this name asks for.
+
+    The addresses are those that it finds the node under, "" where none is configured.
+    """
+
+    peer: str
+    address_v4: str = ""
+    address_v6: str = ""
+
+
 class WorkloadEndpointUpdate(Struct, frozen=True):
     key: WorkloadEndpointKey
     endpoint: WorkloadEndpoint
     tiers: tuple[TierPolicies, ...] = ()
+    peering: WorkloadPeering | None = None
 
 
 class WorkloadEndpointRemove(Struct, frozen=True):

@@ -2,7 +2,8 @@
 
 Ours are chains by their prefixes and rules by their ids in both backends, IP sets and VXLAN devices
 by their names, routes by our protocol wherever they lead, and on interfaces of workloads and VXLAN
-devices those that an agent makes, with the static neighbours that they lead to.  tunl0 is set down
+devices those that an agent makes, with the static neighbours that they lead to, and the addresses
+that workloads speak BGP with.  tunl0 is set down
 if routes of ours led over it.  Settings of interfaces go with the interfaces; forwarding stays on,
 because others may rely on it by now.
 """
@@ -20,6 +21,7 @@ from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.sweep import sweep
 from dataplane.drivers.links import LinkDriver
 from dataplane.drivers.neighbours import NeighbourDriver
+from dataplane.drivers.peer_addresses import PeerAddressDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.errors import DataplaneError
 from dataplane.families import Family
@@ -39,6 +41,7 @@ class Cleaned(Struct, frozen=True):
     routes: int
     neighbours: int
     tunnels: int = 0
+    addresses: int = 0
     errors: tuple[str, ...] = ()
 
 
@@ -58,6 +61,7 @@ class _Cleaning:
         self._settings = settings
         self._dry_run = dry_run
         self._chains = self._ipsets = self._routes = self._neighbours = self._tunnels = 0
+        self._addresses = 0
         self._errors: list[str] = []
 
     def result(self) -> Cleaned:
@@ -67,6 +71,7 @@ class _Cleaning:
             self._routes,
             self._neighbours,
             self._tunnels,
+            self._addresses,
             tuple(self._errors),
         )
 
@@ -75,6 +80,7 @@ class _Cleaning:
         monitor = InterfaceMonitor(self._settings)
         try:
             interfaces = await monitor.start()
+            await self._addresses_on(interfaces)
             led_over: set[int] = set()
             for family in FAMILIES:
                 led_over |= await self._routes_of(family, interfaces)
@@ -83,6 +89,15 @@ class _Cleaning:
             self._errors.append(str(error))
         finally:
             monitor.close()
+
+    async def _addresses_on(self, interfaces: Mapping[str, Interface]) -> None:
+        addresses = PeerAddressDriver(self._settings)
+        try:
+            for name, interface in interfaces.items():
+                addresses.interface_changed(name, interface)
+            self._addresses += await addresses.remove_everything(dry_run=self._dry_run)
+        finally:
+            addresses.close()
 
     async def _routes_of(self, family: Family, interfaces: Mapping[str, Interface]) -> set[int]:
         """The devices that they have led over."""

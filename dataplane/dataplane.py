@@ -10,7 +10,8 @@
   4  IP sets made and grown                rules may ask them from now on
   5  tables                                chains and the hooks to them, one transaction a table
   6  tunnel devices and their ends         what guards a tunnel is there before it is
-  7  routes and neighbours                 what leads to workloads comes after what judges them
+  7  routes, neighbours, addresses         what leads to workloads comes after what judges them
+     for workloads that speak BGP
   8  ends and devices removed              nothing leads over them any more
   9  IP sets shrunk and destroyed          nothing asks them any more
 
@@ -75,6 +76,7 @@ from dataplane.drivers.ipsets import IpsetDriver
 from dataplane.drivers.iptables.driver import IptablesDriver
 from dataplane.drivers.links import LinkDriver
 from dataplane.drivers.neighbours import NeighbourDriver
+from dataplane.drivers.peer_addresses import PeerAddressDriver
 from dataplane.drivers.routes import RouteDriver
 from dataplane.drivers.sysctls import SysctlDriver
 from dataplane.drivers.vteps import VtepDriver
@@ -90,6 +92,7 @@ from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
 
 log = structlog.get_logger(__name__)
 
+PEER_ADDRESSES = "addresses for BGP"
 FIRST_RETRY, LAST_RETRY = 0.1, 10.0  # seconds
 
 
@@ -136,6 +139,7 @@ class Dataplane:
         self._sysctls = SysctlDriver()
         self._vteps = {family: VtepDriver(family, VXLAN_DEVICES[family]) for family in tables}
         self._links = LinkDriver()
+        self._peer_addresses = PeerAddressDriver(settings)
         self._sinks = sinks = Sinks(
             tables,
             self._ipsets,
@@ -144,6 +148,7 @@ class Dataplane:
             self._sysctls,
             self._vteps,
             self._links,
+            self._peer_addresses,
         )
         self._settings = settings
         shared = SharedChains(sinks)
@@ -191,6 +196,7 @@ class Dataplane:
         self._looks = Looks(
             {
                 "neighbours": self._neighbours,
+                PEER_ADDRESSES: self._peer_addresses,
                 "settings": self._sysctls,
                 "tunnels": self._links,
                 **{f"IPv{family} tunnel ends": driver for family, driver in self._vteps.items()},
@@ -231,6 +237,7 @@ class Dataplane:
             vteps.close()
         self._links.close()
         self._neighbours.close()
+        self._peer_addresses.close()
 
     @property
     def backend(self) -> str:
@@ -250,6 +257,7 @@ class Dataplane:
             vteps.refresh_seconds = intervals.routes
         self._neighbours.refresh_seconds = intervals.routes
         self._links.refresh_seconds = intervals.interfaces
+        self._peer_addresses.refresh_seconds = intervals.interfaces
         self._sysctls.refresh_seconds = intervals.interfaces
         self._monitor.refresh_seconds = intervals.interfaces
 
@@ -352,6 +360,7 @@ class Dataplane:
                 vteps.interface_changed(name, interface)
             self._links.interface_changed(name, interface)
             self._neighbours.interface_changed(name, interface)
+            self._peer_addresses.interface_changed(name, interface)
             self._sysctls.interface_changed(name, interface)
             self._workloads.interface_changed(name)
         if names:
@@ -419,6 +428,7 @@ class Dataplane:
             settings=self._sysctls.written,
             routes=sum(routes.written for routes in self._routes.values()),
             neighbours=self._neighbours.written,
+            peer_addresses=self._peer_addresses.written,
             tunnels=self._links.written,
             tunnel_ends=sum(vteps.written for vteps in self._vteps.values()),
         )
@@ -487,6 +497,7 @@ class Dataplane:
         routed = await self._step(routes_step(family), self._routes[family].apply())
         if family == 4:
             await self._step(NEIGHBOURS, self._neighbours.apply())
+            await self._step(PEER_ADDRESSES, self._peer_addresses.apply())
         if routed:
             await self._step(f"IPv{family} tunnel ends", ends.apply_removals())
             leads_over = self._routes[family].leads_over

@@ -37,10 +37,14 @@ EndpointKey: TypeAlias = WorkloadEndpointKey | HostEndpointKey
 
 
 class LocalEndpoint(Struct, frozen=True):
-    """`endpoint` is as the graph last told it, for those who report interface, MAC and nets."""
+    """`endpoint` is as the graph last told it, for those who report interface, MAC and nets.
+
+    `bgp_peer` names the BGPPeer by which a workload speaks BGP with this node, "" for most.
+    """
 
     state: State
     endpoint: WorkloadEndpoint | HostEndpoint
+    bgp_peer: str = ""
 
 
 class EndpointStates:
@@ -98,7 +102,7 @@ class EndpointStates:
         up = in_force and self._is_served(endpoint.interface)
         if in_force and not up and not self._configured(endpoint.interface):
             self._note_unconfigured(key, endpoint.interface)
-        return LocalEndpoint("up" if up else "down", endpoint)
+        return LocalEndpoint("up" if up else "down", endpoint, self._workloads.bgp_peer(key))
 
     def _note_unconfigured(self, key: WorkloadEndpointKey, interface: str) -> None:
         """Without the interface nobody tries; its coming will be told."""

@@ -4,7 +4,7 @@ can stand in for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from calc_graph.updates import IpsetType
@@ -38,6 +38,7 @@ class Routes(Protocol):
 
     def desire(self, dst: str, route: Route | None, owner: Owner = Owner.WORKLOAD) -> None: ...
     def is_written(self, dst: str) -> bool: ...
+    def share_with_bird(self, interface: str, *, shared: bool) -> None: ...
 
 
 class Neighbours(Protocol):
@@ -45,6 +46,12 @@ class Neighbours(Protocol):
 
     def desire(self, interface: str, address: str, mac: str | None) -> None: ...
     def is_written(self, interface: str, address: str) -> bool: ...
+
+
+class PeerAddresses(Protocol):
+    """Addresses of this node on interfaces of workloads, both families."""
+
+    def desire(self, interface: str, addresses: Collection[str]) -> None: ...
 
 
 class Vteps(Protocol):
@@ -80,6 +87,7 @@ class Sinks:
         sysctls: Sysctls,
         vteps: Mapping[Family, Vteps],
         links: Links,
+        peer_addresses: PeerAddresses,
     ) -> None:
         self.tables = tables
         self.ipsets = ipsets
@@ -88,6 +96,7 @@ class Sinks:
         self.sysctls = sysctls
         self.vteps = vteps
         self.links = links
+        self.peer_addresses = peer_addresses
 
     @property
     def families(self) -> tuple[Family, ...]:

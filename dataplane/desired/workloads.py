@@ -8,6 +8,7 @@ settings.
          nat     cali-fip-dnat, cali-fip-snat
          sets    local-workloads where forged sources are looked for
          routes, static neighbours, interface settings
+         addresses for workloads that speak BGP with this node
          Unwritten     what of this has yet to come into the kernel
          take_touched  whose state may be another one
 
@@ -157,6 +158,11 @@ class Workloads:
         event = self._all.get(key)
         return self._refused.get(key) if event is None else event.endpoint
 
+    def bgp_peer(self, key: WorkloadEndpointKey) -> str:
+        """The name of the BGPPeer by which it speaks BGP with this node, or ""."""
+        event = self._all.get(key)
+        return event.peering.peer if event is not None and event.peering is not None else ""
+
     def is_in_force(self, key: WorkloadEndpointKey) -> bool:
         """Whether its interface is its own, or has been until what was told since."""
         event = self._all.get(key)
@@ -237,6 +243,7 @@ class Workloads:
             self._offer("filter", workload_limit_chain(interface, name, self._settings.render))
         self._place_routes(interface, new)
         self._place_neighbours(interface, new)
+        self._place_peering(interface, old, new)
         self._sinks.sysctls.desire_interface(interface, self._interface_settings(new))
 
     def _remove(self, interface: str, old: WorkloadEndpointUpdate) -> None:
@@ -254,6 +261,7 @@ class Workloads:
                 tables.drop_chain("filter", workload_limit(interface))
         self._place_routes(interface, None)
         self._place_neighbours(interface, None)
+        self._place_peering(interface, old, None)
         self._sinks.sysctls.desire_interface(interface, None)
 
     def _note_policies(
@@ -392,6 +400,24 @@ class Workloads:
         for address, mac in after - before:
             self._sinks.neighbours.desire(interface, address, mac)
             self._unwritten.neighbour(interface)
+
+    def _place_peering(
+        self,
+        interface: str,
+        old: WorkloadEndpointUpdate | None,
+        new: WorkloadEndpointUpdate | None,
+    ) -> None:
+        """The address under which a workload finds this node's BIRD, and room for the routes that
+        BIRD learns from it.
+        """
+        before, after = (event.peering if event is not None else None for event in (old, new))
+        if before == after:
+            return
+        addresses = (after.address_v4, after.address_v6) if after is not None else ()
+        wanted = [a for a in addresses if a and family_of(a) in self._sinks.families]
+        self._sinks.peer_addresses.desire(interface, wanted)
+        for routes in self._sinks.routes.values():
+            routes.share_with_bird(interface, shared=after is not None)
 
     def _interface_settings(self, event: WorkloadEndpointUpdate) -> dict[str, str]:
         """Section 6.2 of the rules reference, with the reverse-path filter first, and strict

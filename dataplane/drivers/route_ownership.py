@@ -8,6 +8,8 @@ Ours are, first hit decides:
     4  ours      on interfaces of workloads: all (RemoveExternalRoutes), or else only those of
                  protocols 3, 80 and DeviceRouteProtocol
     5  ours      on our VXLAN devices, whoever made it
+                 protocols 3, 80 and DeviceRouteProtocol; but BIRD's where the workload speaks BGP
+                 with it
     6  ours      of BIRD on tunl0, where the routes over IPIP are ours to write: BIRD leaves its
                  own behind, and may never come back
 Source: projectcalico/calico felix/routetable/ownershippol; section 1.3 of the routes reference.
@@ -31,7 +33,15 @@ class Ownership:
         self._own = {rtnetlink.BY_CALICO} | ({protocol} - {rtnetlink.BY_BOOT})
         self._shared = self._own | {rtnetlink.BY_BOOT, protocol}
         self._vxlan = VXLAN_DEVICES[family]
+        self._shared_with_bird: set[str] = set()
         self._takes_over = family == 4 and settings.tunnels.program_ipip
+
+    def share_with_bird(self, interface: str, *, shared: bool) -> None:
+        """What BIRD learns from the workload behind this interface leads over it."""
+        if shared:
+            self._shared_with_bird.add(interface)
+        else:
+            self._shared_with_bird.discard(interface)
 
     def is_workload(self, device_name: str) -> bool:
         return device_name.startswith(self._prefixes)
@@ -47,6 +57,8 @@ class Ownership:
         if route.type != rtnetlink.UNICAST:
             return False
         if self.is_workload(device_name):
+            if route.protocol == rtnetlink.BY_BIRD and device_name in self._shared_with_bird:
+                return False
             return self._exclusive or route.protocol in self._shared
         if device_name == self._vxlan:
             return True

@@ -103,6 +103,13 @@ class RouteDriver:
         key = self._keys.get(dst)
         return not self._enabled or key is None or not self._routes.differs(key)
 
+    def share_with_bird(self, interface: str, *, shared: bool) -> None:
+        """Whether routes of BIRD over an interface of a workload are BIRD's to keep."""
+        self._ownership.share_with_bird(interface, shared=shared)
+        known = self._interfaces.get(interface)
+        if known is not None and known.up:
+            self._unread.add(known.index)
+
     def leads_over(self, interface: str) -> bool:
         """Whether routes in the kernel, besides the kernel's own, are known to lead over it."""
         known = self._interfaces.get(interface)

@@ -65,6 +65,8 @@ def _show(cleaned: Cleaned, swept: Swept, *, dry_run: bool) -> None:
         f"{cleaned.chains} chains, {cleaned.ipsets} IP sets, {cleaned.routes} routes,"
         f" {cleaned.neighbours} static neighbours, {cleaned.tunnels} tunnels"
     )
+    if cleaned.addresses:
+        counts += f", {cleaned.addresses} addresses for BGP"
     say(f"{verb} {counts}")
     if swept.files:
         say(f"{verb} {swept.routes} routes of BIRD's, {swept.files} files of its configuration")

@@ -47,6 +47,7 @@ class _Content(Struct, frozen=True, rename="camel", omit_defaults=True):
     mac: str = ""
     ipv4_nets: tuple[str, ...] = ()
     ipv6_nets: tuple[str, ...] = ()
+    bgp_peer_name: str = ""
 
 
 class _Look(NamedTuple):
@@ -58,13 +59,14 @@ class _Look(NamedTuple):
     mode: int
 
 
-def render_content(endpoint: WorkloadEndpoint) -> bytes:
+def render_content(endpoint: WorkloadEndpoint, bgp_peer: str = "") -> bytes:
     return msgspec.json.encode(
         _Content(
             iface_name=endpoint.interface,
             mac=endpoint.mac,
             ipv4_nets=tuple(net for net in endpoint.nets if ":" not in net),
             ipv6_nets=tuple(net for net in endpoint.nets if ":" in net),
+            bgp_peer_name=bgp_peer,
         )
     )
 
@@ -228,7 +230,7 @@ def _content(local: LocalEndpoint | None) -> bytes:
     """b"": no file."""
     if local is None or local.state != "up" or not isinstance(local.endpoint, WorkloadEndpoint):
         return b""
-    return render_content(local.endpoint)
+    return render_content(local.endpoint, local.bgp_peer)
 
 
 def _look(seen: os.stat_result) -> _Look:

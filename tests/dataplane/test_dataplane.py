@@ -19,7 +19,7 @@ SETS = ["IPv4 sets grown", "IPv6 sets grown"]
 TABLES = ["IPv4 tables", "IPv6 tables"]
 LEFTOVERS = ["IPv4 leftovers", "IPv6 leftovers"]
 ROUTES = ["IPv4 routes", "IPv6 routes"]
-AFTER = ["settings", *ROUTES, "neighbours"]
+AFTER = ["settings", *ROUTES, "neighbours", "addresses for BGP"]
 REMOVALS = ["IPv4 sets shrunk and destroyed", "IPv6 sets shrunk and destroyed"]
 ALL = {*SETS, *TABLES, *AFTER, *REMOVALS}
 

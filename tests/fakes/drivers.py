@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from calc_graph.updates import IpsetType
@@ -217,6 +217,7 @@ class FakeRoutes(Looking):
         self.stubborn: set[str] = set()  # destinations whose routes are refused
         self.led_over: set[str] = set()
         self._written: set[str] = set()
+        self.shared_with_bird: set[str] = set()
 
     def desire(self, dst: str, route: Route | None, owner: Owner = Owner.WORKLOAD) -> None:
         family, _, _ = parse_net(dst)
@@ -236,6 +237,9 @@ class FakeRoutes(Looking):
 
     def leads_over(self, interface: str) -> bool:
         return interface in self.led_over
+
+    def share_with_bird(self, interface: str, *, shared: bool) -> None:
+        (self.shared_with_bird.add if shared else self.shared_with_bird.discard)(interface)
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         _note(self.interfaces, name, interface)
@@ -282,6 +286,26 @@ class FakeNeighbours(Looking):
     async def apply(self) -> None:
         await self.journal.step(self.name)
         self._written |= {(name, a) for name, e in self.entries.items() for a in e}
+
+
+class FakePeerAddresses(Looking):
+    def __init__(self, journal: Journal, _settings: Settings) -> None:
+        super().__init__(journal, "addresses for BGP")
+        self.addresses: dict[str, frozenset[str]] = {}
+        self.interfaces: dict[str, Interface] = {}
+
+    def desire(self, interface: str, addresses: Collection[str]) -> None:
+        for address in addresses:
+            parse_address(address)
+        self.addresses.pop(interface, None)
+        if addresses:
+            self.addresses[interface] = frozenset(addresses)
+
+    def interface_changed(self, name: str, interface: Interface | None) -> None:
+        _note(self.interfaces, name, interface)
+
+    async def apply(self) -> None:
+        await self.journal.step(self.name)
 
 
 class FakeVteps(Looking):
@@ -436,6 +460,8 @@ class State(NamedTuple):
     vteps: dict[Family, dict[str, Vtep]]
     tunnels: dict[str, Tunnel]
     unwanted: set[str]
+    peer_addresses: dict[str, frozenset[str]]
+    shared_with_bird: set[str]
 
 
 def _note(known: dict[str, Any], name: str, interface: Interface | None) -> None:

@@ -26,6 +26,7 @@ from tests.fakes.drivers import (
     FakeLinks,
     FakeMonitor,
     FakeNeighbours,
+    FakePeerAddresses,
     FakeRoutes,
     FakeSysctls,
     FakeTables,
@@ -61,6 +62,7 @@ class FakeNode:
             SysctlDriver=partial(FakeSysctls, journal),
             VtepDriver=partial(FakeVteps, journal),
             LinkDriver=partial(FakeLinks, journal),
+            PeerAddressDriver=partial(FakePeerAddresses, journal),
         ):
             self.dataplane = Dataplane(
                 self.settings,
@@ -74,6 +76,7 @@ class FakeNode:
         self.sysctls = cast(FakeSysctls, self.dataplane._sysctls)
         self.vteps = cast(dict[Family, FakeVteps], self.dataplane._vteps)
         self.links = cast(FakeLinks, self.dataplane._links)
+        self.peer_addresses = cast(FakePeerAddresses, self.dataplane._peer_addresses)
 
     def _wake(self) -> None:
         self.wakes += 1
@@ -134,4 +137,6 @@ class FakeNode:
             {family: dict(driver.vteps) for family, driver in self.vteps.items()},
             dict(self.links.tunnels),
             set(self.links.unwanted),
+            dict(self.peer_addresses.addresses),
+            set(self.routes[4].shared_with_bird),
         )

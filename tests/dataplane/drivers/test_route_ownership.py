@@ -50,6 +50,18 @@ def test_a_route_over_a_device(device, protocol, settings, ours, made) -> None:
     assert ownership.is_made_by_us(route, device) == made
 
 
+def test_what_bird_learned_from_a_workload_is_birds() -> None:
+    ownership = Ownership(4, Settings("n1"))
+    by_bird, by_hand = (KernelRoute(KEY, 3, protocol, 0) for protocol in (BIRD, STATIC))
+    assert ownership.is_ours(by_bird, "cali1")
+    ownership.share_with_bird("cali1", shared=True)
+    assert not ownership.is_ours(by_bird, "cali1")
+    assert ownership.is_ours(by_hand, "cali1")
+    assert ownership.is_ours(by_bird, "cali2")
+    ownership.share_with_bird("cali1", shared=False)
+    assert ownership.is_ours(by_bird, "cali1")
+
+
 def test_what_leads_nowhere_is_ours_by_its_protocol_alone() -> None:
     ownership = Ownership(4, Settings("n1"))
     for protocol, ours in ((CALICO, True), (BIRD, False), (BOOT, False)):

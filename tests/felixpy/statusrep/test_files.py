@@ -63,6 +63,11 @@ def test_content(endpoint: WorkloadEndpoint, content: bytes) -> None:
     assert render_content(endpoint) == content
 
 
+def test_content_of_a_workload_that_speaks_bgp() -> None:
+    name = b',"bgpPeerName":"tor-in-a-box"}'
+    assert render_content(WL, "tor-in-a-box") == CONTENT[:-1] + name
+
+
 def test_a_file_for_each_workload_that_is_up(directory: Path) -> None:
     async def work() -> None:
         subject = EndpointFiles(directory)
