@@ -1,5 +1,5 @@
-"""Who asks how a node is, in a real etcd: the answer stands in the resource, and nothing else of it
-has changed.
+"""Who asks how a node is: what a real BIRD says, and in a real etcd the answer stands in the
+resource, of which nothing else has changed.
 """
 
 from __future__ import annotations
@@ -7,10 +7,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from dataplane.bird.settings import BirdSettings
+from felixpy.bgp.node_facts import BirdFacts
 from felixpy.datastore.etcd_keys import resource_key
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.errors import ContendedError
@@ -18,6 +21,9 @@ from felixpy.etcd.member import Interval, Member
 from felixpy.etcd.revising import revise
 from felixpy.etcd.settings import Endpoint, EtcdSettings
 from felixpy.statusrep.etcd import EtcdStatusStore
+from felixpy.statusrep.node_facts import LearnedFrom, NodeFacts
+from tests.kernel.agent_lab import eventually
+from tests.kernel.conftest import Namespace
 from tests.kernel.etcd_lab import PORT, Cluster, within
 
 pytestmark = pytest.mark.kernel
@@ -49,6 +55,67 @@ def ask(cluster: Cluster, work: Callable[[EtcdClient, Member], Awaitable[T]]) ->
 async def value_of(member: Member, key: str) -> Any:
     pairs = (await member.range(Interval(key.encode()))).pairs
     return json.loads(pairs[0].value) if pairs else None
+
+
+# What the daemon has nobody for, it still says in all the words there are.
+BIRD = """
+router id 10.0.0.1;
+timeformat base iso long; timeformat log iso long;
+timeformat protocol iso long; timeformat route iso long;
+protocol device { scan time 1; }
+protocol direct { ipv4; ipv6; }
+protocol static own4 { ipv4; route 10.65.1.0/26 blackhole; }
+protocol kernel kernel4 { learn; scan time 1; ipv4 { import all; export none; }; }
+protocol bgp Mesh_10_0_0_2 {
+  local 10.0.0.1 as 64512; neighbor 10.0.0.2 as 64512;
+  ipv4 { import all; export all; };
+}
+protocol bgp Global_fd00__254 {
+  disabled; local fd00::1 as 64512; neighbor fd00::254 as 65001;
+  ipv6 { import all; export none; };
+}
+"""
+
+
+def test_what_a_daemon_says(inside: Namespace, tmp_path: Path) -> None:
+    inside.run(
+        "ip link add d0 type veth peer name d1 && ip link set d1 up && ip link set d0 up"
+        " && ip addr add 10.0.0.1/24 dev d0"
+    )
+    inside.run("ip route add 10.65.1.2/32 dev d0 proto 80")
+    configuration, socket = tmp_path / "bird.conf", tmp_path / "bird.ctl"
+    configuration.write_text(BIRD)
+    inside.start("bird", "-f", "-c", str(configuration), "-s", str(socket))
+    bird = BirdFacts(BirdSettings(control_socket=socket))
+
+    def look() -> NodeFacts:
+        return asyncio.run(bird.facts(("Agent", "BGP", "Routes")))
+
+    eventually(lambda: len(_routes(look())) == 3, "the daemon's routes")
+    facts = look()
+    assert facts.agent is not None
+    daemon = facts.agent.bird_v4
+    assert (daemon, daemon.state, daemon.router_id) == (facts.agent.bird_v6, "Ready", "10.0.0.1")
+    assert all((daemon.version, daemon.last_boot_time, daemon.last_reconfiguration_time))
+    assert facts.bgp is not None
+    (mesh,), (tor,) = facts.bgp.peers_v4, facts.bgp.peers_v6
+    assert (mesh.peer_ip, mesh.type) == ("10.0.0.2", "NodeMesh")
+    assert mesh.state in ("Idle", "Connect", "Active")
+    assert (tor.type, tor.state) == ("GlobalPeer", "Idle")
+    assert (facts.bgp.number_not_established_v4, facts.bgp.number_not_established_v6) == (1, 1)
+    assert _routes(facts) == {
+        "10.0.0.0/24": ("FIB", "N/A", "d0", LearnedFrom("Direct")),
+        "10.65.1.0/26": ("FIB", "N/A", "blackhole", LearnedFrom("Static")),
+        "10.65.1.2/32": ("FIB", "N/A", "d0", LearnedFrom("Kernel")),
+    }
+
+
+def _routes(facts: NodeFacts) -> dict[str, object]:
+    found = facts.routes.routes_v4 if facts.routes else ()
+    return {
+        each.destination: (each.type, each.gateway, each.interface, each.learned_from)
+        for each in found
+    }
 
 
 def test_transactions(cluster: Cluster) -> None:
