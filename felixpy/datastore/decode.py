@@ -22,8 +22,8 @@ from msgspec import Struct
 
 from felixpy.datastore import builtin
 from felixpy.datastore.convert import convert
-from felixpy.datastore.convert.bgp import protected_mesh
 from felixpy.datastore.convert.ipam import decode_stored_affinity, decode_stored_block
+from felixpy.datastore.convert.mesh_password import protected_mesh
 from felixpy.datastore.convert.subject import Changes, Subject, at
 from felixpy.datastore.defaults import identity, original_name, with_defaults
 from felixpy.datastore.errors import InvalidResourceError, suggestion

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 from typing import Final, get_args
 
-import msgspec
-
 from calc_graph.bgp.resources import (
     BgpConfiguration,
     BgpConfigurationKey,
@@ -25,11 +23,9 @@ from calc_graph.bgp.resources import (
     NextHop,
     PrefixCommunities,
     ProgramRoutes,
-    SecretRef,
 )
 from felixpy.datastore.convert.bgp_values import (
     choose,
-    is_secret_key,
     to_as_number,
     to_community,
     to_keepalive_seconds,
@@ -52,8 +48,6 @@ _REVERSE_PEERINGS: Final = {"Auto": True, "Manual": False}
 _PROGRAM_ROUTES: Final[dict[str, ProgramRoutes]] = {name: name for name in get_args(ProgramRoutes)}
 _MOST_LOCAL_AS: Final = 2**31 - 1  # an int32, as the API has it
 _MOST_HOPS: Final = 255
-# A name that there can be, so that it harms nowhere, of a Secret that there is not (RFC 6761).
-UNREADABLE: Final = SecretRef("bgpconfiguration.unreadable.invalid", "nodeMeshPassword")
 
 
 # ---------------------------------------------------------------- BGPConfiguration
@@ -90,42 +84,6 @@ def convert_bgp_configuration(subject: Subject) -> Changes:
             faults=tuple(faults),
         )
     return ((BgpConfigurationKey(subject.name), value),)
-
-
-class _PasswordRef(msgspec.Struct, frozen=True):
-    name: str
-    key: str
-
-
-class _Password(msgspec.Struct, frozen=True, rename="camel"):
-    secret_key_ref: _PasswordRef
-
-
-class _PasswordSpec(msgspec.Struct, frozen=True, rename="camel"):
-    node_mesh_password: _Password
-
-
-class _PasswordOnly(msgspec.Struct, frozen=True):
-    spec: _PasswordSpec
-
-
-def protected_mesh(name: str, json_bytes: bytes) -> Changes:
-    """What counts in the place of a stored configuration that cannot be used.
-
-    Nothing, but where the mesh has a password it keeps it: without the configuration all nodes
-    would bring their sessions up unprotected, at the same moment.
-    """
-    if b"nodeMeshPassword" not in json_bytes:
-        return ()
-    try:
-        found = msgspec.json.decode(json_bytes, type=_PasswordOnly)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        reference = UNREADABLE
-    else:
-        told = found.spec.node_mesh_password.secret_key_ref
-        usable = is_name(told.name) and is_secret_key(told.key)
-        reference = SecretRef(told.name, told.key) if usable else UNREADABLE
-    return ((BgpConfigurationKey(name), BgpConfiguration(mesh_password=reference)),)
 
 
 def _services(

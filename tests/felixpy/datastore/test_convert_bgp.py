@@ -26,7 +26,7 @@ from calc_graph.bgp.resources import (
     SetPriority,
 )
 from calc_graph.model import IpPool, Node
-from felixpy.datastore.convert.bgp import UNREADABLE
+from felixpy.datastore.convert.mesh_password import UNREADABLE
 from felixpy.datastore.decode import (
     InvalidResourceError,
     decode_manifest,
