@@ -106,6 +106,32 @@ class TunnelSettings(Struct, frozen=True):
     mtu_file_required: bool = False
 
 
+class WireguardSettings(Struct, frozen=True):
+    """`families` are those it is on for.  Of each family: UDP port here and on every other node,
+    device, and MTU (0: worked out).
+
+    mark             the bit on what the device has encrypted, so that it takes the other tables
+    table            routing table that all else asks first, by a rule of `rule_priority`
+    keepalive        seconds, 0: only while a peer has not answered yet
+    strict           nothing goes in clear to a node that it cannot be encrypted for
+    host_encryption  what nodes themselves say to each other is encrypted too, except to
+                     `clear_hosts`: addresses of nodes that must be reached before any key is known
+    """
+
+    families: frozenset[Family] = frozenset()
+    ports: tuple[int, int] = (51820, 51821)  # IPv4, IPv6
+    devices: tuple[str, str] = ("wireguard.cali", "wg-v6.cali")
+    mtus: tuple[int, int] = (0, 0)
+    mark: int = 0x200000
+    table: int = 1
+    rule_priority: int = 99
+    keepalive: int = 0
+    threading: bool = False
+    strict: bool = False
+    host_encryption: bool = False
+    clear_hosts: tuple[str, ...] = ()
+
+
 class Settings(Struct, frozen=True):
     hostname: str
     render: RenderSettings = RenderSettings()
@@ -127,4 +153,5 @@ class Settings(Struct, frozen=True):
     remove_external_routes: bool = True
     route_sync: bool = True
     tunnels: TunnelSettings = TunnelSettings()
+    wireguard: WireguardSettings = WireguardSettings()
     external_node_cidrs: tuple[str, ...] = ()
