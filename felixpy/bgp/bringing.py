@@ -107,7 +107,7 @@ class Bringing:
             self._newer.set()
 
     def look_again(self) -> None:
-        """A daemon answers that did not: see that it runs what it should."""
+        """A daemon has come or gone: see that it runs what it should."""
         self._due = 0.0
         self._newer.set()
 

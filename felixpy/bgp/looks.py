@@ -37,8 +37,8 @@ class Seen(Struct, frozen=True):
 
 
 class Looks:
-    """`settings` is asked each time; `told` is called when `seen` is another one, `back` when a
-    daemon answers that did not at the look before.
+    """`settings` is asked each time; `told` is called when `seen` is another one, `turned` when a
+    daemon answers that did not at the look before, or the other way about.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Looks:
         settings: Callable[[], BirdSettings],
         clock: Callable[[], float],
         told: Callable[[], None],
-        back: Callable[[], None],
+        turned: Callable[[], None],
     ) -> None:
         self.seen: Seen | None = None
         self._settings = settings
         self._clock = clock
         self._told = told
-        self._back = back
+        self._turned = turned
         self._counted = deque((read_signature_faults(),), maxlen=_WINDOW)
         self._again = asyncio.Event()
 
@@ -95,5 +95,5 @@ class Looks:
             self._counted.append(counted)
         if self.seen != before:
             self._told()
-        if before is None and self.seen is not None:
-            self._back()
+        if (before is None) != (self.seen is None):
+            self._turned()

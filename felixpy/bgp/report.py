@@ -18,6 +18,7 @@ from dataplane.bird.settings import BirdSettings
 from felixpy.bgp.bringing import Brought
 from felixpy.bgp.looks import Seen
 from felixpy.bgp.netstat import SignatureFaults
+from felixpy.bgp.secret_store import shown
 from felixpy.status import BgpStatus
 
 _NAMED = 3  # sessions in one line; more are counted
@@ -27,7 +28,7 @@ _MESH = "mesh"
 class SessionDetails(Struct, frozen=True):
     """What BIRD does not know of one session.
 
-    password  "set", "none", "last good: REASON" or "refused: REASON"
+    password  "set", "none", "last good: REASON" or "refused: REASON"; `secret`: where it is from
     problem   why it is disabled, or what else is wrong with it
     hint      what may keep it from coming up
     """
@@ -42,6 +43,7 @@ class SessionDetails(Struct, frozen=True):
     local_as: int
     remote_as: int
     password: str
+    secret: str = ""
     enabled: bool = True
     problem: str = ""
     hint: str = ""
@@ -84,11 +86,13 @@ def problems(brought: Brought | None) -> dict[str, str]:
     by_reason = defaultdict(list)
     for name, part in brought.version.sessions.items():
         if part.problem:
-            by_reason[part.problem, part.enabled].append(name)
-    for (reason, enabled), names in by_reason.items():
+            secret = _secret(brought.sessions.get(name))
+            by_reason[part.problem, part.enabled, secret].append(name)
+    for (reason, enabled, secret), names in by_reason.items():
         verb = "" if enabled else " disabled"
-        found[f"session {min(names)}"] = f"{_sessions(names)}{verb}: {reason}"
-    said = " ".join(reason for reason, _ in by_reason)
+        where = f" (Secret {secret})" if secret else ""
+        found[f"session {min(names)}"] = f"{_sessions(names)}{verb}: {reason}{where}"
+    said = " ".join(reason for reason, *_ in by_reason)
     for about, text in brought.secret_problems.items():
         if text not in said:
             found[about] = f"{about}: {text}"
@@ -167,7 +171,7 @@ def password(session: BgpSession, brought: Brought) -> str:
     return f"last good: {credential.problem}" if credential.problem else "set"
 
 
-def hint(password_set: bool, faults: SignatureFaults) -> str:
+def hint(faults: SignatureFaults, *, password_set: bool) -> str:
     """Why a session that waits for its other end may wait in vain; "" where nothing says so."""
     if password_set and (faults.wrong or faults.missing):
         return "perhaps the password differs from the other end's, or the other end has none"
@@ -193,12 +197,17 @@ def _session(
         session.local_as,
         session.remote_as,
         text,
+        _secret(session),
         enabled=part is None or part.enabled,
         problem=part.problem if part is not None else "",
-        hint=hint(text != "none", seen.faults) if seen is not None and waits else "",
+        hint=hint(seen.faults, password_set=text != "none") if seen is not None and waits else "",
         unguarded=_unguarded(session, settings),
         filters=session.filters,
     )
+
+
+def _secret(session: BgpSession | None) -> str:
+    return "" if session is None or session.password is None else shown(session.password)
 
 
 def _peer(session: BgpSession) -> str:

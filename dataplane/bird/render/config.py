@@ -22,9 +22,16 @@ from dataplane.bird.render import communities, guards, protocols, texts
 from dataplane.bird.render.ends import Ends, ends
 from dataplane.bird.render.filters import Filters
 from dataplane.bird.render.problems import Problems
-from dataplane.bird.render.sessions import HIDDEN, TEMPLATE, Rendered, has_bfd, render_session
+from dataplane.bird.render.sessions import (
+    HIDDEN,
+    TEMPLATE,
+    Rendered,
+    Surroundings,
+    has_bfd,
+    render_session,
+)
 from dataplane.bird.render.sets import Sets
-from dataplane.bird.render.texts import FAMILIES, Family, NotFitError
+from dataplane.bird.render.texts import FAMILIES, NotFitError
 from dataplane.bird.settings import BirdSettings
 from dataplane.bird.version import Version
 from dataplane.bird.wanted import Wanted
@@ -50,27 +57,37 @@ def render(
     head = _head(speaker, settings)
     fit = _fit(wanted, speaker, problems)
     filters = Filters(wanted.filters, problems)
+    sets = {
+        family: Sets(
+            family,
+            speaker,
+            wanted.origins,
+            [session for session, _ in fit if session.family == family],
+            problems,
+        )
+        for family in FAMILIES
+    }
     rendered = [
         render_session(
-            session, its_ends, speaker, _credential(session, credentials), filters, settings
+            session,
+            its_ends,
+            _credential(session, credentials),
+            Surroundings(speaker, sets[session.family], filters, settings),
         )
         for session, its_ends in fit
     ]
-    sessions = [session for session, _ in fit]
-    middle: list[str] = [guards.FUNCTIONS]
-    tables: list[str] = []
-    for family in FAMILIES:
-        mine = [session for session in sessions if session.family == family]
-        sets = Sets(family, speaker, wanted.origins, mine, problems)
-        head.extend(sets.definitions())
-        middle.extend(_functions(family, speaker, sets, problems))
-        tables.append(protocols.static(family, sets, protocols.gateways(mine, problems)))
-        tables.append(protocols.kernel(family, speaker, settings, problems))
-    middle.extend(filters.functions())
-    middle.extend(protocols.devices(speaker, settings, problems))
-    if any(has_bfd(session, settings) for session in sessions):
-        tables.append(protocols.BFD)
-    return _assemble([*head, *middle, *tables, TEMPLATE], rendered, problems)
+    reachable = protocols.gateways([session for session, _ in fit], problems)
+    before = [*head, *(text for s in sets.values() for text in s.definitions()), guards.FUNCTIONS]
+    for of_family in sets.values():
+        before.extend(_functions(of_family, speaker, problems))
+    before.extend(filters.functions())
+    before.extend(protocols.devices(speaker, settings, problems))
+    for of_family in sets.values():
+        before.append(protocols.static(of_family, reachable[of_family.family]))
+        before.append(protocols.kernel(of_family, speaker, settings, problems))
+    if any(has_bfd(session, settings) for session, _ in fit):
+        before.append(protocols.BFD)
+    return _assemble([*before, TEMPLATE], rendered, problems)
 
 
 def _assemble(before: list[str], rendered: list[Rendered], problems: Problems) -> Version:
@@ -101,16 +118,15 @@ def _fit(wanted: Wanted, speaker: BgpSpeaker, problems: Problems) -> list[tuple[
     return found
 
 
-def _functions(family: Family, speaker: BgpSpeaker, sets: Sets, problems: Problems) -> list[str]:
+def _functions(sets: Sets, speaker: BgpSpeaker, problems: Problems) -> list[str]:
+    family = sets.family
     mark = communities.mark_function(family, speaker.communities, problems)
     obey = f"""\
 function obey_out{family}(int verdict) {{
   if verdict = 1 then {{ mark{family}(); accept; }}
   if verdict = 2 then reject;
 }}"""
-    if not sets.reflected:
-        return [mark, obey]
-    return [mark, obey, guards.from_reflector(family, [owner for owner, _ in sets.owners])]
+    return [mark, obey, guards.from_reflector(family, sets)] if sets.reflected else [mark, obey]
 
 
 def _head(speaker: BgpSpeaker, settings: BirdSettings) -> list[str]:

@@ -45,7 +45,7 @@ def ends(session: BgpSession, speaker: BgpSpeaker) -> Ends:
     if session.client:
         texts.address(speaker.cluster_id, 4)
     return Ends(
-        texts.symbol(session.name),
+        texts.session_name(session.name),
         texts.address(local, family) if local else "",
         texts.port(speaker.listen_port),
         texts.as_number(session.local_as),

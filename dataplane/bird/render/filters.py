@@ -25,6 +25,7 @@ from dataplane.bird import reasons
 from dataplane.bird.render import communities, texts
 from dataplane.bird.render.guards import MAX_PRIORITY
 from dataplane.bird.render.problems import Problems
+from dataplane.bird.render.sets import seal
 from dataplane.bird.render.texts import BITS, Family, NotFitError
 
 Direction = Literal["import", "export"]
@@ -86,7 +87,8 @@ class Filters:
             lines.append("  return 0;")
         if lines == ["  return 0;"]:
             return ""
-        return "\n".join([f"function {symbol}(int reason) {{", *lines, "}"])
+        sealed = f"  {seal(str(lines))};"
+        return "\n".join([f"function {symbol}(int reason) {{", sealed, *lines, "}"])
 
 
 def rules_of(value: BgpFilter, direction: Direction, family: Family) -> tuple[FilterRule, ...]:

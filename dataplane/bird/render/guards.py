@@ -1,6 +1,6 @@
 """The guards against hijacking, as functions of BIRD's filter language.
 
-    in   addresses of nodes, for what comes from a reflector
+    in   the sets of a family, for what comes from a reflector
     out  functions that refuse a route with the number of the reason, or return
 
 They are called with sets as arguments and have the same text on every node: so a change of what one
@@ -10,11 +10,10 @@ Source: sections 2.7, 3.6, 3.7, 5.3 and 6.2 of the BGP reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 from dataplane.bird import reasons
-from dataplane.bird.render.sets import owner_set
+from dataplane.bird.render.sets import Sets, owner_set
 from dataplane.bird.render.texts import Family
 
 MAX_PRIORITY: Final = 2**31 - 1  # local preference = this less the metric, both ways
@@ -28,6 +27,8 @@ FUNCTIONS: Final = f"""\
 function refuse(int reason) {{
   why = reason;
   reject;
+}}
+function sealed(int checksum) {{
 }}
 function from_node(prefix set inside; prefix set allowed; ip owner) {{
   if net.len = 0 then refuse({reasons.DEFAULT_ROUTE});
@@ -95,15 +96,16 @@ function kernel_out(prefix set inside; prefix set services; prefix set agent; in
 }}"""
 
 
-def from_reflector(family: Family, owners: Iterable[str]) -> str:
+def from_reflector(family: Family, sets: Sets) -> str:
     """What comes through a reflector is bound to the owner's address, a line for each node."""
     lines = [
         f"  if bgp_next_hop = {owner} && net ~ {owner_set(owner)} then return true;"
-        for owner in owners
+        for owner, _ in sets.owners
     ]
     return "\n".join(
         [
             f"function from_reflector{family}() {{",
+            f"  {sets.seal_owners()};",
             f"  if net.len = 0 then refuse({reasons.DEFAULT_ROUTE});",
             f"  if net !~ CLUSTER{family} then refuse({reasons.NOT_IN_POOLS});",
             *lines,

@@ -49,8 +49,9 @@ def _patterns(given: Iterable[str], suffix: str, about: str, problems: Problems)
     return found
 
 
-def static(family: Family, sets: Sets, reachable: dict[str, str]) -> str:
+def static(sets: Sets, reachable: dict[str, str]) -> str:
     """`reachable` is the gateway of each peer that is not on a network of this node."""
+    family = sets.family
     blocks = {net for net in (*sets.own, *sets.retiring) if not net.single}
     blackholes = sorted(blocks | set(sets.advertised))
     width = texts.BITS[family]
@@ -60,9 +61,9 @@ def static(family: Family, sets: Sets, reachable: dict[str, str]) -> str:
     return f"protocol static static{family} {{\n{lines}}}"
 
 
-def gateways(sessions: Iterable[BgpSession], problems: Problems) -> dict[str, str]:
-    """Of two BGPPeers that reach one peer by different gateways the first by name is heard."""
-    found: dict[str, str] = {}
+def gateways(sessions: Iterable[BgpSession], problems: Problems) -> dict[Family, dict[str, str]]:
+    """By family and peer.  Of two gateways to one peer that of the first session by name counts."""
+    found: dict[Family, dict[str, str]] = {family: {} for family in texts.FAMILIES}
     for session in sessions:
         if not session.reachable_by:
             continue
@@ -73,13 +74,20 @@ def gateways(sessions: Iterable[BgpSession], problems: Problems) -> dict[str, st
             problems.add(about, f"reachableBy: {error}")
             continue
         peer = texts.address(session.address, session.family)
-        if found.setdefault(peer, via) != via:
-            problems.add(about, f"reachableBy: {peer} is reached by {found[peer]} already")
+        first = found[session.family].setdefault(peer, via)
+        if first != via:
+            problems.add(about, f"reachableBy: {peer} is reached by {first} already")
     return found
 
 
-def kernel(family: Family, speaker: BgpSpeaker, settings: BirdSettings, problems: Problems) -> str:
-    """`metric 0` lets filters set the metric; `persist` keeps routes while BIRD is away."""
+def kernel(sets: Sets, speaker: BgpSpeaker, settings: BirdSettings, problems: Problems) -> str:
+    """`metric 0` lets filters set the metric; `persist` keeps routes while BIRD is away.
+
+    Routes to nodes with WireGuard are not for the kernel either where we run it: a set of next hops
+    that `kernel_out` would be given as well.
+    """
+    family = sets.family
+    sealed = sets.seal(*(sets.name(of) for of in ("CLUSTER", "SERVICES", "AGENT")))
     normal = speaker.priority_v4 if family == 4 else speaker.priority_v6
     prefixes = _patterns(settings.interface_prefixes, "*", "InterfacePrefix", problems)
     ours = " || ".join(f"ifname ~ {pattern}" for pattern in prefixes) or "false"
@@ -95,11 +103,15 @@ protocol kernel kernel{family} {{
   ipv{family} {{
     import keep filtered on;
     import filter {{
+      {sealed};
       if !defined(ifname) || krt_source != {int(settings.device_route_protocol)} then {refused};
       if !({ours}) then {refused};
       kernel_in(CLUSTER{family}, {normal});
     }};
-    export filter {{ kernel_out(CLUSTER{family}, SERVICES{family}, AGENT{family}, {normal}); }};
+    export filter {{
+      {sealed};
+      kernel_out(CLUSTER{family}, SERVICES{family}, AGENT{family}, {normal});
+    }};
   }};
 }}"""
 

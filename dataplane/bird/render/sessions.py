@@ -13,13 +13,13 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from calc_graph.bgp.updates import BgpSession, BgpSpeaker, Trust
+from calc_graph.bgp.updates import BgpSession, BgpSpeaker, SessionNextHop, Trust
 from dataplane.bird import reasons
 from dataplane.bird.credentials import Credential, Password
 from dataplane.bird.render import texts
 from dataplane.bird.render.ends import BGP_PORT, Ends, problem_of
 from dataplane.bird.render.filters import Direction, Filters
-from dataplane.bird.render.sets import owner_set
+from dataplane.bird.render.sets import Sets, owner_set
 from dataplane.bird.settings import BirdSettings
 from dataplane.bird.version import SessionPart
 
@@ -39,9 +39,23 @@ _LIMITS: Final[dict[Trust, int]] = {
     "outside": 2_000_000,
     "workload": 1_000,
 }
+_NEXT_HOPS: Final[dict[SessionNextHop, list[str]]] = {
+    "auto": [],
+    "self": ["  next hop self;"],
+    "keep": ["  next hop keep;"],
+}
 _HOLD: Final = 240  # seconds; BIRD's own, and what Calico's sessions have
 _LONGEST_HOLD: Final = 65_535
 _LONGEST_RESTART: Final = 4095  # BGP has 12 bits for it
+
+
+class Surroundings(NamedTuple):
+    """What a session has in common with the others of its family."""
+
+    speaker: BgpSpeaker
+    sets: Sets
+    filters: Filters
+    settings: BirdSettings
 
 
 class Rendered(NamedTuple):
@@ -55,13 +69,9 @@ class Rendered(NamedTuple):
 
 
 def render_session(
-    session: BgpSession,
-    ends: Ends,
-    speaker: BgpSpeaker,
-    credential: Credential | None,
-    filters: Filters,
-    settings: BirdSettings,
+    session: BgpSession, ends: Ends, credential: Credential | None, around: Surroundings
 ) -> Rendered:
+    speaker = around.speaker
     password, problem = _password(session, credential)
     enabled = session.password is None or password is not None
     lines = [
@@ -69,9 +79,9 @@ def render_session(
         *([] if enabled else ["disabled;"]),
         *_transport(session, ends, speaker),
         *_timers(session),
-        *_habits(session, speaker, settings),
+        *_habits(session, speaker, around.settings),
         *([f'password "{HIDDEN}";'] if password is not None else []),
-        *_channel(session, ends, speaker, filters, settings),
+        *_channel(session, ends, around),
     ]
     body = "".join(f"  {line}\n" for line in lines)
     part = SessionPart(
@@ -163,14 +173,12 @@ def _habits(session: BgpSession, speaker: BgpSpeaker, settings: BirdSettings) ->
     return lines
 
 
-def _channel(
-    session: BgpSession, ends: Ends, speaker: BgpSpeaker, filters: Filters, settings: BirdSettings
-) -> list[str]:
+def _channel(session: BgpSession, ends: Ends, around: Surroundings) -> list[str]:
     limit = _LIMITS[session.trust]
     lines = [
         f"ipv{session.family} {{",
         "  add paths on;",
-        *([f"  next hop {session.next_hop};"] if session.next_hop != "auto" else []),
+        *_NEXT_HOPS[session.next_hop],
         "  import keep filtered on;",
         f"  receive limit {limit} action block;",
         f"  import limit {limit} action block;",
@@ -178,41 +186,32 @@ def _channel(
     directions: tuple[Direction, Direction] = ("import", "export")
     for direction in directions:
         lines.append(f"  {direction} filter {{")
-        steps = _steps(session, ends, speaker, filters, settings, direction)
+        steps = _steps(session, ends, direction, around)
         lines.extend(f"    {step};" for step in steps)
         lines.append("  };")
     return [*lines, "};"]
 
 
 def _steps(
-    session: BgpSession,
-    ends: Ends,
-    speaker: BgpSpeaker,
-    filters: Filters,
-    settings: BirdSettings,
-    direction: Direction,
+    session: BgpSession, ends: Ends, direction: Direction, around: Surroundings
 ) -> list[str]:
     """The guards come first, for a BGPFilter's Accept to end the walk and not to widen it; except
     where the operator has said otherwise, naming the BGPPeer.
     """
-    family = session.family
+    family, speaker = session.family, around.speaker
     normal = speaker.priority_v4 if family == 4 else speaker.priority_v6
     convert = f"priority_{'in' if direction == 'import' else 'out'}({normal})"
     obey = "obey" if direction == "import" else f"obey_out{family}"
     asked = []
     for position, name in enumerate(session.filters):
-        call = filters.call(name, direction, family, ends.internal, position)
+        call = around.filters.call(name, direction, family, ends.internal, position)
         if isinstance(call, int):
             return [f"refuse({call})"]
         if call:
             asked.append(f"{obey}({call})")
-    unguarded = bool(session.resource) and session.resource in settings.unguarded
-    guard = (
-        _import_guard(session, ends, speaker)
-        if direction == "import"
-        else _export_guard(family, speaker)
-    )
-    walk = [convert, *asked, guard] if unguarded else [guard, convert, *asked]
+    guard = _import_guard(session, ends, around) if direction == "import" else _export_guard(around)
+    unguarded = bool(session.resource) and session.resource in around.settings.unguarded
+    walk = [convert, *asked, *guard] if unguarded else [*guard, convert, *asked]
     if direction == "export":
         return [*walk, f"mark{family}()", "accept"]
     if session.trust == "workload":
@@ -220,23 +219,28 @@ def _steps(
     return [*walk, "accept"]
 
 
-def _import_guard(session: BgpSession, ends: Ends, speaker: BgpSpeaker) -> str:
-    family = session.family
+def _import_guard(session: BgpSession, ends: Ends, around: Surroundings) -> list[str]:
     match session.trust:
         case "node":
-            owner = ends.remote
-            return f"from_node(CLUSTER{family}, {owner_set(owner)}, {owner})"
+            return _guard(around, "from_node", ("CLUSTER",), owner_set(ends.remote), ends.remote)
         case "reflector":
-            return f"from_reflector{family}()"
+            return [f"from_reflector{session.family}()"]
         case "workload":
-            return f"from_workload(CLUSTER{family})"
+            return _guard(around, "from_workload", ("CLUSTER",))
         case "outside":
-            if speaker.fabric:
-                return f"from_fabric(CLUSTER{family}, NODES{family})"
-            return f"from_outside(CLUSTER{family})"
+            if around.speaker.fabric:
+                return _guard(around, "from_fabric", ("CLUSTER", "NODES"))
+            return _guard(around, "from_outside", ("CLUSTER",))
 
 
-def _export_guard(family: int, speaker: BgpSpeaker) -> str:
-    name = "reflect" if speaker.cluster_id else "to_peer"
-    sets = ", ".join(f"{of}{family}" for of in ("CLUSTER", "OWN", "ADVERTISED", "WITHHELD"))
-    return f"{name}({sets})"
+def _export_guard(around: Surroundings) -> list[str]:
+    name = "reflect" if around.speaker.cluster_id else "to_peer"
+    return _guard(around, name, ("CLUSTER", "OWN", "ADVERTISED", "WITHHELD"))
+
+
+def _guard(
+    around: Surroundings, function: str, common: tuple[str, ...], own: str = "", owner: str = ""
+) -> list[str]:
+    names = [*map(around.sets.name, common), *([own] if own else [])]
+    arguments = ", ".join([*names, *([owner] if owner else [])])
+    return [around.sets.seal(*names), f"{function}({arguments})"]

@@ -14,11 +14,17 @@
     NODES4       what all other nodes may announce, where somebody has to know
 
 A family without pools has nothing to announce and nothing to accept from nodes.
+
+BIRD 2.0.12 takes two sets for the same that differ in prefixes of the same four bits of length,
+such as 10.65.3.0/26 alone and with 10.65.3.64/26 beside it (measured; its `trie_same` compares no
+prefixes kept within a node): it then reloads no channel, and what the new set refuses stays.  So
+whoever uses sets is rendered with their checksum as well, for that makes it another text.
 Source: section 6.1 of the BGP reference.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 
 from calc_graph.bgp.updates import BgpOrigins, BgpSession, BgpSpeaker
@@ -41,7 +47,7 @@ class Sets:
         sessions: Iterable[BgpSession],
         problems: Problems,
     ) -> None:
-        self._family: Family = family
+        self.family: Family = family
         self._speaker = speaker
         self._origins = origins
         self._problems = problems
@@ -57,13 +63,24 @@ class Sets:
         self.own = self._of_node(own.nets, own.node)
         self.retiring = self._of_node(own.retiring, own.node)
         self.advertised = self._advertised if own.services else []
-        nodes = speaker.fabric or self.reflected
-        self._nodes = self._all_nodes() if nodes else []
+        self._members = self._all_members()
 
     def name(self, of: str) -> str:
-        return f"{of}{self._family}"
+        return f"{of}{self.family}"
 
     def definitions(self) -> list[str]:
+        return [_definition(name, members) for name, members in self._members.items()]
+
+    def seal(self, *names: str) -> str:
+        """The statement that makes a filter's text another one when one of these sets is."""
+        return seal(str([self._members[name] for name in names]))
+
+    def seal_owners(self) -> str:
+        """For what looks into the set of every node there is one of."""
+        owned = [owner_set(address) for address, _ in self.owners]
+        return self.seal(self.name("CLUSTER"), self.name("NODES"), *owned)
+
+    def _all_members(self) -> dict[str, list[str]]:
         named = {
             "CLUSTER": _and_beneath([*self._of_pools(), *self._services]),
             "OWN": _exact(self.own),
@@ -77,11 +94,11 @@ class Sets:
             ),
         }
         if self._speaker.fabric or self.reflected:
-            named["NODES"] = _exact(self._nodes)
-        lines = [_definition(self.name(of), members) for of, members in named.items()]
+            named["NODES"] = _exact(self._all_nodes())
+        members = {self.name(of): found for of, found in named.items()}
         for address, node in self.owners:
-            lines.append(_definition(owner_set(address), _exact(self._may_announce(node))))
-        return lines
+            members[owner_set(address)] = _exact(self._may_announce(node))
+        return members
 
     def _of_pools(self) -> list[Net]:
         return [net for nets, _ in self._pools for net in nets]
@@ -113,7 +130,7 @@ class Sets:
             except NotFitError as error:
                 self._problems.add(about, str(error))
                 continue
-            if net.family == self._family:
+            if net.family == self.family:
                 found.append(net)
         return found
 
@@ -124,7 +141,7 @@ class Sets:
         owners: dict[str, str] = {}
         for session in sessions:
             if session.trust == "node":
-                owners.setdefault(texts.address(session.address, self._family), session.remote)
+                owners.setdefault(texts.address(session.address, self.family), session.remote)
             self.reflected = self.reflected or session.trust == "reflector"
         if self.reflected:
             for node, origins in sorted(self._origins.items()):
@@ -133,16 +150,20 @@ class Sets:
         return sorted(owners.items())
 
     def _add_owner(self, owners: dict[str, str], node: str, origins: BgpOrigins) -> None:
-        text = origins.address_v4 if self._family == 4 else origins.address_v6
+        text = origins.address_v4 if self.family == 4 else origins.address_v6
         if not text:
             return
         try:
-            first = owners.setdefault(texts.address(text, self._family), node)
+            first = owners.setdefault(texts.address(text, self.family), node)
         except NotFitError as error:
             self._problems.add(f"Node {node}", str(error))
             return
         if first != node:
             self._problems.add(f"Node {node}", f"{text} is the address of node {first}")
+
+
+def seal(text: str) -> str:
+    return f"sealed({zlib.crc32(text.encode())})"
 
 
 def owner_set(address: str) -> str:

@@ -25,7 +25,7 @@ MAX_PASSWORD: Final = 80  # bytes; the kernel's own limit, which `bird -p` does 
 _MAX_NOTE: Final = 200
 _MAX_SYMBOL: Final = 64
 _MAX_AS: Final = 2**32 - 1
-_SYMBOL = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SESSION = re.compile(r"(Mesh|Global|Node|Local_Workload)_[A-Za-z0-9_]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 _PATTERN = re.compile(r"[A-Za-z0-9_.*-]{1,15}")
 _NOT_IN_NOTES = re.compile(r"[^ !#-~]")
@@ -98,10 +98,12 @@ def community(text: str) -> tuple[int, ...]:
     raise NotFitError(f"{note(text)!r} is not a community")
 
 
-def symbol(name: str) -> str:
-    """A name of a protocol, as the graph makes them: no keyword of BIRD's begins like these."""
-    if not _SYMBOL.fullmatch(name):
-        raise NotFitError(f"{note(name)!r} cannot name a protocol")
+def session_name(name: str) -> str:
+    """As the graph makes them: then it is no keyword of BIRD's, and nothing else in the file has
+    it, such as a protocol, a set or a function.
+    """
+    if len(name) > _MAX_SYMBOL or not _SESSION.fullmatch(name):
+        raise NotFitError(f"{note(name)!r} is not a session's name")
     return name
 
 

@@ -145,8 +145,9 @@ def _json(found: Found) -> str:
         },
         "sessions": [
             {
+                "name": name,
+                **(_builtins(found.sessions[name]) if name in found.sessions else {}),
                 **(_builtins(wanted[name]) if name in wanted else {}),
-                **(_builtins(found.sessions[name]) if name in found.sessions else {"name": name}),
             }
             for name in found.names
         ],
@@ -269,7 +270,7 @@ def _remarks(status: SessionStatus | None, wanted: SessionDetails | None) -> Ite
         return
     if wanted.problem:
         yield wanted.problem
-    if ":" in wanted.password and wanted.problem not in wanted.password:
+    if ":" in wanted.password and wanted.password not in wanted.problem:
         yield f"password: {wanted.password}"
     if wanted.hint:
         yield wanted.hint

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import structlog
+from msgspec import structs
 
 from calc_graph.model import QosControls
-from calc_graph.updates import PolicyRemove
+from calc_graph.updates import PolicyRemove, WorkloadPeering
 from dataplane.drivers.routes import Route
+from dataplane.endpoint_states import LocalEndpoint
 from dataplane.settings import RenderSettings, Settings
 from tests.dataplane.desired.builders import (
     ALLOW,
@@ -471,3 +473,49 @@ def test_what_is_contested_is_said() -> None:
     events = {entry["event"]: entry for entry in logs}
     assert events["route.contested"]["interfaces"] == ["cali1", "cali2"]
     assert events["workload.shadowed"]["winner"] == "default/a"
+
+
+# ---------------------------------------------------------------- BGP with this node
+
+
+def test_a_workload_that_speaks_bgp_finds_an_address_and_bird_keeps_its_routes(
+    node: FakeNode,
+) -> None:
+    plain = wep("a", "cali1", "10.65.0.2/32")
+    peering = WorkloadPeering("tor", "169.254.9.9", "fd00::9")
+    node.told(plain, wep("b", "cali2", "10.65.0.3/32"))
+    assert not node.peer_addresses.addresses
+    node.told(structs.replace(plain, peering=peering))
+    assert node.peer_addresses.addresses == {"cali1": {"169.254.9.9", "fd00::9"}}
+    assert node.routes[4].shared_with_bird == node.routes[6].shared_with_bird == {"cali1"}
+    node.told(structs.replace(plain, peering=WorkloadPeering("tor", "169.254.9.9")))
+    assert node.peer_addresses.addresses == {"cali1": {"169.254.9.9"}}
+    node.told(structs.replace(plain, peering=WorkloadPeering("tor")))
+    assert not node.peer_addresses.addresses
+    assert node.routes[4].shared_with_bird == {"cali1"}
+    node.told(structs.replace(plain, peering=peering), wep_gone("a"))
+    assert not node.peer_addresses.addresses
+    assert not node.routes[4].shared_with_bird
+
+
+def test_the_address_goes_along_when_the_workload_moves_to_another_interface(
+    node: FakeNode,
+) -> None:
+    peering = WorkloadPeering("tor", "169.254.9.9")
+    for name in ("cali1", "cali7"):
+        node.told(structs.replace(wep("a", name, "10.65.0.2/32"), peering=peering))
+        assert node.peer_addresses.addresses == {name: {"169.254.9.9"}}
+        assert node.routes[4].shared_with_bird == {name}
+
+
+async def test_the_status_of_a_workload_names_its_bgppeer(node: FakeNode) -> None:
+    told = structs.replace(wep("a", "cali1", "10.65.0.2/32"), peering=WorkloadPeering("tor"))
+    node.has(interface("cali1"))
+    node.desire(told)
+    await node.dataplane.apply()
+    changes = node.dataplane.take_endpoint_changes()
+    assert changes == {told.key: LocalEndpoint("up", told.endpoint, "tor")}
+    node.desire(structs.replace(told, peering=None))
+    await node.dataplane.apply()
+    changes = node.dataplane.take_endpoint_changes()
+    assert changes == {told.key: LocalEndpoint("up", told.endpoint)}
