@@ -91,7 +91,8 @@ class BirdDriver:
             log.warning("bird.file_failed", problem=text)
             return Outcome("refused", text)
         finally:
-            self._files.discard()
+            with contextlib.suppress(OSError):  # it could not be written either
+                self._files.discard()
 
     async def _bring(self, version: Version, newer: asyncio.Event) -> Outcome:
         staged = self._files.read() != version.text
@@ -224,6 +225,8 @@ class BirdDriver:
             if trial.missing or daemon.reconfiguring:
                 return None
             reply = await ask(self._settings.control_socket, "configure confirm")
+            if reply[-1].code == _NOTHING_TO_DO:
+                daemon = await daemon_status(self._settings)
         except BirdError:
             return None
         if reply[-1].code == _NOTHING_TO_DO and trial.undone_by_itself(daemon):

@@ -17,6 +17,8 @@ from dataplane.interfaces import Interface
 from dataplane.settings import Settings
 from felixpy import pipeline as module
 from felixpy import services
+from felixpy.bgp.figures import BgpFigures
+from felixpy.config import Config
 from felixpy.datastore.opening import Datastore
 from felixpy.datastore.source import Problems, Sink
 from felixpy.holds import Holds
@@ -26,6 +28,7 @@ from felixpy.lockout.memory import Memory
 from felixpy.pipeline import Pipeline
 from felixpy.reporter import Reporter
 from felixpy.services import Services
+from felixpy.status import BgpStatus, read
 from felixpy.statusrep.directory import DirectoryStatusStore
 
 ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
@@ -72,9 +75,9 @@ class NoSource:
 class Node:
     def __init__(self, directory: Path) -> None:
         path = directory / "felixpy.cfg"
-        path.write_text("[global]\nFelixHostname = n1\n")
+        path.write_text("[global]\nFelixHostname = n1\nEndpointStatusPathPrefix = none\n")
         live = LiveConfig(path, {})
-        reporter = Reporter("n1", "1", directory, time.monotonic)
+        self.reporter = reporter = Reporter("n1", "1", directory, time.monotonic)
         self.holds = Holds(lambda: None)
         self.built: list[FakeDataplane] = []
         self.pipeline = Pipeline(
@@ -172,3 +175,68 @@ async def test_a_restart_in_the_middle_of_it_still_waits(node: Node, tmp_path: P
     assert again.built == []
     assert LastState(tmp_path).state.empty_since == since
     await again.pipeline.close()
+
+
+# ---------------------------------------------------------------- BGP beside it
+
+
+class FakeBgp:
+    """Notes in which order it is told what."""
+
+    problems: Mapping[str, str] = MappingProxyType({"BIRD": "away"})
+    status = BgpStatus("away", sessions=3)
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.settled: list[Config] = []
+
+    def note(self, key: Key, _: Value | None) -> None:
+        self.events.append(type(key).__name__)
+
+    def in_sync(self) -> None:
+        self.events.append("in sync")
+
+    def settle(self, config: Config) -> None:
+        self.settled.append(config)
+
+    def turn(self, *, in_force: bool) -> None:
+        self.events.append("in force" if in_force else "not in force")
+
+    def details(self) -> None:
+        """Nobody asks."""
+
+    def figures(self) -> BgpFigures:
+        return BgpFigures(config_refused=True)
+
+    async def close(self) -> None:
+        self.events.append("closed")
+
+
+async def test_bgp_hears_everything_and_comes_after_the_dataplane(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bgp = FakeBgp()
+    monkeypatch.setattr(module, "open_bgp", lambda *_: bgp)
+    monkeypatch.setattr(services, "set_up_logs", lambda _: "")
+    node = Node(tmp_path)
+    monkeypatch.setattr(module, "build_dataplane", node.build)
+    await node.pipeline.inbox.put(ENDPOINT, FULL[ENDPOINT])
+    await node.pipeline.turn()
+    assert bgp.events == ["WorkloadEndpointKey"]  # not even a turn before in-sync
+    await node.turn({POLICY: FULL[POLICY]})
+    assert bgp.events[1:] == ["PolicyKey", "in sync", "not in force"]
+    monkeypatch.setattr(FakeDataplane, "in_force", True)
+    monkeypatch.setattr(FakeDataplane, "take_endpoint_changes", lambda _: {}, raising=False)
+    await node.turn({POLICY: FULL[POLICY]})
+    assert bgp.events[4:] == ["PolicyKey", "in force"]
+    assert len(bgp.settled) == 1
+    await node.pipeline.close()
+    figures = node.pipeline.figures().bgp
+    assert figures is not None
+    assert figures.config_refused
+    assert bgp.events[-1] == "closed"
+    node.reporter.write(at_once=True)
+    status = read(tmp_path)
+    assert status is not None
+    assert status.bgp == bgp.status
+    assert [(each.area, each.text) for each in status.problems] == [("bgp", "away")]

@@ -130,7 +130,7 @@ def _route(facts: dict[str, Any]) -> RouteStatus:
         primary=facts["primary"] is not None,
         why=int(why) if why.isdigit() else 0,
         path=facts.get("BGP.as_path", ""),
-        bgp_next_hop=facts.get("BGP.next_hop", ""),
+        bgp_next_hop=facts.get("BGP.next_hop", "").partition(" ")[0],  # and a link-local one
         source=facts.get("Type", "").partition(" ")[0],
         table=facts["table"],
         since=facts["since"],

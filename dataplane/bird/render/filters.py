@@ -118,6 +118,8 @@ def _condition(rule: FilterRule, family: Family, internal: bool) -> str:
     """ "" matches everything, NEVER nothing."""
     if rule.peer_type is not None and internal != (rule.peer_type == "ibgp"):
         return NEVER
+    if rule.lengths is not None and not rule.net:
+        raise NotFitError("a rule has a prefixLength and no cidr")
     terms = [
         _net(rule, family) if rule.net else "",
         "source = RTS_BGP" if rule.remote_peers else "",

@@ -187,6 +187,8 @@ def _head(found: Found, paint: Palette) -> Iterator[str]:
         yield f"agent          {paint.bad('stopped')}: sessions go on as BIRD has them"
     elif found.agent:
         yield f"agent          {paint.warn('not asked')}: {found.agent}"
+    elif found.details is None:
+        yield f"agent          {paint.warn('has no part in it')}: BGPEnabled is off"
     daemon = found.daemon
     if daemon is None:
         yield f"BIRD           {paint.bad('away')}: {found.bird}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class FakeDriver:
 
 
 @pytest.fixture
-def drivers(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[FakeDriver]]:
+def drivers(monkeypatch: pytest.MonkeyPatch) -> type[FakeDriver]:
     FakeDriver.made, FakeDriver.outcomes = [], []
     monkeypatch.setattr(module, "BirdDriver", FakeDriver)
     return FakeDriver

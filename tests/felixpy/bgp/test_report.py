@@ -6,6 +6,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from calc_graph.bgp.resources import SecretRef
+from calc_graph.bgp.updates import BgpSession
 from dataplane.bird.credentials import Credential, Password
 from dataplane.bird.outcome import Outcome
 from dataplane.bird.settings import BirdSettings
@@ -130,7 +132,9 @@ PASSWORDS = [
 
 
 @pytest.mark.parametrize(("session", "credentials", "expected"), PASSWORDS)
-def test_passwords(session, credentials, expected) -> None:  # type: ignore[no-untyped-def]
+def test_passwords(
+    session: BgpSession, credentials: dict[SecretRef, Credential], expected: str
+) -> None:
     brought = structs.replace(WELL, credentials=credentials)
     assert report.password(session, brought) == expected
     refusals = report.password_refusals(brought)
