@@ -37,7 +37,6 @@ from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
 log = structlog.get_logger(__name__)
 
 _HOLD_SECONDS = 0.1
-_OURS = frozenset((IPIP_DEVICE, *VXLAN_DEVICES.values()))
 _GROUPS = (rtnetlink.GROUP_LINK, rtnetlink.GROUP_ROUTE_V4, rtnetlink.GROUP_ROUTE_V6)
 
 
@@ -76,6 +75,7 @@ class InterfaceMonitor:
 
     def __init__(self, settings: Settings) -> None:
         self.refresh_seconds = settings.intervals.interfaces
+        self._ours = frozenset((IPIP_DEVICE, *VXLAN_DEVICES.values(), *settings.wireguard.devices))
         self._silent = _matcher(settings.interface_exclude, settings.render.interface_prefixes)
         self._watchers: list[RouteWatcher] = []
         self._socket = Socket(ROUTE)
@@ -252,7 +252,7 @@ class InterfaceMonitor:
         for name in self._dirty | {name for name, due in self._held.items() if due <= now}:
             old, new = self._told.get(name), self._current(name)
             leaves = old is not None and old.up and (new is None or not new.up)
-            held = leaves and name not in _OURS
+            held = leaves and name not in self._ours
             if held and now < self._held.setdefault(name, now + _HOLD_SECONDS):
                 continue
             self._held.pop(name, None)

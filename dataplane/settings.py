@@ -15,6 +15,7 @@ from dataplane.families import Family
 
 IPIP_DEVICE = "tunl0"
 VXLAN_DEVICES: dict[Family, str] = {4: "vxlan.calico", 6: "vxlan-v6.calico"}
+WIREGUARD_DEVICES = ("wireguard.cali", "wg-v6.cali")  # Calico's own names; others may be chosen
 
 
 class FailsafePort(Struct, frozen=True):
@@ -120,7 +121,7 @@ class WireguardSettings(Struct, frozen=True):
 
     families: frozenset[Family] = frozenset()
     ports: tuple[int, int] = (51820, 51821)  # IPv4, IPv6
-    devices: tuple[str, str] = ("wireguard.cali", "wg-v6.cali")
+    devices: tuple[str, str] = WIREGUARD_DEVICES
     mtus: tuple[int, int] = (0, 0)
     mark: int = 0x200000
     table: int = 1
