@@ -60,6 +60,8 @@ from calc_graph.updates import (
     Update,
     VtepRemove,
     VtepUpdate,
+    WireguardEndpoint,
+    WireguardEndpointRemove,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -288,6 +290,8 @@ class Dataplane:
                     self._overlays.update(update)
                 case TunnelAddresses() | EncapUpdate():
                     self._overlays.update(update)
+                case WireguardEndpoint() | WireguardEndpointRemove():
+                    pass
                 case _:
                     assert_never(update)
 

@@ -41,6 +41,8 @@ from calc_graph.updates import (
     Update,
     VtepRemove,
     VtepUpdate,
+    WireguardEndpoint,
+    WireguardEndpointRemove,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -98,6 +100,8 @@ class Known:
             case RouteUpdate() | RouteRemove() | VtepUpdate() | VtepRemove():
                 pass
             case TunnelAddresses() | EncapUpdate():
+                pass
+            case WireguardEndpoint() | WireguardEndpointRemove():
                 pass
             case _:
                 self._update_policing(update)
