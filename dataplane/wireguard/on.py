@@ -1,0 +1,189 @@
+"""One family that WireGuard is on for: what the mesh wants, handed to the drivers in its order.
+
+    add            what the device has is known -> peers and AllowedIPs that come
+    lead           routes that come or change -> the rule
+    (here the main table is written: a net that comes is never there first, one that goes last)
+    take away      routes that go -> AllowedIPs that move to who is not ready -> AllowedIPs and
+                   peers that go
+
+Each step asks the mesh again, with what the kernel has taken in the steps before it.
+
+A device that is not up is none: the kernel drops its routes when it goes down.  Where this kernel
+has no WireGuard, table and rule are there only if something is to be unreachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from dataplane.families import Family
+from dataplane.interfaces import Interface
+from dataplane.settings import Settings
+from dataplane.wireguard.mesh import Event, Mesh
+from dataplane.wireguard.sinks import Peers, Step, Table
+from dataplane.wireguard.state import DeviceState, shown
+from dataplane.wireguard.status import FamilyStatus, family_status
+
+
+class On:
+    """`unavailable` says why this kernel cannot have the device, "" if it can."""
+
+    def __init__(
+        self,
+        family: Family,
+        settings: Settings,
+        peers: Peers,
+        table: Table,
+        unavailable: Callable[[], str],
+    ) -> None:
+        self._family: Family = family
+        self._name = settings.wireguard.devices[0 if family == 4 else 1]
+        self._peers = peers
+        self._table = table
+        self._link_unavailable = unavailable
+        self._mesh = Mesh(family, settings.hostname, settings.wireguard)
+        self._device: Interface | None = None
+        self._adopted = False  # the mesh knows what an agent before this one has left
+        self._shown = True  # the table holds what the mesh wants
+        self._gone: dict[str, None] = {}  # nets whose route goes after those of the main table
+        self._again = False  # the last step has made work for another round
+
+    # ------------------------------------------------------------ told
+
+    def update(self, event: Event) -> None:
+        self._mesh.update(event)
+
+    def interface_changed(self, name: str, interface: Interface | None) -> None:
+        self._peers.interface_changed(name, interface)
+        self._table.interface_changed(name, interface)
+        if name == self._name:
+            self._device = interface
+
+    def set_refresh(self, seconds: float) -> None:
+        self._peers.refresh_seconds = seconds
+        self._table.set_refresh(seconds)
+
+    # ------------------------------------------------------------ asked
+
+    @property
+    def is_used(self) -> bool:
+        return True
+
+    @property
+    def device_goes(self) -> bool:
+        return False
+
+    @property
+    def written(self) -> int:
+        return self._peers.written + self._table.written
+
+    @property
+    def unavailable(self) -> str:
+        return self._link_unavailable() or self._peers.unavailable
+
+    @property
+    def key(self) -> str | None:
+        """What is to be published; None: as yet unknown, so what is published may stay."""
+        if self.unavailable:
+            return ""
+        state = self._peers.state
+        return None if state is None or state.public_key is None else shown(state.public_key)
+
+    def problems(self) -> dict[str, str]:
+        found = {f"{self._name} to {n}": text for n, text in self._mesh.problems().items()}
+        found |= self._peers.problems()
+        return found | ({self._name: self.unavailable} if self.unavailable else {})
+
+    async def status(self, clear: Mapping[str, int]) -> FamilyStatus:
+        """`clear`: packets that have left in clear, by destination.  Raises DataplaneError."""
+        state = await self._peers.look()
+        return family_status(self._family, self._name, self.unavailable, self._mesh, state, clear)
+
+    # ------------------------------------------------------------ looks
+
+    def next_check(self) -> float:
+        if self._again:
+            return 0.0
+        return min(self._peers.next_check(), self._table.next_check())
+
+    async def check(self) -> bool:
+        again, self._again = self._again, False
+        peers, routes = await self._peers.check(), await self._table.check()
+        return again or peers or routes
+
+    # ------------------------------------------------------------ writing
+
+    async def before(self, step: Step) -> None:
+        """What comes before the main table."""
+        self._again = False
+        await step(f"IPv{self._family} WireGuard peers", self._add())
+        await step(f"IPv{self._family} WireGuard routes", self._lead())
+
+    async def after(self, step: Step) -> None:
+        """What comes once nothing of the main table is to be written any more."""
+        if await step(f"IPv{self._family} WireGuard routes", self._take_routes_away()):
+            await step(f"IPv{self._family} WireGuard peers", self._take_peers_away())
+
+    async def _add(self) -> None:
+        if not self._adopted and self._device is not None:
+            state = await self._peers.look()
+            self._mesh.observe(state)
+            self._adopted = state is not None
+        self._resolve()
+        await self._peers.apply_additions()
+
+    async def _lead(self) -> None:
+        self._resolve()
+        if not self._is_needed():
+            await self._hide()
+            return
+        if not self._shown:
+            self._shown = True
+            for net, kind in self._mesh.routes.items():
+                self._table.desire(net, kind)
+        await self._table.write_routes()
+        await self._table.ask(asked=True)
+
+    async def _take_routes_away(self) -> None:
+        gone, self._gone = self._gone, {}
+        for net in gone:
+            self._table.desire(net, None)
+        if self._shown:
+            await self._table.write_routes()
+        self._mesh.routes_written()
+
+    async def _take_peers_away(self) -> None:
+        self._resolve()
+        await self._peers.apply_additions()
+        await self._peers.apply_removals()
+        self._again = self._resolve()
+
+    def _resolve(self) -> bool:
+        """Hand over what the mesh makes of what the device holds; whether routes are different."""
+        self._mesh.observe(self._usable())
+        changed = self._mesh.resolve()
+        for net, kind in changed.items():
+            self._gone.pop(net, None)
+            if kind is None:
+                self._gone[net] = None
+            elif self._shown:
+                self._table.desire(net, kind)
+        self._peers.desire(self._mesh.peers)
+        self._peers.watch(self._mesh.waiting)
+        return bool(changed)
+
+    def _usable(self) -> DeviceState | None:
+        device = self._device
+        return self._peers.state if device is not None and device.up else None
+
+    def _is_needed(self) -> bool:
+        return not self.unavailable or self._mesh.closes
+
+    async def _hide(self) -> None:
+        await self._table.ask(asked=False)
+        if self._shown:
+            self._shown = False
+            for net in (*self._mesh.routes, *self._gone):
+                self._table.desire(net, None)
+            self._gone.clear()
+            await self._table.write_routes()

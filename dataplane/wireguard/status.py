@@ -1,0 +1,102 @@
+"""What there is to say of WireGuard on this node: values for the command, metrics and the node's
+status.  Times are UNIX times, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from dataplane.families import Family
+from dataplane.wireguard.mesh import Mesh
+from dataplane.wireguard.stages import Stage
+from dataplane.wireguard.state import DeviceState, PeerState, shown
+
+# "withdrawing": it is being switched off, and others may not have heard of that; "draining": they
+# have, and what is still on its way is decrypted.
+Phase: TypeAlias = Literal["on", "unavailable", "withdrawing", "draining", "removing", "off"]
+
+
+class PeerStatus(Struct, frozen=True):
+    """Of one other node; "" for the peers of the device that no node stands for, or for no key.
+
+    `endpoint` is where the device sends to, () for nowhere; `nets` are those the device knows to be
+    behind the peer, `clear` those of the node's that it does not: they go in clear or nowhere.
+    `handshake` 0.0: none yet.  `clear_packets`: sent to this node's workloads in clear, since
+    counting began.
+    """
+
+    node: str
+    key: str
+    stage: Stage
+    endpoint: tuple[str, int] | tuple[()] = ()
+    nets: tuple[str, ...] = ()
+    clear: tuple[str, ...] = ()
+    handshake: float = 0.0
+    received: int = 0
+    sent: int = 0
+    clear_packets: int = 0
+
+
+class FamilyStatus(Struct, frozen=True):
+    """`reason` is why it is unavailable; `peers` are sorted by node and key."""
+
+    family: Family
+    device: str
+    phase: Phase
+    key: str = ""
+    port: int = 0
+    reason: str = ""
+    peers: tuple[PeerStatus, ...] = ()
+
+
+_NOTHING = PeerState()
+
+
+def family_status(
+    family: Family,
+    device: str,
+    reason: str,
+    mesh: Mesh,
+    state: DeviceState | None,
+    clear: Mapping[str, int],
+) -> FamilyStatus:
+    """`clear`: packets that have left in clear, by destination."""
+    found = {} if state is None else dict(state.peers)
+    peers: list[PeerStatus] = []
+    for node, stage in mesh.stages().items():
+        claim = mesh.claim(node)
+        peer = found.pop(claim.key, _NOTHING) if claim.kind == "peer" else _NOTHING
+        behind = mesh.nets(node)
+        packets = sum(clear.get(net, 0) for net in behind)
+        peers.append(_peer(node, claim.key, stage, peer, behind, packets))
+    peers += [_peer("", key, "leaving", peer, (), 0) for key, peer in found.items()]
+    public = None if state is None else state.public_key
+    return FamilyStatus(
+        family,
+        device,
+        "unavailable" if reason else "on",
+        key=shown(public) if public else "",
+        port=0 if state is None else state.port,
+        reason=reason,
+        peers=tuple(sorted(peers, key=lambda peer: (peer.node, peer.key))),
+    )
+
+
+def _peer(
+    node: str, key: bytes, stage: Stage, peer: PeerState, behind: tuple[str, ...], packets: int
+) -> PeerStatus:
+    return PeerStatus(
+        node,
+        shown(key) if key else "",
+        stage,
+        endpoint=peer.endpoint or (),
+        nets=tuple(sorted(peer.nets)),
+        clear=tuple(sorted(net for net in behind if net not in peer.nets)),
+        handshake=peer.handshake,
+        received=peer.received,
+        sent=peer.sent,
+        clear_packets=packets,
+    )
