@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_DEVICES = Path("/sys/class/net")
+DEVICES = Path("/sys/class/net")
 
 
-def set_threading(name: str, *, on: bool, root: Path = _DEVICES) -> str:
+def set_threading(name: str, *, on: bool) -> str:
     """Write what differs; returns why that was not possible, "" if it is as it should be."""
-    path = root / name / "threaded"
+    path = DEVICES / name / "threaded"
     wanted = "1" if on else "0"
     try:
         if path.read_text().strip() != wanted:
