@@ -22,7 +22,7 @@ from dataplane.drivers.route_wishes import Owner, Route
 from dataplane.drivers.vteps import Vtep
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
-from dataplane.interfaces import Changes, Interface, RouteWatcher
+from dataplane.interfaces import Changes, Interface, Watcher
 from dataplane.netlink import Message
 from dataplane.overlay.devices import Tunnel
 from dataplane.rtnetlink import parse_address, parse_net
@@ -414,11 +414,11 @@ class FakeMonitor:
     def __init__(self) -> None:
         self.refresh_seconds = 0.0
         self.interfaces: dict[str, Interface] = {}
-        self.watchers: list[RouteWatcher] = []
+        self.watchers: list[Watcher] = []
         self.closed = 0
         self._queue: asyncio.Queue[Changes | DataplaneError] = asyncio.Queue()
 
-    def watch_routes(self, watcher: RouteWatcher) -> None:
+    def watch_routes(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)
 
     def take(self, *changes: Interface | str) -> Changes:
