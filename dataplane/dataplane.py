@@ -10,10 +10,12 @@
   4  IP sets made and grown                rules may ask them from now on
   5  tables                                chains and the hooks to them, one transaction a table
   6  tunnel devices and their ends         what guards a tunnel is there before it is
-  7  routes, neighbours, addresses         what leads to workloads comes after what judges them
+  7  WireGuard's peers, routes, rule       what is to be encrypted finds no other way first
+  8  routes, neighbours, addresses         what leads to workloads comes after what judges them
      for workloads that speak BGP
-  8  ends and devices removed              nothing leads over them any more
-  9  IP sets shrunk and destroyed          nothing asks them any more
+  9  routes and peers of WireGuard, ends   nothing leads over them any more
+     and devices removed
+ 10  IP sets shrunk and destroyed          nothing asks them any more
 
 The tables of IPv6 wait for those of IPv4: the kernel lets a second transaction wait for about 12 ms
 while it frees what the first one has deleted, and it must not be chance which family that is.
@@ -65,7 +67,9 @@ from calc_graph.updates import (
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
+from dataplane.clear_packets import ClearPackets, read_clear_packets
 from dataplane.desired.addresses import Addresses
+from dataplane.desired.encryption import Encryption
 from dataplane.desired.fixed import desire_fixed, desire_static_chains
 from dataplane.desired.hosts import Hosts
 from dataplane.desired.policies import Policies
@@ -90,7 +94,11 @@ from dataplane.interfaces import Changes, Interface, InterfaceMonitor
 from dataplane.looks import Looks
 from dataplane.mtu_file import MtuFile
 from dataplane.overlay.overlays import Overlays
+from dataplane.render.encryption import NO_GUARDS
+from dataplane.render.overlays import NO_OVERLAYS
 from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
+from dataplane.wireguard.status import FamilyStatus
+from dataplane.wireguard.wireguard import Wireguard
 
 log = structlog.get_logger(__name__)
 
@@ -165,8 +173,10 @@ class Dataplane:
         )
         self._hosts = Hosts(sinks, settings, selector_of, shared, self._unwritten)
         self._addresses = Addresses(sinks, settings)
-        self._overlays = Overlays(sinks, settings)
-        self._tunnel_rules = {family: self._overlays.tunnels(family) for family in tables}
+        self._encryption = Encryption(sinks, settings)
+        self._wireguard = Wireguard(tables, settings, lambda: self._links.unavailable)
+        self._overlays = Overlays(sinks, settings, self._wireguard)
+        self._fixed_rules = {family: (NO_OVERLAYS, NO_GUARDS) for family in tables}
         self._mtu_file = MtuFile(
             settings.tunnels.mtu_file, required=settings.tunnels.mtu_file_required
         )
@@ -204,6 +214,7 @@ class Dataplane:
                 **{f"IPv{family} tunnel ends": driver for family, driver in self._vteps.items()},
                 **{f"IPv{family} sets": driver for family, driver in self._ipsets.items()},
                 **{routes_step(family): driver for family, driver in self._routes.items()},
+                **self._wireguard.checks(),
             },
             {tables_step(family): driver for family, driver in tables.items()},
             self._note_found,
@@ -216,6 +227,7 @@ class Dataplane:
         """List the interfaces.  Raises DataplaneError."""
         for routes in self._routes.values():
             self._monitor.watch_routes(routes)
+        self._wireguard.watch_routes(self._monitor)
         self._note_interfaces(Changes(await self._monitor.start()))
         self._listening = asyncio.create_task(
             self._monitor.run(self._note_interfaces), name="interfaces"
@@ -237,6 +249,7 @@ class Dataplane:
             routes.close()
         for vteps in self._vteps.values():
             vteps.close()
+        self._wireguard.close()
         self._links.close()
         self._neighbours.close()
         self._peer_addresses.close()
@@ -257,6 +270,7 @@ class Dataplane:
             routes.refresh_seconds = intervals.routes
         for vteps in self._vteps.values():
             vteps.refresh_seconds = intervals.routes
+        self._wireguard.set_refresh(intervals.routes)
         self._neighbours.refresh_seconds = intervals.routes
         self._links.refresh_seconds = intervals.interfaces
         self._peer_addresses.refresh_seconds = intervals.interfaces
@@ -274,6 +288,8 @@ class Dataplane:
                     self._sets.update(update)
                     self._count_ipset(update)
                 case PolicyUpdate() | PolicyRemove() | ProfileUpdate() | ProfileRemove():
+                    if isinstance(update, PolicyUpdate | PolicyRemove):
+                        self._encryption.update(update)
                     if self._policies.update(update) and isinstance(update, PolicyUpdate):
                         self._workloads.policy_regrouped(update.key)
                         self._hosts.policy_regrouped(update.key)
@@ -281,17 +297,25 @@ class Dataplane:
                     self._workloads.update(update)
                 case HostEndpointUpdate() | HostEndpointRemove():
                     self._hosts.update(update)
-                case PoolUpdate() | PoolRemove() | ServiceCidrsUpdate():
+                case PoolUpdate() | PoolRemove():
+                    self._addresses.update(update)
+                    self._encryption.update(update)
+                    self._wireguard.update(update)
+                case ServiceCidrsUpdate():
                     self._addresses.update(update)
                 case HostUpdate() | HostRemove():
                     self._addresses.update(update)
                     self._overlays.update(update)
-                case RouteUpdate() | RouteRemove() | VtepUpdate() | VtepRemove():
+                    self._wireguard.update(update)
+                case RouteUpdate() | RouteRemove():
+                    self._encryption.update(update)
                     self._overlays.update(update)
-                case TunnelAddresses() | EncapUpdate():
-                    self._overlays.update(update)
+                    self._wireguard.update(update)
                 case WireguardEndpoint() | WireguardEndpointRemove():
-                    pass
+                    self._overlays.update(update)
+                    self._wireguard.update(update)
+                case VtepUpdate() | VtepRemove() | TunnelAddresses() | EncapUpdate():
+                    self._overlays.update(update)
                 case _:
                     assert_never(update)
 
@@ -326,7 +350,15 @@ class Dataplane:
 
         May be awaited in another thread's loop.  Raises DataplaneError.
         """
-        return await read_dropped(self._tables) if self._counts else Dropped()
+        counts = self._counts or self._encryption.required
+        return await read_dropped(self._tables) if counts else Dropped()
+
+    async def clear_packets(self) -> ClearPackets:
+        """What has left in clear to workloads of other nodes, for families with WireGuard.
+
+        As `read_clear_packets`.
+        """
+        return await read_clear_packets(sorted(self._settings.wireguard.families))
 
     @property
     def in_force(self) -> bool:
@@ -337,6 +369,20 @@ class Dataplane:
     def interfaces(self) -> Mapping[str, Interface]:
         """Those of the machine, by name; it changes with them."""
         return self._monitor.interfaces
+
+    def wireguard_keys(self) -> dict[Family, str]:
+        """The public keys to publish, in base64: "" where there is to be none.
+
+        A family is left out while that is not known: what is published then stays.
+        """
+        return self._wireguard.keys()
+
+    async def wireguard_status(self, clear: Mapping[str, int]) -> tuple[FamilyStatus, ...]:
+        """As it is now.  `clear`: packets that have left in clear, by destination.
+
+        Raises DataplaneError.
+        """
+        return await self._wireguard.status(clear)
 
     def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
         """The local endpoints whose state, or what is told of them, differs from what was taken
@@ -363,6 +409,7 @@ class Dataplane:
             for vteps in self._vteps.values():
                 vteps.interface_changed(name, interface)
             self._links.interface_changed(name, interface)
+            self._wireguard.interface_changed(name, interface)
             self._neighbours.interface_changed(name, interface)
             self._peer_addresses.interface_changed(name, interface)
             self._sysctls.interface_changed(name, interface)
@@ -435,18 +482,19 @@ class Dataplane:
             peer_addresses=self._peer_addresses.written,
             tunnels=self._links.written,
             tunnel_ends=sum(vteps.written for vteps in self._vteps.values()),
+            wireguard=self._wireguard.written,
         )
 
     def _resolve(self) -> None:
         self._overlays.resolve()
         self._addresses.need_hosts(needed=self._overlays.hosts_matter)
-        for part in (self._workloads, self._hosts, self._addresses):
+        for part in (self._workloads, self._hosts, self._addresses, self._encryption):
             part.resolve()
-        for family, before in self._tunnel_rules.items():
-            rules = self._overlays.tunnels(family)
+        for family, before in self._fixed_rules.items():
+            rules = self._overlays.tunnels(family), self._encryption.guards(family)
             if rules != before:
-                self._tunnel_rules[family] = rules
-                desire_static_chains(self._sinks, self._settings, family, rules)
+                self._fixed_rules[family] = rules
+                desire_static_chains(self._sinks, self._settings, family, *rules)
         self._mtu_file.desire(self._overlays.workload_mtu)
 
     def _refused(self) -> dict[str, str]:
@@ -458,7 +506,9 @@ class Dataplane:
             found[f"host endpoint {endpoint.name}"] = "governs no interface of this host"
         for vteps in self._vteps.values():
             found |= vteps.problems()
-        return found | self._overlays.problems | self._links.unavailable
+        return (
+            found | self._overlays.problems | self._wireguard.problems() | self._links.unavailable
+        )
 
     async def _write(self) -> None:
         """In the order of the module's drawing."""
@@ -498,11 +548,13 @@ class Dataplane:
         guarded = written or tables_step(family) in self._partly
         await self._step(f"IPv{family} tunnels", links.apply(family, make=guarded))
         await self._step(f"IPv{family} tunnel ends", ends.apply_additions())
+        await self._wireguard.before(family, self._step)
         routed = await self._step(routes_step(family), self._routes[family].apply())
         if family == 4:
             await self._step(NEIGHBOURS, self._neighbours.apply())
             await self._step(PEER_ADDRESSES, self._peer_addresses.apply())
         if routed:
+            await self._wireguard.after(family, self._step)
             await self._step(f"IPv{family} tunnel ends", ends.apply_removals())
             leads_over = self._routes[family].leads_over
             await self._step(f"IPv{family} tunnels", links.remove(family, leads_over))

@@ -8,6 +8,9 @@ should hold.
          workload_mtu                         for the CNI plugin
          problems                             what a tunnel waits for
 
+WireGuard's peers and routes are its own matter (dataplane.wireguard), and so is when its device may
+go; its rules are in desired.fixed.  Here are its device and its MTU.
+
 A tunnel is on where a pool or a parameter asks for it.  While its device is still there, its rules
 are too: a pool that changes its mode leaves no moment in which anybody may speak to it.
 
@@ -19,7 +22,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from msgspec import Struct, structs
 
@@ -34,6 +37,8 @@ from calc_graph.updates import (
     TunnelAddresses,
     VtepRemove,
     VtepUpdate,
+    WireguardEndpoint,
+    WireguardEndpointRemove,
 )
 from dataplane import rtnetlink
 from dataplane.desired.sets import net_members, of_family
@@ -61,7 +66,16 @@ Event = (
     | TunnelAddresses
     | HostUpdate
     | HostRemove
+    | WireguardEndpoint
+    | WireguardEndpointRemove
 )
+
+
+class Encryption(Protocol):
+    """What has to be known of WireGuard, which makes no device itself."""
+
+    def device_goes(self, family: Family) -> bool:
+        """Whether the device of a family that is off is ours, and needed no more."""
 
 
 class _Parent(Struct, frozen=True):
@@ -75,10 +89,13 @@ class _Parent(Struct, frozen=True):
 class Overlays:
     """`update` and `interfaces_changed` tell, `resolve` works out what that comes to."""
 
-    def __init__(self, sinks: Sinks, settings: Settings) -> None:
+    def __init__(self, sinks: Sinks, settings: Settings, encryption: Encryption) -> None:
         self._sinks = sinks
         self._settings = settings
         self._tunnels = settings.tunnels
+        self._wireguard = settings.wireguard
+        self._encryption = encryption
+        self._going: tuple[Family, ...] = ()  # whose device of WireGuard goes, as last resolved
         self._pattern = re.compile(settings.tunnels.mtu_interfaces)
         self._clusters = {
             family: Cluster(family, sinks.routes[family], sinks.vteps[family])
@@ -88,6 +105,7 @@ class Overlays:
         self._addresses = TunnelAddresses()
         self._own_end = VtepUpdate(settings.hostname)
         self._own_host = HostUpdate(settings.hostname, "", "")
+        self._own_wireguard = WireguardEndpoint(settings.hostname)
         self._interfaces: Mapping[str, Interface] = {}
         self._parents: dict[Family, _Parent] = {family: _Parent() for family in sinks.families}
         self._bad_macs: dict[tuple[str, Family], str] = {}
@@ -119,6 +137,10 @@ class Overlays:
                 self._note_host(event)
             case HostRemove(name):
                 self._note_host(HostUpdate(name, "", ""))
+            case WireguardEndpoint():
+                self._note_wireguard(event)
+            case WireguardEndpointRemove(node):
+                self._note_wireguard(WireguardEndpoint(node))
             case _:
                 assert_never(event)
         self._dirty = True
@@ -126,6 +148,10 @@ class Overlays:
     def _note_host(self, event: HostUpdate) -> None:
         if event.name == self._settings.hostname:
             self._own_host = event
+
+    def _note_wireguard(self, event: WireguardEndpoint) -> None:
+        if event.node == self._settings.hostname:
+            self._own_wireguard = event
 
     def _note_end(self, event: VtepUpdate) -> None:
         if event.node == self._settings.hostname:
@@ -165,8 +191,9 @@ class Overlays:
 
     def resolve(self) -> None:
         """Hand what has changed to the drivers."""
-        if self._dirty:
-            self._dirty = False
+        going = tuple(f for f in self._clusters if self._encryption.device_goes(f))
+        if self._dirty or going != self._going:
+            self._dirty, self._going = False, going
             self._resolve_node()
         for family, cluster in self._clusters.items():
             cluster.resolve(self._ways(family))
@@ -180,6 +207,7 @@ class Overlays:
         for family in self._clusters:
             self._parents[family] = self._find_parent(family)
             self._place_vxlan(family)
+            self._place_wireguard(family)
         self._place_ipip()
         for family in self._clusters:
             self._rules[family] = self._rules_of(family)
@@ -259,6 +287,25 @@ class Overlays:
             return
         self._sinks.links.desire(Tunnel(IPIP_DEVICE, "ipip", 4, address, self._ipip_mtu()))
 
+    def _place_wireguard(self, family: Family) -> None:
+        name = self._wireguard_device(family)
+        if family not in self._wireguard.families:
+            if family in self._going:
+                self._sinks.links.discard(name, family)
+            else:
+                self._sinks.links.leave(name)
+            return
+        address = self._wireguard_address(family)
+        if not address:
+            # Without one the device forwards what workloads send; the address is given out only
+            # once the key is published.
+            self.problems[name] = (
+                "this node has no address inside the tunnel yet: what it says itself to workloads "
+                "of other nodes is not answered"
+            )
+        mtu = self._wireguard_mtu(family)
+        self._sinks.links.desire(Tunnel(name, "wireguard", family, address, mtu))
+
     def _missing(self, parent: _Parent, address: str) -> str:
         if not address:
             return "this node has no address inside the tunnel yet"
@@ -277,6 +324,15 @@ class Overlays:
     def _ipip_address(self) -> str:
         return self._tunnels.ipip_address or self._addresses.ipip
 
+    def _wireguard_device(self, family: Family) -> str:
+        return self._wireguard.devices[0 if family == 4 else 1]
+
+    def _wireguard_address(self, family: Family) -> str:
+        """With encryption between hosts nobody gives out another than the node's own."""
+        told, host = self._own_wireguard, self._own_host
+        address, own = (told.address, host.ipv4) if family == 4 else (told.address_v6, host.ipv6)
+        return address or (own if self._wireguard.host_encryption else "")
+
     # ---------------------------------------------------------------- sizes
 
     def _vxlan_mtu(self, family: Family) -> int:
@@ -287,8 +343,17 @@ class Overlays:
     def _ipip_mtu(self) -> int:
         return tunnel_mtu("ipip", self._host_mtu, self._tunnels.ipip_mtu)
 
+    def _wireguard_mtu(self, family: Family) -> int:
+        if family == 6:
+            return tunnel_mtu("wireguard_v6", self._host_mtu, self._wireguard.mtus[1])
+        return tunnel_mtu("wireguard", self._host_mtu, self._wireguard.mtus[0])
+
     def _mtus_in_use(self) -> list[int]:
+        """WireGuard counts where it is asked for, even if this kernel has none: workloads keep
+        their MTU for life, and the next kernel may have it.
+        """
         in_use = [self._vxlan_mtu(f) for f in self._clusters if self._vxlan_on(f)]
+        in_use += [self._wireguard_mtu(f) for f in self._clusters if f in self._wireguard.families]
         return [*in_use, self._ipip_mtu()] if self._ipip_on() else in_use
 
     # ---------------------------------------------------------------- routes

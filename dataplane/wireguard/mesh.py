@@ -1,6 +1,7 @@
 """The mesh of one address family: who is a peer, what is behind it, where each destination goes.
 
-    in   update             WireguardEndpoint, HostUpdate, RouteUpdate, PoolUpdate, removals
+    in   adopt              the routes that an agent before this one has left
+         update             WireguardEndpoint, HostUpdate, RouteUpdate, PoolUpdate, removals
          observe            the device, as read or surely written
          routes_written     the routes asked for last are in the kernel
     out  resolve            routes that differ from those asked for before; `peers` are all of them
@@ -91,7 +92,7 @@ class Mesh:
         self._claims = Claims(family, hostname)
         self._nodes: dict[str, _Node] = {}  # those that publish something
         self._node_of: dict[bytes, str] = {}  # of peers
-        self._found: Mapping[bytes, PeerState] | None = None  # None: never observed
+        self._found: Mapping[bytes, PeerState] = _NOBODY
         self._peers: dict[bytes, PeerWish] = {}
         self._named: dict[str, bytes] = {}  # net -> peer that is to have it
         self._nets_of: Multimap[bytes, str] = Multimap()  # the same by peer
@@ -116,29 +117,25 @@ class Mesh:
             case _:
                 self._claims.update(event)
 
-    def observe(self, state: DeviceState | None) -> None:
-        """None: there is no device that packets could leave by.
+    def adopt(self, routes: Mapping[str, RouteKind]) -> None:
+        """What is there before anything is asked for.
 
-        What the first one has is taken over: its routes may be there, too.
+        What is not thrown back has been encrypted, or was not to go in clear.
         """
-        self._claims.own_key(None if state is None else state.public_key)
-        found = _NOBODY if state is None else state.peers
-        if self._found is None:
-            if state is None:
-                return
-            self._adopt(found)
-        before, self._found = self._found or _NOBODY, found
-        if before is found:
-            return
-        for key in before.keys() | found.keys():
-            self._compare(key, before.get(key), found.get(key))
+        for net, kind in routes.items():
+            if kind == "device":
+                self._led.add(net)
+                self._lingering[net] = None
+            if kind != "throw":
+                self._covered.add(net)
 
-    def _adopt(self, found: Mapping[bytes, PeerState]) -> None:
-        for peer in found.values():
-            self._led |= peer.nets
-            self._lingering.update(dict.fromkeys(peer.nets))
-            if peer.handshake:
-                self._covered |= peer.nets
+    def observe(self, state: DeviceState | None) -> None:
+        """None: there is no device that packets could leave by."""
+        self._claims.own_key(None if state is None else state.public_key)
+        before, self._found = self._found, _NOBODY if state is None else state.peers
+        if before is not self._found:
+            for key in before.keys() | self._found.keys():
+                self._compare(key, before.get(key), self._found.get(key))
 
     def _compare(self, key: bytes, before: PeerState | None, after: PeerState | None) -> None:
         if before is after:
@@ -224,7 +221,7 @@ class Mesh:
     def _resolve_node(self, name: str) -> None:
         before = self._nodes.pop(name, self._default)
         claim = self._claims.claim(name)
-        stage = stage_of(claim, (self._found or _NOBODY).get(claim.key))
+        stage = stage_of(claim, self._found.get(claim.key))
         if stage == "ready":
             self._encrypted.add(name)
         elif stage == "no key":
@@ -290,7 +287,7 @@ class Mesh:
         return "unreachable" if closed else "throw"
 
     def _nets_at(self, key: bytes) -> frozenset[str]:
-        peer = (self._found or _NOBODY).get(key)
+        peer = self._found.get(key)
         return frozenset() if peer is None else peer.nets
 
     def _resolve_peer(self, key: bytes) -> None:

@@ -106,10 +106,6 @@ class Off:
     # ------------------------------------------------------------ asked
 
     @property
-    def is_used(self) -> bool:
-        return self._leaving is not None and not self._cleared
-
-    @property
     def device_goes(self) -> bool:
         """Whether the device is ours, and nothing needs it any more."""
         return self._cleared and self._leaving is not None
@@ -159,12 +155,12 @@ class Off:
         """Nothing: what goes does not wait for what comes."""
 
     async def _leave(self) -> None:
-        asked_for = self.is_used, self.device_goes
+        before = self.device_goes
         if not self._looked:
             await self._find()
         if self._leaving is not None:
             await self._go_on(self._leaving)
-        self._again = (self.is_used, self.device_goes) != asked_for
+        self._again = self.device_goes != before
 
     async def _find(self) -> None:
         """Whether there is anything of ours: a device, or a rule without one."""

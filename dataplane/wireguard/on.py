@@ -66,10 +66,6 @@ class On:
     # ------------------------------------------------------------ asked
 
     @property
-    def is_used(self) -> bool:
-        return True
-
-    @property
     def device_goes(self) -> bool:
         return False
 
@@ -116,19 +112,26 @@ class On:
     async def before(self, step: Step) -> None:
         """What comes before the main table."""
         self._again = False
-        await step(f"IPv{self._family} WireGuard peers", self._add())
+        peers = f"IPv{self._family} WireGuard peers"
+        if not self._adopted and not await step(peers, self._adopt()):
+            return
+        await step(peers, self._add())
         await step(f"IPv{self._family} WireGuard routes", self._lead())
 
     async def after(self, step: Step) -> None:
         """What comes once nothing of the main table is to be written any more."""
+        if not self._adopted:
+            return
         if await step(f"IPv{self._family} WireGuard routes", self._take_routes_away()):
             await step(f"IPv{self._family} WireGuard peers", self._take_peers_away())
 
+    async def _adopt(self) -> None:
+        """Until this has come to its end nothing is written: it would open what is closed."""
+        self._mesh.adopt(await self._table.read())
+        await self._peers.look()
+        self._adopted = True
+
     async def _add(self) -> None:
-        if not self._adopted and self._device is not None:
-            state = await self._peers.look()
-            self._mesh.observe(state)
-            self._adopted = state is not None
         self._resolve()
         await self._peers.apply_additions()
 

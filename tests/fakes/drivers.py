@@ -176,8 +176,17 @@ class FakeIpsets(Looking):
         super().__init__(journal, f"IPv{family} sets")
         self.family = family
         self.sets: dict[str, tuple[IpsetType, frozenset[str]]] = {}
+        self.counting: set[str] = set()
 
-    def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None:  # noqa: A002
+    def desire(
+        self,
+        name: str,
+        type: IpsetType,  # noqa: A002
+        members: Iterable[str],
+        *,
+        counters: bool = False,
+    ) -> None:
+        (self.counting.add if counters else self.counting.discard)(name)
         if not name.startswith(f"cali{self.family}0") or len(name) > 31:
             raise ValueError(f"{name!r} is not the name of a set of ours")
         self.sets[name] = type, self._checked(type, members)
@@ -343,7 +352,8 @@ class FakeLinks(Looking):
         self.unavailable: dict[str, str] = {}
 
     def desire(self, tunnel: Tunnel) -> None:
-        parse_address(tunnel.address)
+        if tunnel.address or tunnel.kind != "wireguard":
+            parse_address(tunnel.address)
         self.unwanted.discard(tunnel.name)
         self.tunnels[tunnel.name] = tunnel
 
@@ -419,6 +429,9 @@ class FakeMonitor:
         self._queue: asyncio.Queue[Changes | DataplaneError] = asyncio.Queue()
 
     def watch_routes(self, watcher: Watcher) -> None:
+        self.watchers.append(watcher)
+
+    def watch_rules(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)
 
     def take(self, *changes: Interface | str) -> Changes:

@@ -34,6 +34,7 @@ from tests.fakes.drivers import (
     Journal,
     State,
 )
+from tests.fakes.wireguard import FakePeers, SilentTable
 
 _indexes = itertools.count(2)
 
@@ -54,15 +55,23 @@ class FakeNode:
         self.monitor = FakeMonitor()
         self.tables = {family: FakeTables(journal, family) for family in families}
         self.wakes = 0
-        with mock.patch.multiple(
-            "dataplane.dataplane",
-            IpsetDriver=partial(FakeIpsets, journal),
-            RouteDriver=partial(FakeRoutes, journal),
-            NeighbourDriver=partial(FakeNeighbours, journal),
-            SysctlDriver=partial(FakeSysctls, journal),
-            VtepDriver=partial(FakeVteps, journal),
-            LinkDriver=partial(FakeLinks, journal),
-            PeerAddressDriver=partial(FakePeerAddresses, journal),
+        wireguard = mock.patch.multiple(
+            "dataplane.wireguard.wireguard",
+            WireguardDriver=partial(FakePeers, journal),
+            WireguardTable=partial(SilentTable, journal),
+        )
+        with (
+            wireguard,
+            mock.patch.multiple(
+                "dataplane.dataplane",
+                IpsetDriver=partial(FakeIpsets, journal),
+                RouteDriver=partial(FakeRoutes, journal),
+                NeighbourDriver=partial(FakeNeighbours, journal),
+                SysctlDriver=partial(FakeSysctls, journal),
+                VtepDriver=partial(FakeVteps, journal),
+                LinkDriver=partial(FakeLinks, journal),
+                PeerAddressDriver=partial(FakePeerAddresses, journal),
+            ),
         ):
             self.dataplane = Dataplane(
                 self.settings,
@@ -77,6 +86,9 @@ class FakeNode:
         self.vteps = cast(dict[Family, FakeVteps], self.dataplane._vteps)
         self.links = cast(FakeLinks, self.dataplane._links)
         self.peer_addresses = cast(FakePeerAddresses, self.dataplane._peer_addresses)
+        wireguard_parts = self.dataplane._wireguard
+        self.peers = cast(dict[Family, FakePeers], wireguard_parts._drivers)
+        self.wireguard_tables = cast(dict[Family, SilentTable], wireguard_parts._tables)
 
     def _wake(self) -> None:
         self.wakes += 1

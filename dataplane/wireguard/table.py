@@ -1,0 +1,81 @@
+"""The routing table of WireGuard and the rule that asks it, one family: two drivers as one.
+
+    99: not from all fwmark M/M lookup T
+
+Every packet without the mark asks the table first, those of the host itself too; what the device
+has encrypted has the mark, and takes the other tables.  Without route synchronisation neither
+routes nor the rule are written, nor read.
+Source: section 3.6 of the routes reference.
+"""
+
+from __future__ import annotations
+
+from dataplane.drivers.rules import Rule, RuleDriver
+from dataplane.drivers.wireguard_routes import WireguardRouteDriver
+from dataplane.families import Family
+from dataplane.interfaces import Interface, InterfaceMonitor
+from dataplane.settings import Settings
+from dataplane.wireguard.state import RouteKind
+
+
+class WireguardTable:
+    def __init__(self, family: Family, settings: Settings) -> None:
+        ours = settings.wireguard
+        self._enabled = settings.route_sync
+        self._routes = WireguardRouteDriver(family, settings)
+        self._rules = RuleDriver(family, ours.table, settings.intervals.routes)
+        self._rule = Rule(ours.rule_priority, ours.table, ours.mark)
+
+    @property
+    def written(self) -> int:
+        """Routes and rules made or deleted, since the start."""
+        return self._routes.written + self._rules.written
+
+    def desire(self, net: str, kind: RouteKind | None) -> None:
+        """None takes its route away.  Raises ValueError for what is no net of the family."""
+        self._routes.desire(net, kind)
+
+    def watch(self, monitor: InterfaceMonitor) -> None:
+        """Be told of what others do here."""
+        monitor.watch_routes(self._routes)
+        monitor.watch_rules(self._rules)
+
+    def interface_changed(self, name: str, interface: Interface | None) -> None:
+        self._routes.interface_changed(name, interface)
+
+    def set_refresh(self, seconds: float) -> None:
+        self._routes.refresh_seconds = self._rules.refresh_seconds = seconds
+
+    def next_check(self) -> float:
+        """When `check` is due, in the event loop's time; infinity for never."""
+        return min(self._routes.next_check(), self._rules.next_check())
+
+    async def check(self) -> bool:
+        """True if the next apply has something to repair."""
+        routes, rules = await self._routes.check(), await self._rules.check()
+        return routes or rules
+
+    async def read(self) -> dict[str, RouteKind]:
+        """What is there, whoever made it.  Raises NetlinkError."""
+        return await self._routes.read()
+
+    async def write_routes(self) -> None:
+        """Raises RouteError."""
+        await self._routes.apply()
+
+    async def ask(self, *, asked: bool) -> None:
+        """Add the rule, or remove it.  Raises RuleError."""
+        if self._enabled:
+            self._rules.desire(self._rule if asked else None)
+            await self._rules.apply()
+
+    async def is_asked(self) -> bool:
+        """Whether there is a rule of ours, left by an agent before this one perhaps.
+
+        Raises NetlinkError.
+        """
+        return self._enabled and bool(await self._rules.read())
+
+    def close(self) -> None:
+        self._routes.close()
+        self._rules.close()
