@@ -37,13 +37,10 @@ from dataplane.settings import WireguardSettings
 from dataplane.wireguard import napi, plan
 from dataplane.wireguard.codec import REMOVE_ME, Endpoint, PeerChange
 from dataplane.wireguard.kernel import Device, KernelDevice, NoWireguardError
-from dataplane.wireguard.state import KEY_BYTES, DeviceState, PeerState, PeerWish, shown
+from dataplane.wireguard.polls import Polls
+from dataplane.wireguard.state import KEY_BYTES, DeviceState, PeerWish, shown
 
 log = structlog.get_logger(__name__)
-
-POLL_SECONDS = 0.5  # while a handshake is waited for
-PATIENCE_SECONDS = 60.0  # after which it is polled less often: that node may be down for days
-SLOW_POLL_SECONDS = 5.0  # the kernel begins a handshake again every five seconds
 
 
 class WireguardError(DataplaneError):
@@ -78,8 +75,7 @@ class WireguardDriver:
         self._settled = False  # nothing to write, as far as we know
         self._endpoints: dict[bytes, Endpoint] = {}  # as written, or as the last look found them
         self._takes_nets = True  # the kernel can take one AllowedIP away; false once it refused to
-        self._waiting: frozenset[bytes] = frozenset()
-        self._waiting_since = 0.0
+        self._polls = Polls()
         self._polled_at = 0.0
         self._refreshed_at: float | None = None
         self._problem = ""
@@ -104,10 +100,7 @@ class WireguardDriver:
 
     def watch(self, waiting: Collection[bytes]) -> None:
         """Peers whose next handshake is waited for: until it comes, `check` is due soon."""
-        keys = frozenset(waiting)
-        if keys - self._waiting:
-            self._waiting_since = asyncio.get_running_loop().time()
-        self._waiting = keys
+        self._polls.watch(waiting, asyncio.get_running_loop().time())
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         """It came, went, changed, or is another one by the same name; None: it is gone."""
@@ -150,13 +143,9 @@ class WireguardDriver:
         """When `check` is due, in the event loop's time; infinity for never."""
         if self._device is None or self._refreshed_at is None:
             return float("inf")
-        moments = [float("inf")]
-        if self.refresh_seconds > 0:
-            moments.append(self._refreshed_at + self.refresh_seconds)
-        if self._waiting and self._state is not None:
-            patient = self._polled_at > self._waiting_since + PATIENCE_SECONDS
-            moments.append(self._polled_at + (SLOW_POLL_SECONDS if patient else POLL_SECONDS))
-        return min(moments)
+        refresh = self.refresh_seconds if self.refresh_seconds > 0 else float("inf")
+        poll = self._polls.seconds(self._polled_at) if self._state is not None else float("inf")
+        return min(self._refreshed_at + refresh, self._polled_at + poll)
 
     async def check(self) -> bool:
         """Read again.  True if something is not as it should be, which the next apply repairs, or
@@ -171,14 +160,13 @@ class WireguardDriver:
             self._polled_at = now  # also if it fails
             if due:
                 self._refreshed_at = now
-                self.unavailable = ""
             before, settled = self._state, self._settled
             state = await self._read(self._device.index, endpoints=due)
             if due and state is not None:
                 self._set_threading(state)
         if settled and self.pending:
             log.warning("wireguard.drifted", device=self._name)
-        return self.pending or _is_news(before, state, self._waiting)
+        return self.pending or self._polls.is_news(before, state)
 
     async def look(self) -> DeviceState | None:
         """The device as it is now; None if there is none.  Raises WireguardError."""
@@ -284,7 +272,7 @@ class WireguardDriver:
         if not (endpoints or self._stale):
             found |= {key: e for key, e in self._endpoints.items() if key in found}
         self._endpoints = found
-        self._state, self._stale = state, False
+        self._state, self._stale, self.unavailable = state, False, ""
         self._settled = self._is_settled(state)
         return state
 
@@ -307,8 +295,9 @@ class WireguardDriver:
 
     def _be_unavailable(self, reason: str) -> None:
         self._state, self._stale = None, True
+        if self.unavailable != reason:
+            log.warning("wireguard.unavailable", device=self._name, reason=reason)
         self.unavailable = reason
-        log.warning("wireguard.unavailable", device=self._name, reason=reason)
 
     def _fail(self, error: NetlinkError) -> NoReturn:
         self._kernel.close()
@@ -325,17 +314,3 @@ class WireguardDriver:
         if complaint and complaint != self._complaint:
             log.warning("wireguard.threading_refused", device=self._name, reason=complaint)
         self._complaint = complaint
-
-
-def _is_news(
-    before: DeviceState | None, after: DeviceState | None, waiting: Collection[bytes]
-) -> bool:
-    if before is None or after is None:
-        return before is not after
-    if before.public_key != after.public_key:
-        return True
-    never = PeerState()
-    return any(
-        after.peers.get(key, never).handshake > before.peers.get(key, never).handshake
-        for key in waiting
-    )
