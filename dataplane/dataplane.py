@@ -176,7 +176,7 @@ class Dataplane:
         self._encryption = Encryption(sinks, settings)
         self._wireguard = Wireguard(tables, settings, lambda: self._links.unavailable)
         self._overlays = Overlays(sinks, settings, self._wireguard)
-        self._fixed_rules = {family: (NO_OVERLAYS, NO_GUARDS) for family in tables}
+        self._fixed_rules = dict.fromkeys(tables, (NO_OVERLAYS, NO_GUARDS))
         self._mtu_file = MtuFile(
             settings.tunnels.mtu_file, required=settings.tunnels.mtu_file_required
         )

@@ -39,6 +39,14 @@ class MarkBits(Struct, frozen=True):
         """The bits cleared when a packet enters a hook."""
         return self.accept | self.passed | self.scratch0 | self.scratch1
 
+    @property
+    def encrypted(self) -> int:
+        """A bit of the connection's mark, of a flow that must not go on in clear.
+
+        Felix has none.  The endpoint field is about packets, so the two never meet.
+        """
+        return 1 << (self.endpoint.bit_length() - 1)
+
 
 class RenderSettings(Struct, frozen=True):
     """All that the text of a rule can depend on."""
@@ -131,6 +139,10 @@ class WireguardSettings(Struct, frozen=True):
     strict: bool = False
     host_encryption: bool = False
     clear_hosts: tuple[str, ...] = ()
+
+    def device_of(self, family: Family) -> str:
+        """On or off."""
+        return self.devices[0 if family == 4 else 1]
 
 
 class Settings(Struct, frozen=True):

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from dataplane.desired.sinks import Sinks
 from dataplane.families import Family
+from dataplane.render.encryption import (
+    NO_GUARDS,
+    POLICING,
+    Guards,
+    coverage_chain,
+    encryption_chains,
+)
 from dataplane.render.names import Table
 from dataplane.render.overlays import NO_OVERLAYS, Overlays
 from dataplane.render.static import hooks, static_chains
@@ -15,7 +22,12 @@ TABLES: tuple[Table, ...] = ("raw", "mangle", "nat", "filter")
 
 def desire_fixed(sinks: Sinks, settings: Settings) -> None:
     for family, tables in sinks.tables.items():
-        desire_static_chains(sinks, settings, family, NO_OVERLAYS)
+        desire_static_chains(sinks, settings, family, NO_OVERLAYS, NO_GUARDS)
+        device = settings.wireguard.device_of(family)
+        for table in POLICING:
+            for chain in encryption_chains(table, settings.render, device):
+                tables.desire_chain(table, chain)
+        tables.desire_chain("mangle", coverage_chain(family, settings.render))
         for table in TABLES:
             for hook in hooks(table, family, settings.render):
                 tables.desire_hook(table, hook.kernel_chain, hook.inserts, hook.appends)
@@ -29,9 +41,9 @@ def desire_fixed(sinks: Sinks, settings: Settings) -> None:
 
 
 def desire_static_chains(
-    sinks: Sinks, settings: Settings, family: Family, overlays: Overlays
+    sinks: Sinks, settings: Settings, family: Family, overlays: Overlays, guards: Guards
 ) -> None:
-    """Again with each change of the tunnels that there are."""
+    """Again with each change of the tunnels that there are, and of what must be encrypted."""
     for table in TABLES:
-        for chain in static_chains(table, family, settings.render, overlays):
+        for chain in static_chains(table, family, settings.render, overlays, guards):
             sinks.tables[family].desire_chain(table, chain)

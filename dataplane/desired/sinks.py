@@ -28,7 +28,14 @@ class Tables(Protocol):
 class Ipsets(Protocol):
     """The IP sets of one family."""
 
-    def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None: ...  # noqa: A002
+    def desire(
+        self,
+        name: str,
+        type: IpsetType,  # noqa: A002
+        members: Iterable[str],
+        *,
+        counters: bool = False,
+    ) -> None: ...
     def change(self, name: str, added: Iterable[str], removed: Iterable[str]) -> None: ...
     def drop(self, name: str) -> None: ...
 
