@@ -70,7 +70,7 @@ from calc_graph.updates import (
 from dataplane.clear_packets import ClearPackets, read_clear_packets
 from dataplane.desired.addresses import Addresses
 from dataplane.desired.encryption import Encryption
-from dataplane.desired.fixed import desire_fixed, desire_static_chains
+from dataplane.desired.fixed import desire_fixed, desire_static_chains, with_wireguard
 from dataplane.desired.hosts import Hosts
 from dataplane.desired.policies import Policies
 from dataplane.desired.sets import RuleSets
@@ -491,7 +491,11 @@ class Dataplane:
         for part in (self._workloads, self._hosts, self._addresses, self._encryption):
             part.resolve()
         for family, before in self._fixed_rules.items():
-            rules = self._overlays.tunnels(family), self._encryption.guards(family)
+            tunnels = self._overlays.tunnels(family)
+            rules = (
+                with_wireguard(tunnels, self._settings, family, self._monitor.interfaces),
+                self._encryption.guards(family),
+            )
             if rules != before:
                 self._fixed_rules[family] = rules
                 desire_static_chains(self._sinks, self._settings, family, *rules)

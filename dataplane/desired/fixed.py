@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
+from msgspec import structs
+
 from dataplane.desired.sinks import Sinks
 from dataplane.families import Family
 from dataplane.render.encryption import (
@@ -17,12 +21,14 @@ from dataplane.render.static import hooks, static_chains
 from dataplane.render.workload_limit import shared_limit_chain
 from dataplane.settings import Settings
 
+FAMILIES: tuple[Family, ...] = (4, 6)
 TABLES: tuple[Table, ...] = ("raw", "mangle", "nat", "filter")
 
 
 def desire_fixed(sinks: Sinks, settings: Settings) -> None:
     for family, tables in sinks.tables.items():
-        desire_static_chains(sinks, settings, family, NO_OVERLAYS, NO_GUARDS)
+        overlays = with_wireguard(NO_OVERLAYS, settings, family, ())
+        desire_static_chains(sinks, settings, family, overlays, NO_GUARDS)
         device = settings.wireguard.device_of(family)
         for table in POLICING:
             for chain in encryption_chains(table, settings.render, device):
@@ -38,6 +44,26 @@ def desire_fixed(sinks: Sinks, settings: Settings) -> None:
         if 6 in sinks.families:
             sinks.sysctls.desire_global("net/ipv6/conf/all/forwarding", "1")
     sinks.sysctls.desire_global("net/netfilter/nf_conntrack_acct", "1", required=False)
+
+
+def with_wireguard(
+    tunnels: Overlays, settings: Settings, family: Family, interfaces: Container[str]
+) -> Overlays:
+    """What the fixed rules say of a family's tunnels, and of WireGuard; `interfaces` are those
+    that are there.
+
+    While its device is still there its rules are too: what others have on its way is taken in until
+    the end.  As Felix has it, one family in use is enough for the marks of both.
+    """
+    ours = settings.wireguard
+    used = {f for f in FAMILIES if f in ours.families or ours.device_of(f) in interfaces}
+    return structs.replace(
+        tunnels,
+        wireguard_device=ours.device_of(family) if family in used else "",
+        wireguard_port=ours.ports[0 if family == 4 else 1],
+        wireguard_mark=ours.mark if used and ours.host_encryption else 0,
+        wireguard_devices=ours.devices,
+    )
 
 
 def desire_static_chains(
