@@ -40,6 +40,8 @@ from felixpy.pipeline import Pipeline
 from felixpy.reporter import Reporter
 from felixpy.services import Services
 from felixpy.tasks import endless
+from felixpy.wireguard.control import register as register_wireguard
+from felixpy.wireguard.publishing import PublishedKey
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,7 @@ class Agent:
         self._control = Control()
         register_holds(self._control, self._holds)
         register_bgp(self._control, self._bgp_details)
+        register_wireguard(self._control, self._wireguard_keys)
         self._services = Services(live.config, self._reporter.health, self._figures, time.monotonic)
 
     async def run(self) -> None:
@@ -129,6 +132,9 @@ class Agent:
 
     def _bgp_details(self) -> Details | None:
         return None if self._pipeline is None else self._pipeline.bgp.details()
+
+    def _wireguard_keys(self) -> tuple[PublishedKey, ...]:
+        return () if self._pipeline is None else self._pipeline.wireguard_keys.keys()
 
     # ---------------------------------------------------------------- one datastore
 

@@ -46,6 +46,7 @@ from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
 from felixpy.services import Services
 from felixpy.statusrep.reports import StatusReports
+from felixpy.wireguard.publishing import KeyPublisher
 
 log = structlog.get_logger(__name__)
 
@@ -92,6 +93,7 @@ class Pipeline:
         self.bgp: BgpPart = open_bgp(
             live.config, os.environ, datastore.status, services.count_bird, woken.set
         )
+        self.wireguard_keys = KeyPublisher(datastore.status, live.config.felix_hostname)
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
@@ -200,6 +202,7 @@ class Pipeline:
         self._start.close()
         self._lockout.close()
         await self.bgp.close()
+        await self.wireguard_keys.close()
         await self._reports.close()
         await self._flow_ender.close()
         await self._drop_dataplane()
@@ -219,6 +222,7 @@ class Pipeline:
             self._census.note(key, value)
             self._graph.update(key, value)
             self.bgp.note(key, value)
+            self.wireguard_keys.note(key, value)
             self._lockout.note(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
@@ -245,6 +249,7 @@ class Pipeline:
             self._dataplane.desire(updates)
             self._flow_ender.update(updates)
         applied = await self._dataplane.apply()
+        self._publish_keys(self._dataplane)
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
@@ -252,6 +257,12 @@ class Pipeline:
             if applied.complete:
                 self._flow_ender.applied(self._dataplane.interfaces)
         self._start.note(self._guard.empty_since)
+
+    def _publish_keys(self, dataplane: Dataplane) -> None:
+        """The devices' own: there are none before something was applied."""
+        self.wireguard_keys.check()
+        self.wireguard_keys.offer(dataplane.wireguard_keys())
+        self._reporter.problems.replace("wireguard", self.wireguard_keys.problems)
 
     def _report(self, dataplane: Dataplane) -> None:
         """What the dataplane has made of the local endpoints.  A new one tells of all of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Container
+from collections.abc import Awaitable, Container, Mapping
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
@@ -14,7 +14,12 @@ class StatusUnwritableError(Exception):
 
 
 class StatusStore(Protocol):
-    """Keys begin with "/calico/".  Everything raises StatusUnwritableError."""
+    """Keys begin with "/calico/".  Everything raises StatusUnwritableError.
+
+    `echoes`: what is written to a resource here is what the datastore says next.
+    """
+
+    echoes: bool
 
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """With `ttl` (seconds) the key goes when that time has passed without another put."""
@@ -31,6 +36,15 @@ class StatusStore(Protocol):
 
         Both are JSON.  `resource` is the resource without a status, as far as we know it: for a
         store that holds nothing but status.  False: there is no such resource any more.
+        """
+        ...
+
+    async def revise_status(self, key: str, resource: bytes, texts: Mapping[str, str]) -> bool:
+        """Give these fields of the status of the resource under `key` these texts.
+
+        Everything else stays as it is; "" empties a field that is there, and makes none.  Nothing
+        is written where nothing changes.  `resource` is what a store that holds nothing but status
+        begins with.  False: there is no such resource.
         """
         ...
 

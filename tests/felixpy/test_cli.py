@@ -311,6 +311,33 @@ def test_roles(
 NODES = "/calico/resources/v3/projectcalico.org/nodes/"
 
 
+@pytest.mark.parametrize(
+    ("line", "more", "writes"),
+    [
+        ("", [], False),
+        ("WireguardEnabled = true", [], True),
+        ("WireguardEnabledV6 = true", [], True),
+        ("", ["--wireguard"], True),
+        ("WireguardEnabled = perhaps", ["--wireguard"], True),
+    ],
+)
+def test_a_role_for_a_node_that_publishes_a_key(
+    away: Path, capsys: pytest.CaptureFixture[str], line: str, more: list[str], writes: bool
+) -> None:
+    away.write_text(f"{away.read_text()}{line}\n")
+    assert main(["etcd", "roles", "-c", str(away), "--json", *more]) == exits.OK
+    allowed = json.loads(capsys.readouterr().out)["permissions"]
+    assert ({"type": "write", "key": f"{NODES}n1", "prefix": False} in allowed) is writes
+
+
+def test_no_role_rests_on_a_wireguard_that_is_misspelt(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away.write_text(f"{away.read_text()}WireguardEnabled = perhaps\n")
+    assert main(["etcd", "roles", "-c", str(away)]) == exits.REFUSED
+    assert "WireguardEnabled" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [["--node", "a/b"], ["--node", ""], ["--user", "root"]])
 def test_roles_that_cannot_be(
     away: Path, capsys: pytest.CaptureFixture[str], more: list[str]

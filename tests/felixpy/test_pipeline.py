@@ -10,9 +10,19 @@ from types import MappingProxyType
 
 import pytest
 
-from calc_graph.model import Key, Policy, PolicyKey, Value, WorkloadEndpoint, WorkloadEndpointKey
+from calc_graph.model import (
+    Key,
+    NodeKey,
+    Policy,
+    PolicyKey,
+    Value,
+    WorkloadEndpoint,
+    WorkloadEndpointKey,
+)
+from calc_graph.model import Node as NodeResource
 from calc_graph.updates import Update
 from dataplane.dataplane import Applied, Summary
+from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import Settings
 from felixpy import pipeline as module
@@ -30,9 +40,11 @@ from felixpy.reporter import Reporter
 from felixpy.services import Services
 from felixpy.status import BgpStatus, read
 from felixpy.statusrep.directory import DirectoryStatusStore
+from felixpy.wireguard.publishing import PublishedKey
 
 ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
 POLICY = PolicyKey("NetworkPolicy", "default", "p")
+KEY = "A" * 42 + "E="
 FULL: dict[Key, Value | None] = {
     ENDPOINT: WorkloadEndpoint("cali1", ("10.65.0.1/32",)),
     POLICY: Policy("default", "all()"),
@@ -43,6 +55,7 @@ class FakeDataplane:
     backend = "fake"
     interfaces: Mapping[str, Interface] = MappingProxyType({})
     in_force = False
+    keys: Mapping[Family, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         self.told: list[Update] = []
@@ -55,6 +68,9 @@ class FakeDataplane:
 
     async def apply(self) -> Applied | None:
         return Applied(0.001, {}, {})
+
+    def wireguard_keys(self) -> Mapping[Family, str]:
+        return self.keys
 
     def summary(self) -> Summary:
         return Summary(0, 0, 0, 0)
@@ -210,6 +226,25 @@ class FakeBgp:
 
     async def close(self) -> None:
         self.events.append("closed")
+
+
+async def test_keys_are_published_once_there_are_some(node: Node, tmp_path: Path) -> None:
+    file = tmp_path / "status/resources/v3/projectcalico.org/nodes/n1"
+    await node.pipeline.inbox.put(ENDPOINT, FULL[ENDPOINT])
+    await node.pipeline.turn()  # not even a turn before in-sync
+    await asyncio.sleep(0)
+    assert node.pipeline.wireguard_keys.keys() == ()
+    await node.turn(FULL)
+    assert not file.exists()
+    node.built[-1].keys = {4: KEY}
+    await node.turn({})
+    async with asyncio.timeout(10):
+        while not file.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert node.pipeline.wireguard_keys.keys() == (PublishedKey(4, KEY, False),)
+    await node.turn({NodeKey("n1"): NodeResource(wireguard_key=KEY)})
+    assert node.pipeline.wireguard_keys.keys() == (PublishedKey(4, KEY, True),)
+    await node.pipeline.close()
 
 
 async def test_bgp_hears_everything_and_comes_after_the_dataplane(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+import json
+from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
 from felixpy.statusrep.store import StatusUnwritableError
@@ -22,6 +23,8 @@ class FakeStore:
     """`refuse` is asked about every call: "" lets it through, "hang" never answers, "cut" does what
     was asked and breaks off, anything else is the reason of the refusal.
     """
+
+    echoes = True
 
     def __init__(self, held: dict[str, bytes] | None = None) -> None:
         self.held = dict(held or {})
@@ -49,6 +52,13 @@ class FakeStore:
         await self._ask(
             Call(now(), "answer", key, status), lambda: self.held.update({key: resource})
         )
+        return there
+
+    async def revise_status(self, key: str, resource: bytes, texts: Mapping[str, str]) -> bool:
+        """What is noted is not the resource but the texts."""
+        there = key not in self.gone
+        text = json.dumps(texts).encode()
+        await self._ask(Call(now(), "revise", key, text), lambda: self.held.update({key: resource}))
         return there
 
     async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
