@@ -7,6 +7,7 @@ whatever way BIRD has ended.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dataplane.families import Family
+from felixpy.status import read
 from tests.kernel.conftest import Namespace
 
 PATIENCE: Final = 60.0
@@ -36,11 +38,20 @@ def eventually(ask: Callable[[], bool], what: str, seconds: float = PATIENCE) ->
         time.sleep(0.1)
 
 
+def comes_to(wanted: object, ask: Callable[..., object], *arguments: object) -> None:
+    """Asks until the answer is the wanted one; a failure shows what it was last."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := ask(*arguments)) != wanted:
+        assert time.monotonic() < deadline, f"{found} instead of {wanted}"
+        time.sleep(0.1)
+
+
 class Unit:
     """Runs a program, and runs it again when it ends, until it is told to stop."""
 
-    def __init__(self, space: Namespace, argv: list[str], log: Path) -> None:
-        self._argv = ["ip", "netns", "exec", space.name, *argv]
+    def __init__(self, space: Namespace, start: list[str], stop: list[str], log: Path) -> None:
+        self._argv = ["ip", "netns", "exec", space.name, *start]
+        self._stop_argv = stop
         self._log = log
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
@@ -87,11 +98,17 @@ class Unit:
             assert not self._thread.is_alive(), f"{self._argv} does not end"
             self._thread = None
 
+    def restart(self) -> None:
+        """As `systemctl restart` does it."""
+        self.hold()
+        subprocess.run(self._stop_argv, capture_output=True, check=False, timeout=30)
+        self.stop(signal.SIGTERM)
+        self.start()
 
-def unit_command(config_file: Path, socket: Path) -> list[str]:
-    """The ExecStart= line of the unit, with other paths."""
-    (line,) = re.findall(r"^ExecStart=(.*)$", _UNIT.read_text(), re.MULTILINE)
-    assert _CONFIG_FILE in line
+
+def unit_command(setting: str, config_file: Path, socket: Path) -> list[str]:
+    """That line of the unit, with other paths."""
+    (line,) = re.findall(rf"^{setting}=(.*)$", _UNIT.read_text(), re.MULTILINE)
     assert _CONTROL_SOCKET in line
     line = line.replace(_CONFIG_FILE, str(config_file)).replace(_CONTROL_SOCKET, str(socket))
     return shlex.split(line.lstrip("-@:+!"))
@@ -122,7 +139,10 @@ class Router:
         shutil.chown(directory / "run", "bird", "bird")
         self.socket = directory / "run" / "b.ctl"
         self.log = directory / "bird.log"
-        self.unit = Unit(space, unit_command(self.file, self.socket), self.log)
+        start, stop = (
+            unit_command(setting, self.file, self.socket) for setting in ("ExecStart", "ExecStop")
+        )
+        self.unit = Unit(space, start, stop, self.log)
 
     def configure(self, text: str) -> None:
         """A hand-written configuration, applied; started if BIRD is not running."""
@@ -207,6 +227,7 @@ class Node(Router):
         self.agent_log = directory / "agent.log"
         self.said = directory / "agent.out"
         self.agent: subprocess.Popen[bytes] | None = None
+        self._path = os.environ["PATH"]
         self.settings: dict[str, str] = {
             "FelixHostname": self.name,
             "DatastorePath": str(manifests),
@@ -230,9 +251,10 @@ class Node(Router):
         scratch.chmod(mode)
         scratch.rename(self.secrets / name)
 
-    def start(self, **settings: str) -> None:
-        """The agent, as its unit starts it."""
+    def start(self, path: str = "", **settings: str) -> None:
+        """The agent, as its unit starts it; with another PATH from now on."""
         self.settings |= settings
+        self._path = path or self._path
         lines = [f"{name} = {value}\n" for name, value in self.settings.items()]
         self.config.write_text("[global]\n" + "".join(lines))
         with self.said.open("ab") as said:
@@ -241,6 +263,7 @@ class Node(Router):
                 stdout=said,
                 stderr=said,
                 stdin=subprocess.DEVNULL,
+                env=os.environ | {"PATH": self._path},
             )
 
     def has_written(self) -> bool:
@@ -251,6 +274,18 @@ class Node(Router):
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "felixpy", *words, "--config", str(self.config)]
+
+    def is_well(self) -> bool:
+        """Whether this agent, not one before it, says that all is well."""
+        assert self.agent is not None
+        assert self.agent.poll() is None, self.said.read_text()[-2000:]
+        status = read(Path(self.settings["RunDir"]) / f"netns-{self.space.name}")
+        return status is not None and status.pid == self.agent.pid and status.state == "running"
+
+    def log_text(self) -> str:
+        """All that this node's agents have said, to the screen and to the file."""
+        texts = [path.read_text() for path in (self.said, self.agent_log) if path.exists()]
+        return "".join(texts)
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         if self.agent is not None:
@@ -274,6 +309,10 @@ class Node(Router):
         """What a command says with --json."""
         _, text = self.felixpy(*words, "--json")
         return json.loads(text)
+
+    def configuration(self) -> str:
+        """What has become of the newest version, in the words of `felixpy status bgp`."""
+        return str(self.answer("status", "bgp")["configuration"]["state"])
 
     def subvert(self, text: str) -> None:
         """Somebody takes the node over: its agent is gone, BIRD runs with their configuration."""
