@@ -24,6 +24,7 @@ from calc_graph.net_table import parse_net
 
 _PRIORITY: Final = 1024
 _DEFAULT_ROUTES: Final[ProgramRoutes] = "EnabledNoEncapOnly"
+_KIND: Final = "BGPConfiguration"
 _ABOUT_DEFAULT: Final = "BGPConfiguration default"
 _NO_ENCAP: Final = frozenset({"Enabled", "EnabledNoEncapOnly"})
 _IPIP: Final = frozenset({"Enabled", "EnabledIPIPOnly"})
@@ -94,7 +95,7 @@ def speaker_faults(
 ) -> Iterator[Fault]:
     labels = cluster.own.labels if cluster.own else {}
     default = cluster.default
-    yield from _names(cluster)
+    yield from _configurations(cluster)
     yield from _unusable(cluster)
     bird = default.program_routes or _DEFAULT_ROUTES
     if bird in _IPIP and any(pool.ipip_mode != "never" for pool in pools):
@@ -112,17 +113,20 @@ def speaker_faults(
             )
 
 
-def _names(cluster: Cluster) -> Iterator[Fault]:
+def _configurations(cluster: Cluster) -> Iterator[Fault]:
     for name in cluster.configurations:
         if name != DEFAULT and not name.startswith(NODE_PREFIX):
-            yield f"BGPConfiguration {name}", 'is ignored: its name is not "default" or "node.NAME"'
+            yield f"{_KIND} {name}", 'is ignored: its name is not "default" or "node.NAME"'
+    for name in (DEFAULT, NODE_PREFIX + cluster.hostname):
+        found = cluster.configurations.get(name, _NOTHING)
+        yield from ((f"{_KIND} {name}", text) for text in found.faults)
     own = cluster.of_node(cluster.hostname)
     ignored = [
         text for name, text in _CLUSTER_WIDE if getattr(own, name) != getattr(_NOTHING, name)
     ]
     if ignored:
         yield (
-            f"BGPConfiguration {NODE_PREFIX}{cluster.hostname}",
+            f"{_KIND} {NODE_PREFIX}{cluster.hostname}",
             f"ignored, as it counts in BGPConfiguration default alone: {', '.join(ignored)}",
         )
 

@@ -117,7 +117,11 @@ blocks = st.builds(
     Block,
     host=st.sampled_from(["", *NODES]),
     others=st.lists(
-        st.tuples(st.sampled_from(["10.65.0.2/32", "fd65::2/128"]), names), max_size=2, unique=True
+        st.tuples(
+            st.sampled_from(["10.65.0.2/32", "fd65::2/128"]), st.sampled_from([*NODES, "n4"])
+        ),
+        max_size=2,
+        unique=True,
     ).map(lambda found: tuple(sorted(found))),
 )
 
@@ -185,7 +189,6 @@ Step: TypeAlias = tuple[Key, Value | None] | Flush | InSync
 
 
 def mesh_of_three() -> list[Step]:
-    """With pools and a peering, so that each later step has something to move."""
     return [
         *(
             (NodeKey(name), Node(bgp_ipv4=f"10.0.0.{i}/24", bgp_ipv6=f"fd00::{i}/64"))
@@ -193,16 +196,34 @@ def mesh_of_three() -> list[Step]:
         ),
         (IpPoolKey("p1"), IpPool("10.64.0.0/14")),
         (IpPoolKey("p2"), IpPool("fd65::/64")),
-        (BgpPeerKey("c"), BgpPeer(peer_selector="has(rr)")),
         InSync(),
+        Flush(),
+    ]
+
+
+def busy() -> list[Step]:
+    """Something of each kind, so that each later step has something to move."""
+    here = WorkloadEndpointKey(HOST, "k8s", "p/w1", "eth0")
+    there = WorkloadEndpointKey("n2", "k8s", "p/w1", "eth0")
+    return [
+        *mesh_of_three(),
+        (BgpPeerKey("a"), BgpPeer(address="10.0.0.2", as_number=64512)),
+        (BgpPeerKey("b"), BgpPeer(node_selector="!has(rack)", peer_selector="all()")),
+        (BgpPeerKey("c"), BgpPeer(workload_selector="rack == 'a'", as_number=65001)),
+        (here, WorkloadEndpoint("cali1", ("10.65.0.1/32",), profiles=("p",))),
+        (there, WorkloadEndpoint("cali1", ("10.65.0.65/32",))),
+        (ProfileKey("p"), Profile(labels={"rack": "a"})),
+        (BlockKey("10.66.0.0/26"), Block("n3", (("10.66.0.2/32", "n4"),))),
+        *((BlockAffinityKey(n, b), BlockAffinity()) for n, b in zip(NODES, BLOCKS, strict=False)),
+        Flush(),
     ]
 
 
 steps = st.builds(
     lambda start, then: start + then,
-    st.sampled_from([[], mesh_of_three(), mesh_of_three()]),
+    st.sampled_from([[], mesh_of_three(), busy(), busy(), busy()]),
     st.lists(
-        st.one_of(updates, updates, updates, st.just(Flush()), st.just(InSync())),
+        st.one_of(updates, updates, st.just(Flush()), st.just(InSync())),
         min_size=15,
         max_size=50,
     ),
@@ -217,7 +238,7 @@ def of_kind(state: State, kind: type) -> dict:
 
 def inside(net: str, around: str) -> bool:
     a, b = ip_network(net), ip_network(around)
-    return a.version == b.version and a.subnet_of(b)
+    return a.version == b.version and a.subnet_of(b)  # type: ignore[arg-type]
 
 
 def expected_nets(state: State, name: str) -> set[str]:
@@ -427,7 +448,7 @@ def check_against_interpretation(state: State, found: Told) -> None:
         for key, each in zip(keys, found.sessions.values(), strict=True)
     }
     assert sessions == expected_sessions(state)
-    for name in NODES:
+    for name in (*NODES, "n4"):
         nets = found.origins[name].nets if name in found.origins else ()
         assert set(nets) == expected_nets(state, name)
         assert list(nets) == sorted(nets, key=lambda net: (":" in net, ip_network(net)))
@@ -446,6 +467,8 @@ def walk(path: list[Step]) -> tuple[State, Told, BgpGraph]:
                 updates = graph.flush()
                 assert in_sync or not updates
                 found.play(updates)
+                # Here too, for much of what comes later has all sessions computed anew.
+                assert not in_sync or found.state() == told(state).state()
             case InSync():
                 graph.in_sync()
                 in_sync = True
