@@ -32,6 +32,8 @@ KINDS: Final = (
     *("BGPConfiguration", "BGPPeer", "BGPFilter", "WorkloadEndpoint"),
     *("IPAMBlock", "BlockAffinity"),
 )
+# where systemd puts the credentials of our unit; only the service itself is told by environment
+_CREDENTIALS: Final = Path("/run/credentials/felixpy.service")
 
 
 class Offline(Struct, frozen=True):
@@ -56,7 +58,10 @@ def read_offline(path: Path, environ: Mapping[str, str]) -> Offline:
     settings = to_bird_settings(config)
     wanted = _wanted(config.felix_hostname, snapshot.values)
     place = secrets_place(config, environ)
-    secrets = Secrets(place.path, place.namespace, place.credentials, lambda: None)
+    credentials_directory = place.credentials
+    if credentials_directory is None and _CREDENTIALS.is_dir():
+        credentials_directory = _CREDENTIALS
+    secrets = Secrets(place.path, place.namespace, credentials_directory, lambda: None)
     secrets.want(wanted.secrets())
     credentials = secrets.credentials()
     version = render(wanted, credentials, settings)
