@@ -4,7 +4,12 @@
     out  functions that refuse a route with the number of the reason, or return
 
 They are called with sets as arguments and have the same text on every node: so a change of what one
-peer may announce reaches that peer's filter alone.
+peer may announce reaches that peer's filter alone.  Arguments must not be called by one of BIRD's
+keywords, of which `normal`, `base`, `first` and `hidden` are some.
+
+Where a route's metric changes, BIRD 2.0.12 leaves the one of the former metric in the kernel beside
+it until the destination goes, and corrects it at the next scan where it leads elsewhere (measured:
+2 s).
 Source: sections 2.7, 3.6, 3.7, 5.3 and 6.2 of the BGP reference.
 """
 
@@ -57,8 +62,10 @@ function reflect(prefix set inside; prefix set own; prefix set services; prefix 
   if source != RTS_BGP && net !~ own && net !~ services then refuse({reasons.NOT_OURS});
 }}
 function priority_in(int usual) {{
-  if defined(bgp_local_pref) && bgp_local_pref > {MAX_PRIORITY} - usual then
+  if !defined(bgp_local_pref) then return false;
+  if bgp_local_pref > {_A_PRIORITY} && bgp_local_pref > {MAX_PRIORITY} - usual then
     preference = {_OVERRIDE};
+  return true;
 }}
 function priority_out(int usual) {{
   if source = RTS_BGP then {{

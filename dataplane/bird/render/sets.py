@@ -54,8 +54,8 @@ class Sets:
         pools = [(self._nets([p.cidr], f"IPPool {p.cidr}"), p) for p in speaker.pools]
         self._has_pools = any(nets for nets, _ in pools)
         self._pools = pools
-        self._services = self._nets(speaker.service_cidrs, "BGPConfiguration")
         advertised = self._nets(speaker.advertised_cidrs, "BGPConfiguration")
+        self._services = [*self._nets(speaker.service_cidrs, "BGPConfiguration"), *advertised]
         self._advertised = advertised if self._has_pools else []
         self.reflected = False
         self.owners = self._find_owners(sessions)

@@ -35,7 +35,7 @@ BAD = [
     (texts.community, [":", "a:b", ""]),
     (texts.session_name, ["rr", "Mesh_", "Mesh_1;", "Other_1", "Mesh_1\n", "kernel4"]),
     (texts.session_name, [f"Mesh_{LONG}", "Mesh_" + "1" * 60]),
-    (texts.interface_pattern, ["", "a" * 16, 'a"', "a b", "eth0\n", "eth?", "[a]"]),
+    (texts.interface_pattern, ["", "a" * 17, 'a"', "a b", "eth0\n", "eth?", "[a]"]),
     (texts.as_number, [0, -1, 4294967296]),
     (texts.port, [0, -1, 65536]),
     (lambda t: texts.quoted_symbol("bgp_", t, "_x"), ["", "a'b", "a b", "a\n", "-a", LONG]),
