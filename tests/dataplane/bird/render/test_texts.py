@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dataplane.bird.render import texts
@@ -26,7 +28,7 @@ GOOD = [
     (texts.note, LONG, "x" * 197 + "..."),
 ]
 
-BAD = [
+BAD: list[tuple[Any, list[Any]]] = [
     (texts.net, ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/8;", "", LONG, " 10.0.0.0/8"]),
     (texts.net, ["fe80::%eth0/64", "fd00::/129", "fd00::/8 "]),
     (lambda t: texts.address(t, 4), ["fd00::1", "10.0.0", "0.0.0.0", "224.0.0.1", "10.0.0.1/32"]),
