@@ -160,10 +160,14 @@ class _Builder:
         return self._policy(what, family, "OUT", "above", terms, f"to node {member.name}")
 
     def _not_below(self, family: Family) -> list[Term]:
-        terms = [Term(permit=True, prefixes=self._anybodys(family)), self._outside(family)]
-        if self._exact and self._part:
-            terms.insert(0, Term(permit=False, prefixes=self._below(family)))
-        return terms
+        """The same terms in every mode, as a pasted text takes the place of one of another mode."""
+        known = self._exact and self._part
+        own = below.exactly(self._nets_below() if known else (), family)
+        return [
+            Term(permit=False, prefixes=self._set("OWN", family, own)),
+            Term(permit=True, prefixes=self._anybodys(family)),
+            self._outside(family),
+        ]
 
     def _outside(self, family: Family) -> Term:
         spans = below.and_beneath(below.cluster_nets(self._cluster), family)
@@ -192,8 +196,10 @@ class _Builder:
         """What may come from this part of the cluster."""
         if not self._exact:
             return self._blocks(family)
-        nets = [net for m in self._choice.members for net in below.nets_of(m, self._cluster)]
-        return self._set("BELOW", family, below.exactly(nets, family))
+        return self._set("BELOW", family, below.exactly(self._nets_below(), family))
+
+    def _nets_below(self) -> list[str]:
+        return [net for m in self._choice.members for net in below.nets_of(m, self._cluster)]
 
     def _anybodys(self, family: Family) -> str:
         if not self._exact:

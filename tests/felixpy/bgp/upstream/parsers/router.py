@@ -105,7 +105,7 @@ class Router:
 
 
 def entry(permit: bool, net: str, low: str | None, high: str | None) -> Entry:
-    """As prefix lists have it: neither bound is the net itself, a lower alone reaches to the end."""
+    """As prefix lists have it: without bounds the net itself; a lower one alone goes to the end."""
     parsed = ip_network(net)  # with host bits it is refused
     length, width = parsed.prefixlen, WIDTH[parsed.version]
     least = int(low) if low else length
