@@ -68,6 +68,7 @@ class BgpRunner:
         tell: Callable[[Outcome], None],
         woken: Callable[[], None],
     ) -> None:
+        self._environ = environ
         self._graph = BgpGraph(config.felix_hostname)
         self._tell = tell
         self._woken = woken
@@ -95,7 +96,7 @@ class BgpRunner:
         self._graph.in_sync()
 
     def settle(self, config: Config) -> None:
-        self._bringing.settle(to_bird_settings(config))
+        self._bringing.settle(to_bird_settings(config), secrets_place(config, self._environ))
         if self._tasks:
             self._node_statuses.settle(BirdFacts(self._bringing.settings))
 
