@@ -117,9 +117,6 @@ def _configurations(cluster: Cluster) -> Iterator[Fault]:
     for name in cluster.configurations:
         if name != DEFAULT and not name.startswith(NODE_PREFIX):
             yield f"{_KIND} {name}", 'is ignored: its name is not "default" or "node.NAME"'
-    for name in (DEFAULT, NODE_PREFIX + cluster.hostname):
-        found = cluster.configurations.get(name, _NOTHING)
-        yield from ((f"{_KIND} {name}", text) for text in found.faults)
     own = cluster.of_node(cluster.hostname)
     ignored = [
         text for name, text in _CLUSTER_WIDE if getattr(own, name) != getattr(_NOTHING, name)
@@ -135,7 +132,7 @@ def _unusable(cluster: Cluster) -> Iterator[Fault]:
     """What the conversion from the resource could make nothing of."""
     for name in (DEFAULT, f"{NODE_PREFIX}{cluster.hostname}"):
         found = cluster.configurations.get(name, _NOTHING)
-        yield from ((f"BGPConfiguration {name}", text) for text in found.faults)
+        yield from ((f"{_KIND} {name}", text) for text in found.faults)
 
 
 def _writers(bird: ProgramRoutes, felix: ProgramRoutes) -> Iterator[Fault]:

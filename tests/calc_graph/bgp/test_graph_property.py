@@ -64,8 +64,8 @@ labels = st.dictionaries(st.sampled_from(["rack", "rr"]), st.sampled_from(["a", 
 
 nodes = st.builds(
     Node,
-    bgp_ipv4=st.sampled_from(["", "10.0.0.1/24", "10.0.0.2/24", "10.0.0.10/24"]),
-    bgp_ipv6=st.sampled_from(["", "fd00::1/64", "fd00::2/64"]),
+    bgp_ipv4=st.sampled_from(["10.0.0.1/24", "10.0.0.2/24", "10.0.0.10/24", ""]),
+    bgp_ipv6=st.sampled_from(["fd00::1/64", "fd00::2/64", ""]),
     labels=labels,
     as_number=as_numbers,
     cluster_id=st.sampled_from(["", "", "1.1.1.1", "2.2.2.2"]),
@@ -76,7 +76,9 @@ peers = st.builds(
     BgpPeer,
     node=st.sampled_from(["", "", "", *NODES]),
     node_selector=st.sampled_from(SELECTORS),
-    address=st.sampled_from(["", "10.0.0.1", "10.0.0.2", "10.0.0.254", "fd00::2", "10.65.0.1"]),
+    address=st.sampled_from(
+        ["10.0.0.2", "", "10.0.0.1", "10.0.0.2", "10.0.0.254", "fd00::2", "10.65.0.1"]
+    ),
     port=ports,
     peer_selector=st.sampled_from(SELECTORS),
     workload_selector=st.sampled_from(["", "", "", "", "all()", "rack == 'a'"]),
@@ -133,7 +135,7 @@ def pairs(
 
 
 updates = st.one_of(
-    pairs(st.builds(NodeKey, names), nodes),
+    pairs(st.builds(NodeKey, st.sampled_from(["n2", "n3"])), nodes),
     pairs(st.builds(NodeKey, names), nodes),
     pairs(st.builds(BgpPeerKey, st.sampled_from(["a", "b", "c"])), sound_peers),
     pairs(st.builds(BgpPeerKey, st.sampled_from(["a", "b", "c"])), sound_peers),
@@ -219,14 +221,14 @@ def busy() -> list[Step]:
     ]
 
 
+# A choice of its own: among the many kinds of updates a flush would come up too rarely.
+after: st.SearchStrategy[list[Step]] = st.sampled_from(
+    [[], [Flush()], [Flush()], [InSync(), Flush()], [InSync()]]
+)
 steps = st.builds(
-    lambda start, then: start + then,
-    st.sampled_from([[], mesh_of_three(), busy(), busy(), busy()]),
-    st.lists(
-        st.one_of(updates, updates, st.just(Flush()), st.just(InSync())),
-        min_size=15,
-        max_size=50,
-    ),
+    lambda start, then: [*start, *(step for update, more in then for step in (update, *more))],
+    st.sampled_from([busy(), busy(), busy(), mesh_of_three(), []]),
+    st.lists(st.tuples(updates, after), min_size=15, max_size=40),
 )
 
 # ---------------------------------------------------------------- the plain interpretation
@@ -458,8 +460,12 @@ def check_against_interpretation(state: State, found: Told) -> None:
 # ---------------------------------------------------------------- the properties
 
 
-def walk(path: list[Step]) -> tuple[State, Told, BgpGraph]:
-    """The state at the end of the path, and what a consumer was told on the way."""
+def walk(path: list[Step], *, strictly: bool = False) -> tuple[State, Told, BgpGraph]:
+    """The state at the end of the path, and what a consumer was told on the way.
+
+    Strictly: after each flush it is compared, for much of what comes later has all sessions
+    computed anew.
+    """
     graph, found, state, in_sync = BgpGraph(HOST), Told(), State(), False
     for step in path:
         match step:
@@ -467,8 +473,8 @@ def walk(path: list[Step]) -> tuple[State, Told, BgpGraph]:
                 updates = graph.flush()
                 assert in_sync or not updates
                 found.play(updates)
-                # Here too, for much of what comes later has all sessions computed anew.
-                assert not in_sync or found.state() == told(state).state()
+                if strictly and in_sync:
+                    assert found.state() == told(state).state()
             case InSync():
                 graph.in_sync()
                 in_sync = True
@@ -485,9 +491,9 @@ def walk(path: list[Step]) -> tuple[State, Told, BgpGraph]:
 
 
 @given(steps)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_output_depends_on_the_state_not_on_the_path(path: list[Step]) -> None:
-    state, found, graph = walk(path)
+    state, found, graph = walk(path, strictly=True)
     assert found.state() == told(state).state()
     check_against_interpretation(state, found)
     anew = Told()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from msgspec.structs import replace
 
+from calc_graph.bgp.graph import BgpGraph
 from calc_graph.bgp.resources import (
     BgpConfiguration,
     BgpConfigurationKey,
@@ -14,7 +18,7 @@ from calc_graph.bgp.resources import (
     BgpPeerKey,
     SecretRef,
 )
-from calc_graph.bgp.updates import BgpSession
+from calc_graph.bgp.updates import BgpSession, BgpSessionRemove
 from calc_graph.model import (
     Key,
     Node,
@@ -38,7 +42,7 @@ SECRET = SecretRef("bgp", "password")
 TOR = BgpPeer(address="10.0.0.254", as_number=65001)
 
 
-def cluster(*more: dict[Key, Value], peers: dict[str, BgpPeer] | None = None) -> Told:
+def cluster(*more: Mapping[Any, Value], peers: dict[str, BgpPeer] | None = None) -> Told:
     state: dict[Key, Value] = {N1: ONE, N2: TWO}
     for each in more:
         state |= each
@@ -53,7 +57,7 @@ def only(found: Told, name: str) -> BgpSession:
 
 # ---------------------------------------------------------------- the mesh
 
-MESHES: list[tuple[str, dict[Key, Value], list[str]]] = [
+MESHES: list[tuple[str, Mapping[Any, Value], list[str]]] = [
     ("both families", {}, ["Mesh_10_0_0_2", "Mesh_fd00__2"]),
     (
         "a family that one end lacks",
@@ -369,6 +373,19 @@ def test_a_workloads_labels_are_also_those_of_its_profiles() -> None:
 def test_workloads_of_nodes_that_a_peering_is_for(node) -> None:
     found = cluster(NO_MESH, {LOCAL: WORKLOAD}, peers={"w": replace(OF_WORKLOADS, node=node)})
     assert bool(found.sessions) == (node == "n1")
+
+
+def test_a_workload_that_gets_another_address_gets_another_session() -> None:
+    graph = BgpGraph("n1")
+    state: Mapping[Any, Value] = {N1: ONE, LOCAL: WORKLOAD, BgpPeerKey("w"): OF_WORKLOADS}
+    for key, value in state.items():
+        graph.update(key, value)
+    graph.in_sync()
+    graph.flush()
+    graph.update(LOCAL, replace(WORKLOAD, nets=("10.65.0.7/32", "fd65::9/128")))
+    gone, come = graph.flush()
+    assert gone == BgpSessionRemove("Local_Workload_10_65_0_9")
+    assert come.name == "Local_Workload_10_65_0_7"
 
 
 # ---------------------------------------------------------------- mistakes
