@@ -344,6 +344,23 @@ async def test_a_daemon_that_is_started_again_during_a_trial(node: Node) -> None
     assert (await node.bring("two")).state == "confirmed"
 
 
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_going_back_is_tried_until_it_is_done(node: Node, fresh: bool) -> None:
+    """By the next agent too, which knows nothing of it."""
+    node.bird.effect = lambda text: node.bird.restart_session("a", back=text == "one")
+    node.bird.refuses = "configure"
+    assert (await node.bring("two")).state == "undone"
+    assert (node.bird.running, node.file.read_text()) == ("two", "one")
+    node.bird.refuses = ""
+    if fresh:
+        node.driver = node.agent()
+        assert (await node.bring("one")).state == "confirmed"
+    else:
+        assert (await node.bring("two")).state == "undone"
+        assert node.bird.orders[-1] == "configure"
+    assert node.bird.running == "one"
+
+
 async def test_a_directory_that_cannot_be_written(node: Node) -> None:
     node.driver._files.fresh = node.file / "f.conf.new"
     found = await node.bring("two")
