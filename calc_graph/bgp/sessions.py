@@ -235,7 +235,7 @@ class SessionTable:
         if peering is None or peering.workloads is None or not self._is_ours(peering):
             return []
         return [
-            workload_candidate(self._cluster, peering, address, f"{key.workload}/{key.endpoint}")
+            workload_candidate(self._cluster, peering, address, str(key))
             for key in self._matches.items(name)
             for address in _first_of_each_family(self._nets[key])
             if self._own_address(address) not in ("", address)
