@@ -161,6 +161,18 @@ class Lab:
             eventually(found.has_written, f"{found.file}")
             found.unit.start()
 
+    @contextlib.contextmanager
+    def in_other_hands(self, n: int, text: str) -> Iterator[None]:
+        """Meanwhile that node's agent is gone, and its BIRD runs with this."""
+        taken = self.nodes[n]
+        honest = taken.file.read_text()
+        taken.subvert(text)
+        yield
+        taken.unit.stop()
+        taken.configure(honest)
+        taken.start()
+        taken.await_established(self.expected(n))
+
     # ---------------------------------------------------------------- what comes of it
 
     def expected(self, n: int) -> set[str]:

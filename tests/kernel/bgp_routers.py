@@ -199,7 +199,7 @@ class Router:
         found: dict[str, int] = {}
         for entry in re.split(r"\n(?=\S)", text):
             nets = _nets(entry)
-            why = re.search(r"\bwhy: (\d+)", entry)
+            why = re.search(r"\b(?:calico_)?why: (\d+)", entry)
             for net in nets:
                 found[net] = int(why[1]) if why else 0
         return found
