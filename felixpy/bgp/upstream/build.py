@@ -77,6 +77,10 @@ class _Builder:
         self._exact = wish.role == "tor" if wish.exact is None else wish.exact
         # only a part of the nodes is below: what is theirs must not come back from above
         self._part = bool(wish.nodes or wish.routers)
+        every = below.nets_of_all(cluster.members)
+        self._all = {family: below.exactly(every, family) for family in FAMILIES}
+        self._may = {family: below.blocks(cluster, family) for family in FAMILIES}
+        self._cluster_nets = below.cluster_nets(cluster)
         self._sets: dict[str, PrefixSet] = {}
         self._paths: dict[str, PathSet] = {}
         self._policies: dict[str, Policy] = {}
@@ -170,7 +174,7 @@ class _Builder:
         ]
 
     def _outside(self, family: Family) -> Term:
-        spans = below.and_beneath(below.cluster_nets(self._cluster), family)
+        spans = below.and_beneath(self._cluster_nets, family)
         return Term(permit=True, prefixes=self._set("CLUSTER", family, spans), inside=False)
 
     def _policy(
@@ -204,8 +208,7 @@ class _Builder:
     def _anybodys(self, family: Family) -> str:
         if not self._exact:
             return self._blocks(family)
-        nets = below.nets_of_all(self._cluster.members)
-        return self._set("ALL", family, below.exactly(nets, family))
+        return self._set("ALL", family, self._all[family])
 
     def _told(self, family: Family) -> str:
         """What the rest of the network may hear of."""
@@ -215,7 +218,7 @@ class _Builder:
         return self._set("ANNOUNCED", family, spans)
 
     def _blocks(self, family: Family) -> str:
-        return self._set("BLOCKS", family, below.blocks(self._cluster, family))
+        return self._set("BLOCKS", family, self._may[family])
 
     def _set(self, what: str, family: Family, spans: tuple[Span, ...]) -> str:
         name = names.set_name(what, family)

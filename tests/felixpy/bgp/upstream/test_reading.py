@@ -8,6 +8,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from calc_graph.bgp.resources import (
     BgpConfiguration,
@@ -68,6 +69,25 @@ def test_nodes_with_what_they_may_announce_and_whom_they_peer_with():
 def test_without_a_mesh_the_routers_are_the_fabric():
     values = {**VALUES, BgpConfigurationKey("default"): BgpConfiguration(mesh=False)}
     assert all(member.fabric for member in read_cluster(values).members)
+
+
+def test_a_peer_that_is_a_node_is_nobody_outside():
+    """And with one among the nodes, the routers are not all that connects them."""
+    values = {
+        **VALUES,
+        BgpConfigurationKey("default"): BgpConfiguration(mesh=False),
+        BgpPeerKey("inside"): BgpPeer(address="10.0.0.3", as_number=64512),
+    }
+    found = {member.name: member for member in read_cluster(values).members}
+    assert {peering.router_address for peering in found["n1"].peerings} == {"10.0.0.254"}
+    assert not found["n1"].fabric
+    assert not found["n3"].fabric
+
+
+def test_only_the_nodes_that_matter_are_asked_for_their_peers():
+    whole, part = read_cluster(VALUES), read_cluster(VALUES, ("n1",))
+    assert part.members[0] == whole.members[0]
+    assert part.members[1] == structs.replace(whole.members[1], peerings=())
 
 
 MANIFESTS = """\
