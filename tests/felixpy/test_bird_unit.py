@@ -18,7 +18,7 @@ SERVICE = [
     ("ExecStop", '-/usr/sbin/birdc -s /run/bird/felixpy.ctl "graceful restart"'),
     ("RuntimeDirectory", "bird"),
     ("RuntimeDirectoryPreserve", "yes"),
-    ("LimitCORE", "0"),
+    ("LimitCORE", "1"),
     ("NoNewPrivileges", "yes"),
 ]
 
