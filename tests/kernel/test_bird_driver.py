@@ -132,6 +132,10 @@ class Machine:
         routes = self.space.run("ip route show proto bird; ip -6 route show proto bird")
         return len(routes.splitlines())
 
+    def has_routes(self) -> bool:
+        """Its own and the peer's, of both families."""
+        return self.bird_routes() == 4
+
     def beside(self) -> set[str]:
         return {path.name.removeprefix("f.conf") for path in self.file.parent.glob("f.conf*")}
 
@@ -181,7 +185,7 @@ def pair(
     here.start()
     eventually(here.established, "the sessions", 15)
     for machine in (here, peer):
-        eventually(lambda machine=machine: machine.bird_routes() == 4, "the routes", 15)
+        eventually(machine.has_routes, "the routes", 15)
     yield pair
     for machine in (here, peer):
         if machine.bird is not None and machine.bird.poll() is None:
@@ -348,15 +352,15 @@ def test_without_routes_there_is_nothing_to_recover(pair: Pair) -> None:
         here.space.run(f"ip {family} route flush proto bird")
     here.start()
     assert not here.status().recovering
-    eventually(lambda: here.bird_routes() == 4, "the routes", 15)
+    eventually(here.has_routes, "the routes", 15)
 
 
-def swept(machine: Machine, *, dry_run: bool = False) -> Swept:
+def swept(machine: Machine, *others: Path, dry_run: bool = False) -> Swept:
     """As an agent of that machine would."""
     home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         enter(machine.space.path)
-        return asyncio.run(sweep(machine.settings, dry_run=dry_run, other_sockets=()))
+        return asyncio.run(sweep(machine.settings, dry_run=dry_run, other_sockets=others))
     finally:
         enter(Path(f"/proc/self/fd/{home}"))
         os.close(home)
@@ -368,6 +372,7 @@ def test_sweeping_up_after_it(pair: Pair) -> None:
         here.space.run(f"ip {family} route add {net} dev e0 proto static")
     assert swept(here).held.startswith("a BIRD listens at ")
     here.stop(signal.SIGKILL)
+    assert swept(here, pair.peer.socket).held == f"a BIRD listens at {pair.peer.socket}"
     assert swept(here, dry_run=True) == Swept(routes=4, files=1)
     assert here.bird_routes() == 4
     assert swept(here) == Swept(routes=4, files=1)

@@ -65,7 +65,7 @@ class Node:
     def agent(self) -> BirdDriver:
         """Another one, which knows nothing of the one before."""
         driver = BirdDriver(self.settings)
-        driver._runner = self.parser
+        driver._runner = self.parser  # type: ignore[assignment]
         return driver
 
     async def bring(self, text: str, **agreements: object) -> Outcome:
