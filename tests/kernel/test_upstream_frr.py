@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 import pytest
 from msgspec import structs
 
-from felixpy.bgp.upstream.build import Wish, build
-from felixpy.bgp.upstream.model import Cluster
+from felixpy.bgp.upstream.build import build
+from felixpy.bgp.upstream.model import Cluster, Wish
 from felixpy.bgp.upstream.render import frr
 from tests.felixpy.bgp.upstream.clusters import MESH
 from tests.felixpy.bgp.upstream.matrix import EXACT_TOR, MATRIX, N2, Setting

@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from msgspec import Struct
-
 from felixpy.bgp.upstream import below, names
 from felixpy.bgp.upstream.choice import Choice, choose
 from felixpy.bgp.upstream.model import (
@@ -34,30 +32,16 @@ from felixpy.bgp.upstream.model import (
     Peering,
     Policy,
     PrefixSet,
-    Role,
     Session,
     Side,
     Span,
     Term,
     Upstream,
+    Wish,
 )
 
 _LEAST_LIMIT: Final = 1000  # routes of one neighbour
 _DENY: Final = Term(permit=False)
-
-
-class Wish(Struct, frozen=True):
-    """`nodes` and `routers`, addresses, choose what is below the router; none of them: all.
-
-    `exact` None: as is best for the role.  `router_as` 0: as the nodes say.
-    """
-
-    role: Role
-    exact: bool | None = None
-    sessions: bool = False
-    nodes: tuple[str, ...] = ()
-    routers: tuple[str, ...] = ()
-    router_as: int = 0
 
 
 def build(cluster: Cluster, wish: Wish) -> Upstream:

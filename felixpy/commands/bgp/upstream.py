@@ -14,8 +14,8 @@ from typing import Final
 import msgspec
 
 from felixpy import exits
-from felixpy.bgp.upstream.build import Wish, build
-from felixpy.bgp.upstream.model import Upstream, UpstreamError
+from felixpy.bgp.upstream.build import build
+from felixpy.bgp.upstream.model import Upstream, UpstreamError, Wish
 from felixpy.bgp.upstream.reading import read_cluster
 from felixpy.bgp.upstream.render import RENDERERS
 from felixpy.config import ConfigError, examine, read_local

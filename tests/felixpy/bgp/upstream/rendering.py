@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from felixpy.bgp.upstream.build import Wish, build
-from felixpy.bgp.upstream.model import Upstream
+from felixpy.bgp.upstream.build import build
+from felixpy.bgp.upstream.model import Upstream, Wish
 from felixpy.bgp.upstream.render import RENDERERS
 from tests.felixpy.bgp.upstream import clusters
 from tests.felixpy.bgp.upstream.matrix import Setting

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from calc_graph.bgp.resources import SecretRef
-from felixpy.bgp.upstream.build import Wish, build
-from felixpy.bgp.upstream.model import Cluster, UpstreamError
+from felixpy.bgp.upstream.build import build
+from felixpy.bgp.upstream.model import Cluster, UpstreamError, Wish
 from felixpy.bgp.upstream.names import node_name, policy_name, set_name
 from felixpy.bgp.upstream.render import RENDERERS
 from tests.felixpy.bgp.upstream.clusters import FABRIC, MESH, SECRET, peerings
