@@ -30,7 +30,7 @@ def test_bird_stops_what_it_should_and_no_more(setting, netns, veth, tmp_path):
     settle(router, neighbours, setting)
     found = outcome(router, neighbours, setting)
     assert not found.wrong
-    assert found.count == len(MATRIX[setting])
+    assert found.tried == len(MATRIX[setting])
     if setting == EXACT_TOR:
         _names_its_reasons(router, setting)
 

@@ -58,7 +58,7 @@ def settled(netns, veth, tmp_path, home) -> Callable[[Setting], tuple[FrrRouter,
 def test_frr_stops_what_it_should_and_no_more(setting, settled):
     found = outcome(*settled(setting), setting)
     assert not found.wrong
-    assert found.count == len(MATRIX[setting])
+    assert found.tried == len(MATRIX[setting])
 
 
 def test_a_new_version_takes_the_place_of_the_old_and_no_session_falls(settled):

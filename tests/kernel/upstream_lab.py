@@ -199,7 +199,8 @@ class BirdRouter:
 
     def reason(self, player: Player, net: str) -> int:
         text = self.daemon.ask(f"show route {net} filtered protocol {_protocol(player)} all")
-        return int(re.search(r"calico_why: (\d+)", text)[1])
+        [reason] = re.findall(r"calico_why: (\d+)", text)
+        return int(reason)
 
 
 def _protocol(player: Player) -> str:
@@ -293,7 +294,7 @@ class Outcome(NamedTuple):
     """(whom, direction, net) of the tries that did not end as the matrix says."""
 
     wrong: list[Try]
-    count: int
+    tried: int
 
 
 def settle(router: Router, around: Around, setting: Setting) -> None:

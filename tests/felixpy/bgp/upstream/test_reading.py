@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from argparse import ArgumentParser
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 import pytest
@@ -124,14 +124,9 @@ def ask(tmp_path: Path):
         parser = ArgumentParser()
         upstream.add_arguments(parser)
         parser.add_argument("--json", action="store_true")
-        return upstream.run(parser.parse_args(words, namespace=_Named(config)))
+        return upstream.run(parser.parse_args(words, namespace=Namespace(config=config)))
 
     return run
-
-
-class _Named:
-    def __init__(self, config: Path) -> None:
-        self.config = config
 
 
 def test_the_command_prints_what_can_be_pasted(ask, capsys):
