@@ -1,6 +1,6 @@
 """This node's own side of BGP: what all its sessions share, and what contradicts itself in it.
 
-    in   the cluster's nodes and configurations, the standing pools, FelixConfiguration
+    in   the cluster's nodes and configurations, the standing pools, Felix's parameters
     out  speaker(…) -> BgpSpeaker       speaker_faults(…)
 
 Who writes routes of a pool into the kernel: BIRD only those of pools without encapsulation, as
@@ -58,7 +58,7 @@ def speaker(
 ) -> BgpSpeaker:
     """Also for a node that is not known: it has no address then, and no sessions."""
     node, default, own = cluster.own, cluster.default, cluster.of_node(cluster.hostname)
-    in_kernel = _bird_writes_no_encap(default, felix.program_routes(node.labels if node else {}))
+    in_kernel = _bird_writes_no_encap(default, felix.program_routes)
     return BgpSpeaker(
         node=cluster.hostname,
         as_number=cluster.as_number(cluster.hostname),
@@ -93,7 +93,6 @@ def _bird_writes_no_encap(default: BgpConfiguration, felix: ProgramRoutes) -> bo
 def speaker_faults(
     cluster: Cluster, pools: Iterable[IpPool], felix: FelixSettings
 ) -> Iterator[Fault]:
-    labels = cluster.own.labels if cluster.own else {}
     default = cluster.default
     yield from _configurations(cluster)
     yield from _unusable(cluster)
@@ -101,10 +100,10 @@ def speaker_faults(
     if bird in _IPIP and any(pool.ipip_mode != "never" for pool in pools):
         yield _no_ipip(bird)
     else:
-        yield from _writers(bird, felix.program_routes(labels))
+        yield from _writers(bird, felix.program_routes)
     for family in FAMILIES:
         told = default.normal_priority_v4 if family == 4 else default.normal_priority_v6
-        other = felix.priority(family, labels)
+        other = felix.priority_v4 if family == 4 else felix.priority_v6
         if (told or _PRIORITY) != other:
             yield (
                 _ABOUT_DEFAULT,

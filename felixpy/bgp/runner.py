@@ -32,7 +32,7 @@ from felixpy.bgp.figures import BgpFigures, read_figures
 from felixpy.bgp.looks import Looks, Seen
 from felixpy.bgp.node_facts import BirdFacts
 from felixpy.bgp.report import Details
-from felixpy.config import Config, secrets_namespace, to_bird_settings
+from felixpy.config import Config, secrets_namespace, to_bird_settings, to_felix_settings
 from felixpy.status import BgpStatus
 from felixpy.statusrep.node_statuses import NodeStatuses
 from felixpy.statusrep.store import StatusStore
@@ -70,6 +70,7 @@ class BgpRunner:
     ) -> None:
         self._environ = environ
         self._graph = BgpGraph(config.felix_hostname)
+        self._graph.settle(to_felix_settings(config))
         self._tell = tell
         self._woken = woken
         self._bringing = Bringing(
@@ -96,6 +97,7 @@ class BgpRunner:
         self._graph.in_sync()
 
     def settle(self, config: Config) -> None:
+        self._graph.settle(to_felix_settings(config))
         self._bringing.settle(to_bird_settings(config), secrets_place(config, self._environ))
         if self._tasks:
             self._node_statuses.settle(BirdFacts(self._bringing.settings))

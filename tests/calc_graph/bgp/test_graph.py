@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from calc_graph.bgp.felix import FelixSettings
 from calc_graph.bgp.graph import BgpGraph
 from calc_graph.bgp.resources import (
     BgpConfiguration,
@@ -32,8 +33,6 @@ from calc_graph.bgp.updates import (
     BgpSpeaker,
 )
 from calc_graph.model import (
-    FelixConfiguration,
-    FelixConfigurationKey,
     IpPool,
     IpPoolKey,
     Node,
@@ -42,7 +41,7 @@ from calc_graph.model import (
     PolicyKey,
     Value,
 )
-from tests.calc_graph.bgp.told import told
+from tests.calc_graph.bgp.told import Told, told
 
 State = Mapping[Any, Value]
 
@@ -50,7 +49,6 @@ N1, N2 = NodeKey("n1"), NodeKey("n2")
 ONE = Node(bgp_ipv4="10.0.0.1/24", bgp_ipv6="fd00::1/64")
 TWO = Node(bgp_ipv4="10.0.0.2/24")
 DEFAULT, OWN = BgpConfigurationKey("default"), BgpConfigurationKey("node.n1")
-FELIX = FelixConfigurationKey("default")
 TOR = BgpPeer(address="10.0.0.254", as_number=65001)
 
 
@@ -108,7 +106,7 @@ def test_what_means_nothing_to_bgp_passes_by() -> None:
     assert graph.flush() == [BgpSpeaker(node="n1")]
 
 
-@pytest.mark.parametrize("key", [N1, BgpPeerKey("t"), FELIX, BgpFilterKey("f"), IpPoolKey("p")])
+@pytest.mark.parametrize("key", [N1, BgpPeerKey("t"), BgpFilterKey("f"), IpPoolKey("p")])
 def test_a_key_with_a_value_of_another_kind_is_refused(key) -> None:
     with pytest.raises(TypeError, match="with a value of type Policy"):
         BgpGraph("n1").update(key, Policy("default", "all()"))
@@ -203,12 +201,9 @@ WRITERS: list[tuple[str | None, str | None, bool, list[str]]] = [
 
 @pytest.mark.parametrize(("bird", "felix", "in_kernel", "faults"), WRITERS)
 def test_who_writes_routes_into_the_kernel(bird, felix, in_kernel, faults) -> None:
-    values = {} if felix is None else {"ProgramClusterRoutes": felix}
-    state: State = {
-        DEFAULT: BgpConfiguration(program_routes=bird),
-        FELIX: FelixConfiguration(values),
-    }
-    found = told({N1: ONE, **POOLS, **state})
+    settings = FelixSettings() if felix is None else FelixSettings(felix)
+    state: State = {DEFAULT: BgpConfiguration(program_routes=bird)}
+    found = told({N1: ONE, **POOLS, **state}, felix=settings)
     assert found.speaker.pools == (
         BgpPool("10.20.0.0/16", in_kernel=False),
         BgpPool("10.100.0.0/16", in_kernel=in_kernel),
@@ -229,47 +224,40 @@ def test_who_writes_routes_into_the_kernel(bird, felix, in_kernel, faults) -> No
     ],
 )
 def test_bird_does_not_write_routes_into_ipip(bird, advice) -> None:
-    felix = FelixConfiguration({"programClusterRoutes": "Enabled"})
-    state: State = {DEFAULT: BgpConfiguration(program_routes=bird), FELIX: felix}
-    found = told({N1: ONE, **IPIP, **state})
+    state: State = {DEFAULT: BgpConfiguration(program_routes=bird)}
+    found = told({N1: ONE, **IPIP, **state}, felix=FelixSettings("Enabled"))
     assert [pool.in_kernel for pool in found.speaker.pools] == [False]
     texts = found.about("BGPConfiguration default")
     assert [text.endswith(advice) for text in texts] == ([True] if advice else [])
 
 
 @pytest.mark.parametrize(
-    ("configurations", "agrees"),
+    ("felix", "faults"),
     [
-        ({"default": FelixConfiguration({"IPv4NormalRoutePriority": "5"})}, True),
-        ({"node.n1": FelixConfiguration({"ipv4normalroutepriority": "5"})}, True),
-        ({"node.n2": FelixConfiguration({"IPv4NormalRoutePriority": "5"})}, False),
-        (
-            {
-                "node.n1": FelixConfiguration({"IPv4NormalRoutePriority": "6"}),
-                "default": FelixConfiguration({"IPv4NormalRoutePriority": "5"}),
-            },
-            False,
-        ),
-        (
-            {
-                "b": FelixConfiguration({"IPv4NormalRoutePriority": "6"}, "all()", created="2"),
-                "c": FelixConfiguration({"IPv4NormalRoutePriority": "5"}, "all()", created="1"),
-                "d": FelixConfiguration({"IPv4NormalRoutePriority": "7"}, "all(", created="0"),
-            },
-            True,
-        ),
-        ({}, False),
+        (FelixSettings(priority_v4=5), []),
+        (FelixSettings(), ["ipv4NormalRoutePriority"]),
+        (FelixSettings(priority_v4=5, priority_v6=7), ["ipv6NormalRoutePriority"]),
     ],
 )
-def test_priorities_have_to_agree(configurations, agrees) -> None:
-    state: dict[Any, Value] = {
-        FelixConfigurationKey(name): value for name, value in configurations.items()
-    }
-    state |= {N1: ONE, DEFAULT: BgpConfiguration(normal_priority_v4=5)}
-    texts = told(state).about("BGPConfiguration default")
-    assert [text.partition(" ")[0] for text in texts] == (
-        [] if agrees else ["ipv4NormalRoutePriority"]
-    )
+def test_priorities_have_to_agree(felix, faults) -> None:
+    state: State = {N1: ONE, DEFAULT: BgpConfiguration(normal_priority_v4=5)}
+    texts = told(state, felix=felix).about("BGPConfiguration default")
+    assert [text.partition(" ")[0] for text in texts] == faults
+
+
+def test_parameters_that_change_change_what_follows_from_them() -> None:
+    graph, found = BgpGraph("n1"), Told()
+    for key, value in {N1: ONE, **POOLS}.items():
+        graph.update(key, value)
+    graph.in_sync()
+    found.play(graph.flush())
+    before = found.state()
+    graph.settle(FelixSettings("Enabled"))
+    found.play(graph.flush())
+    assert not any(pool.in_kernel for pool in found.speaker.pools)
+    graph.settle(FelixSettings())
+    found.play(graph.flush())
+    assert found.state() == before
 
 
 def test_what_a_nodes_configuration_cannot_say_is_told() -> None:

@@ -30,8 +30,6 @@ from calc_graph.bgp.updates import BgpFaults
 from calc_graph.model import (
     Block,
     BlockKey,
-    FelixConfiguration,
-    FelixConfigurationKey,
     IpPool,
     IpPoolKey,
     Key,
@@ -169,13 +167,6 @@ updates = st.one_of(
     ),
     pairs(st.just(ProfileKey("p")), st.builds(Profile, labels=labels)),
     pairs(st.builds(IpPoolKey, st.sampled_from(["p1", "p2", "p3"])), pools),
-    pairs(
-        st.builds(FelixConfigurationKey, st.sampled_from(["default", "node.n1"])),
-        st.builds(
-            FelixConfiguration,
-            st.sampled_from([{}, {"ProgramClusterRoutes": "Disabled"}]),
-        ),
-    ),
 )
 
 
