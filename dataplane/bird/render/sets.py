@@ -62,6 +62,7 @@ class Sets:
         own = origins.get(speaker.node, BgpOrigins(node=speaker.node))
         self.own = self._of_node(own.nets, own.node)
         self.retiring = self._of_node(own.retiring, own.node)
+        self.withheld = self._of_node(own.withheld, own.node)
         self.advertised = self._advertised if own.services else []
         self._members = self._all_members()
 

@@ -176,3 +176,12 @@ def test_a_node_that_goes_takes_its_origins_with_it() -> None:
     graph.flush()
     graph.update(NodeKey("n2"), None)
     assert graph.flush() == [BgpOriginsRemove("n2")]
+
+
+def test_blocks_that_are_not_exported_are_known_all_the_same() -> None:
+    pool = {IpPoolKey("v4"): IpPool("10.65.0.0/16", bgp_export=False)}
+    retiring = {BlockAffinityKey("n2", "10.65.3.0/26"): BlockAffinity("pendingDeletion")}
+    outside = {BlockAffinityKey("n2", "10.99.0.0/26"): CONFIRMED}
+    found = told({OWN: CONFIRMED, **retiring, **outside, **pool}).origins["n2"]
+    assert (found.nets, found.retiring) == ((), ())
+    assert found.withheld == ("10.65.2.0/26", "10.65.3.0/26")

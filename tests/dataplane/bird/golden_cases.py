@@ -199,7 +199,7 @@ CASES: dict[str, Case] = {
                     BgpPool("10.66.0.0/16", in_kernel=False),
                 )
             ),
-            N1,
+            structs.replace(N1, withheld=("10.65.200.0/26", "10.65.201.5/32")),
             tor(),
         )
     ),
