@@ -152,11 +152,11 @@ class Lab:
             found.give_secret(SECRETS)
         self.tor.configure(usual_tor(self.nodes))
 
-    def start(self, only: tuple[int, ...] = (), path: str = "", **settings: str) -> None:
+    def start(self, only: tuple[int, ...] = (), bird: Path | None = None, **settings: str) -> None:
         """Agents first: BIRD can start once there is something to start it with."""
         started = [self.nodes[n] for n in only or self.nodes]
         for found in started:
-            found.start(path, **settings)
+            found.start(bird, **settings)
         for found in started:
             eventually(found.has_written, f"{found.file}")
             found.unit.start()

@@ -7,7 +7,6 @@ whatever way BIRD has ended.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -227,7 +226,7 @@ class Node(Router):
         self.agent_log = directory / "agent.log"
         self.said = directory / "agent.out"
         self.agent: subprocess.Popen[bytes] | None = None
-        self._path = os.environ["PATH"]
+        self._bird: Path | None = None
         self.settings: dict[str, str] = {
             "FelixHostname": self.name,
             "DatastorePath": str(manifests),
@@ -251,20 +250,25 @@ class Node(Router):
         scratch.chmod(mode)
         scratch.rename(self.secrets / name)
 
-    def start(self, path: str = "", **settings: str) -> None:
-        """The agent, as its unit starts it; with another PATH from now on."""
+    def start(self, bird: Path | None = None, **settings: str) -> None:
+        """The agent, as its unit starts it; where it starts `bird`, it is given that program."""
         self.settings |= settings
-        self._path = path or self._path
+        self._bird = bird or self._bird
         lines = [f"{name} = {value}\n" for name, value in self.settings.items()]
         self.config.write_text("[global]\n" + "".join(lines))
         with self.said.open("ab") as said:
             self.agent = subprocess.Popen(
-                ["ip", "netns", "exec", self.space.name, *self._command("run")],
+                ["ip", "netns", "exec", self.space.name, *self._program(), *self._command("run")],
                 stdout=said,
                 stderr=said,
                 stdin=subprocess.DEVNULL,
-                env=os.environ | {"PATH": self._path},
             )
+
+    def _program(self) -> list[str]:
+        """`ip netns exec` gives it mounts of its own."""
+        if self._bird is None:
+            return []
+        return ["sh", "-c", f'mount --bind {self._bird} /usr/sbin/bird && exec "$@"', "sh"]
 
     def has_written(self) -> bool:
         """Whether the agent has written BIRD's configuration; it must be running meanwhile."""
