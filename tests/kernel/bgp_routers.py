@@ -318,6 +318,12 @@ class Node(Router):
         """What has become of the newest version, in the words of `felixpy status bgp`."""
         return str(self.answer("status", "bgp")["configuration"]["state"])
 
+    def node_status(self, name: str) -> Any:
+        """What a CalicoNodeStatus has been answered, for want of an etcd in the run directory."""
+        directory = Path(self.settings["RunDir"]) / f"netns-{self.space.name}" / "status"
+        found = list(directory.rglob(name))
+        return json.loads(found[0].read_text())["status"] if found else None
+
     def subvert(self, text: str) -> None:
         """Somebody takes the node over: its agent is gone, BIRD runs with their configuration."""
         self.stop(signal.SIGKILL)
