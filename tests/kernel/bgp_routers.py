@@ -6,7 +6,9 @@ whatever way BIRD has ended.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -15,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -206,6 +208,15 @@ class Router:
     def kernel(self, family: Family) -> str:
         """Without what a moment changes."""
         return self.space.run(f"ip -{family} route show proto bird")
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Meanwhile its BIRD does nothing, and closes nothing."""
+        os.kill(self.unit.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.unit.pid, signal.SIGCONT)
 
     def reaches(self, target: str) -> bool:
         return pings(self.space, target)

@@ -16,7 +16,7 @@ import pytest
 from dataplane.bird import reasons
 from dataplane.families import Family
 from tests.kernel.bgp_lab import Lab, laboratory
-from tests.kernel.bgp_routers import comes_to
+from tests.kernel.bgp_routers import Node, comes_to
 from tests.kernel.bgp_texts import (
     BEHIND_TOR,
     CLUSTER_AS,
@@ -111,6 +111,7 @@ def lab() -> Iterator[Lab]:
             found.give_secret(SECRETS)
         made.tor.configure(tor_by_hand())
         made.start(
+            BGPBfdPeers="reflectors",
             PrometheusMetricsEnabled="true",
             PrometheusMetricsHost="127.0.0.1",
             PrometheusMetricsPort=str(METRICS_PORT),
@@ -234,6 +235,24 @@ def test_a_session_with_ttl_security_takes_nothing_from_afar(lab: Lab) -> None:
     comes_to(set(), n1.learned, to(TOR, 4))
     lab.tor.configure(tor_by_hand())
     n1.await_established([to(TOR, 4)])
+
+
+def test_bfd_sees_in_time_that_a_peer_is_dead(lab: Lab) -> None:
+    """Without it, a peer that hangs would be believed for the hold time, 240 seconds."""
+    n1, n3 = lab.nodes[1], lab.nodes[3]
+    up = {address(3, family) for family in FAMILIES}
+    comes_to(up, bfd_up, n1)
+    with n3.hanging():
+        comes_to({to(TOR, 4)}, n1.established)
+        for family in FAMILIES:
+            assert n1.learned(to(3, family)) == set()
+    for n, found in lab.nodes.items():
+        found.await_established(SESSIONS[n])
+
+
+def bfd_up(found: Node) -> set[str]:
+    lines = (line.split() for line in found.birdc("show bfd sessions").splitlines())
+    return {words[0] for words in lines if len(words) > 2 and words[2] == "Up"}
 
 
 def test_a_client_leads_no_traffic_to_others_through_the_reflector(lab: Lab) -> None:
