@@ -127,6 +127,8 @@ class BirdDriver:
 
     def _unchanged(self, version: Version) -> Outcome:
         self._files.secure()
+        self._files.forget_refused()
+        self._refused = None
         self._confirmed = dict(version.sessions)
         return Outcome("unchanged")
 

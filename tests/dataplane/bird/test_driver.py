@@ -161,6 +161,14 @@ async def test_a_parser_that_fails(
     assert (node.bird.orders, node.file.read_text()) == ([], "one")
 
 
+async def test_what_was_refused_is_forgotten_once_what_runs_is_wanted_again(node: Node) -> None:
+    assert (await node.bring("two\nwrong")).state == "refused"
+    assert await node.bring("one") == Outcome("unchanged")
+    assert node.beside() == {""}
+    assert (await node.bring("two\nwrong")).state == "refused"
+    assert node.beside() == {"", ".refused", ".refused.why"}
+
+
 async def test_refused_by_the_daemon(node: Node) -> None:
     node.bird.check = f"8002 {node.file}:1:1 No such thing"
     found = await node.bring("two")
