@@ -86,11 +86,16 @@ class Daemon:
         directory.mkdir()
         self._space = space
         self._control = directory / "bird.ctl"
-        file = directory / "bird.conf"
-        file.write_text(text)
-        space.run(f"bird -p -c {file}")
-        space.start("bird", "-f", "-c", str(file), "-s", str(self._control))
+        self._file = directory / "bird.conf"
+        self._file.write_text(text)
+        space.run(f"bird -p -c {self._file}")
+        space.start("bird", "-f", "-c", str(self._file), "-s", str(self._control))
         eventually(self._control.exists, "a BIRD")
+
+    def configure(self, text: str) -> None:
+        self._file.write_text(text)
+        # birdc's exit code is that of a failure where the daemon is still at it
+        self._space.run(f"birdc -s {self._control} configure", check=False)
 
     def ask(self, command: str) -> str:
         return self._space.run(f"birdc -s {self._control} {shlex.quote(command)}")
@@ -176,19 +181,27 @@ class Seen(NamedTuple):
 
 class BirdRouter:
     def __init__(self, space: Namespace, directory: Path, setting: Setting) -> None:
+        self._setting = setting
+        self.daemon = Daemon(space, directory, self._around(text_of(setting, "bird")))
+
+    def configure(self, policy: str) -> None:
+        """Another policy in the place of the one that it has."""
+        self.daemon.configure(self._around(policy))
+
+    def _around(self, policy: str) -> str:
         lines = ["router id 10.0.0.254;", "protocol device { }", "protocol direct { ipv4; ipv6; }"]
         for family in ROUTER:
             lines.append(f"protocol static own{family} {{ ipv{family};")
-            lines += [f"  route {net} blackhole;" for net in originated(setting, family)]
+            lines += [f"  route {net} blackhole;" for net in originated(self._setting, family)]
             lines.append("}")
-        lines.append(text_of(setting, "bird"))
+        lines.append(policy)
         lines += [
             f"protocol bgp '{player.group}-ONE' from '{player.group}-BGP' {{"
             f" neighbor {player.address} as {player.number}; }}"
-            for player in players(setting)
+            for player in players(self._setting)
             if player.group
         ]
-        self.daemon = Daemon(space, directory, "\n".join(lines) + "\n")
+        return "\n".join(lines) + "\n"
 
     def seen(self, everybody: list[Player]) -> dict[Player, Seen]:
         return {player: self._seen(player) for player in everybody}

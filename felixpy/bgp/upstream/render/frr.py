@@ -1,8 +1,8 @@
 """FRR: lines for `vtysh`, or for a file that frr-reload.py or `vtysh -f` reads.
 
-Route-maps are written over: bgpd 8.4.4 crashes when a route comes within the five seconds after a
-`no route-map` of one that a neighbour has (seen: it applies what it has freed).  A term written
-again has the one list that it names last.
+Route-maps are written over: within the five seconds after a `no route-map` of one that a neighbour
+has, bgpd 8.4.4 crashes when the removed map is next applied (seen with `show ... filtered-routes`:
+it applies what it has freed).  A term written again has the one list that it names last.
 
 Source: section 7.2 of the BGP reference.
 """
