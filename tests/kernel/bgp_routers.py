@@ -1,7 +1,8 @@
-"""Machines of the BGP laboratory: a BIRD each, kept running as systemd would, and maybe an agent.
+"""Machines of the BGP laboratory: a BIRD each, and on nodes an agent.
 
-`Unit` is systemd's part: it runs the ExecStart= line of felixpy-bird.service, and runs it again
-whatever way BIRD has ended.
+comes_to(wanted, ask, …)        asks until the answer is the wanted one
+router.learned("Mesh_10_0_0_2"), router.refused(…), router.kernel(4)
+node.felixpy("status", "bgp")   a command, as a user gives it
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -23,12 +22,10 @@ from typing import Any, Final, NamedTuple
 
 from dataplane.families import Family
 from felixpy.status import read
+from tests.kernel.bgp_unit import Unit, unit_command
 from tests.kernel.conftest import Namespace
 
 PATIENCE: Final = 60.0
-_UNIT: Final = Path(__file__).parents[2] / "systemd" / "felixpy-bird.service"
-_CONFIG_FILE, _CONTROL_SOCKET = "/etc/bird/felixpy.conf", "/run/bird/felixpy.ctl"
-_RESTART_SECONDS: Final = 0.2
 
 
 def eventually(ask: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
@@ -45,74 +42,6 @@ def comes_to(wanted: object, ask: Callable[..., object], *arguments: object) -> 
     while (found := ask(*arguments)) != wanted:
         assert time.monotonic() < deadline, f"{found} instead of {wanted}"
         time.sleep(0.1)
-
-
-class Unit:
-    """Runs a program, and runs it again when it ends, until it is told to stop."""
-
-    def __init__(self, space: Namespace, start: list[str], stop: list[str], log: Path) -> None:
-        self._argv = ["ip", "netns", "exec", space.name, *start]
-        self._stop_argv = stop
-        self._log = log
-        self._wanted = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        self._wanted.set()
-        self._process = self._run()
-        self._thread = threading.Thread(target=self._watch, name="unit", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            return subprocess.Popen(self._argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-
-    def _watch(self) -> None:
-        while True:
-            assert self._process is not None
-            self._process.wait()
-            time.sleep(_RESTART_SECONDS)
-            if not self._wanted.is_set():
-                return
-            self._process = self._run()
-
-    def hold(self) -> None:
-        """What ends from now on stays ended."""
-        self._wanted.clear()
-
-    def stop(self, how: int = signal.SIGKILL) -> None:
-        self.hold()
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(how)
-        if self._thread is not None:
-            self._thread.join(timeout=20)
-            assert not self._thread.is_alive(), f"{self._argv} does not end"
-            self._thread = None
-
-    def restart(self) -> None:
-        """As `systemctl restart` does it."""
-        self.hold()
-        subprocess.run(self._stop_argv, capture_output=True, check=False, timeout=30)
-        self.stop(signal.SIGTERM)
-        self.start()
-
-
-def unit_command(setting: str, config_file: Path, socket: Path) -> list[str]:
-    """That line of the unit, with other paths."""
-    (line,) = re.findall(rf"^{setting}=(.*)$", _UNIT.read_text(), re.MULTILINE)
-    assert _CONTROL_SOCKET in line
-    line = line.replace(_CONFIG_FILE, str(config_file)).replace(_CONTROL_SOCKET, str(socket))
-    return shlex.split(line.lstrip("-@:+!"))
 
 
 class Session(NamedTuple):

@@ -125,6 +125,7 @@ def test_a_version_that_bird_refuses_is_kept_beside_and_the_running_one_stays(la
     change_tor_peers(lab, ", keepaliveTime: 77s", "")
     comes_to("in sync", n1.configuration)
     assert n1.sessions() == before
+    comes_to([n1.file], lambda: list(n1.file.parent.iterdir()))
 
 
 def test_a_change_whose_sessions_do_not_come_back_is_undone(lab: Lab) -> None:
