@@ -4,7 +4,7 @@
     BgpPeer ────────────────┤                            ├─ flush(): list[BgpUpdate]
     own workloads, profiles ┘                            │
     Node, affinities, blocks, workloads ─ OriginTable ───┤
-    pools, FelixConfiguration ─ speaker(…) ──────────────┤
+    pools, Felix's parameters ─ speaker(…) ──────────────┤
     BgpFilter ───────────────────────────────────────────┘
 
 As `calc_graph.graph`: updates only go as far as the tables, a flush computes what they have marked,
@@ -47,7 +47,6 @@ from calc_graph.model import (
     Block,
     BlockKey,
     ClusterInformationKey,
-    FelixConfiguration,
     FelixConfigurationKey,
     HostEndpointKey,
     IpPool,
@@ -77,7 +76,7 @@ class BgpGraph:
         self._hostname = hostname
         self._in_sync = False
         self._cluster = Cluster(hostname)
-        self._felix = FelixSettings(hostname)
+        self._felix = FelixSettings()
         self._pools = Pools()
         self._standing: dict[str, IpPool] = {}  # pools by CIDR
         self._pools_changed = False
@@ -98,6 +97,11 @@ class BgpGraph:
         self._in_sync = True
 
     # ------------------------------------------------------------ in
+
+    def settle(self, felix: FelixSettings) -> None:
+        """The parameters that hold on this node; their defaults, until told."""
+        self._settings_changed |= felix != self._felix
+        self._felix = felix
 
     def update(self, key: Key, value: Value | None) -> None:
         """None: gone, or never valid.  A key with a value of another kind is a TypeError."""
@@ -135,10 +139,9 @@ class BgpGraph:
                 self._told_filters.discard(key.name)
             case IpPoolKey(), IpPool() | None:
                 self._update_pool(key.name, value)
-            case FelixConfigurationKey(), FelixConfiguration() | None:
-                self._felix.put(key.name, value)
             case (
-                HostEndpointKey()
+                FelixConfigurationKey()  # the shell's: it tells what comes of it
+                | HostEndpointKey()
                 | PolicyKey()
                 | TierKey()
                 | NetworkSetKey()

@@ -7,9 +7,9 @@
     an address        of one of its workloads, of its tunnels, or lent to it out of another's block,
                       where no confirmed block of its own covers it
 
-All of it only inside a pool, and inside none that is not exported: what is outside of every pool is
-nobody's to announce.  A change marks its node, and a flush computes the marked ones whole: a node
-has some dozens of all this.  A pool is every node's.
+All of it only inside a pool, for what is outside of every pool is nobody's to announce; and inside
+none that is not exported: a node's blocks there are `withheld`.  A change marks its node, and a
+flush computes the marked ones whole: a node has some dozens of all this.  A pool is every node's.
 Source: section 6.1 of the BGP reference.
 """
 
@@ -114,11 +114,11 @@ class OriginTable:
             address_v6=address_of(node, 6),
             nets=self._announced(confirmed | singles),
             retiring=self._announced(blocks["pendingDeletion"]),
+            withheld=self._withheld(confirmed | blocks["pendingDeletion"]),
             services=node is not None and node.labels.get(EXCLUDED_LABEL) != "true",
         )
-        if not (found.address_v4 or found.address_v6 or found.nets or found.retiring):
-            return None
-        return found
+        known = (found.address_v4, found.address_v6, found.nets, found.retiring, found.withheld)
+        return found if any(known) else None
 
     def _singles(self, name: str, node: Node | None) -> Iterator[str]:
         for nets in self._workloads.get(name, {}).values():
@@ -131,9 +131,13 @@ class OriginTable:
     def _announced(self, nets: dict[Net, str]) -> _Nets:
         return tuple(nets[net] for net in sorted(nets) if self._exported(net))
 
-    def _exported(self, net: Net) -> bool:
+    def _withheld(self, nets: dict[Net, str]) -> _Nets:
+        return tuple(nets[net] for net in sorted(nets) if self._exported(net) is False)
+
+    def _exported(self, net: Net) -> bool | None:
+        """None: it lies in no pool."""
         around = self._pools[net.version].path(net)
-        return bool(around) and all(around)
+        return all(around) if around else None
 
 
 def _covered(net: Net, blocks: dict[Net, str], lengths: list[tuple[Version, int]]) -> bool:

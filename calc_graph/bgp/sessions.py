@@ -145,9 +145,9 @@ class SessionTable:
             self._choose_peerings()
             self._mark_all()
             self._all_dirty = False
-        keys: set[SessionKey] = set()
-        for asker in self._dirty:
-            keys |= self._ask(asker)
+        # All go before any comes: a BGPPeer may ask for what another asker asked for in its name.
+        keys = {key for asker in self._dirty for key in self._forget(asker)}
+        keys.update(key for asker in self._dirty for key in self._ask(asker))
         self._dirty.clear()
         old = [self._won.pop(key).name for key in keys if key in self._won]
         return old, [session for key in keys if (session := self._settle(key))]
@@ -163,29 +163,30 @@ class SessionTable:
         return peering.is_local_side(self._cluster.hostname, own.labels if own else _NO_LABELS)
 
     def _mark_all(self) -> None:
-        self._dirty.update(self._candidates)
         self._dirty.update(("node", name) for name in self._cluster.nodes)
         self._dirty.update(("address", name) for name in self._peerings)
         self._mark_workload_peers()
 
-    def _ask(self, asker: _Asker) -> set[SessionKey]:
-        """Gives the addresses and ports for which that asker has or had a candidate."""
-        kind, name = asker
-        old = self._candidates.pop(asker, ())
-        for candidate in old:
+    def _forget(self, asker: _Asker) -> Iterator[SessionKey]:
+        for candidate in self._candidates.pop(asker, ()):
             del self._rivals[candidate.key][candidate.rank]
+            yield candidate.key
+
+    def _ask(self, asker: _Asker) -> Iterator[SessionKey]:
+        kind, name = asker
+        faults: list[Fault] = []
         if kind == "node":
-            new, faults = self._ask_node(name)
+            found, faults = self._ask_node(name)
         elif kind == "address":
-            new, faults = self._ask_address(name)
+            found, faults = self._ask_address(name)
         else:
-            new, faults = self._ask_workloads(name), []
-        for candidate in new:
-            self._rivals.setdefault(candidate.key, {})[candidate.rank] = candidate.session
-        if new:
-            self._candidates[asker] = new
+            found = self._ask_workloads(name)
         self._faults.put(asker, faults)
-        return {candidate.key for candidate in (*old, *new)}
+        if found:
+            self._candidates[asker] = found
+        for candidate in found:
+            self._rivals.setdefault(candidate.key, {})[candidate.rank] = candidate.session
+            yield candidate.key
 
     def _ask_node(self, name: str) -> _Asked:
         cluster = self._cluster
@@ -234,7 +235,7 @@ class SessionTable:
         if peering is None or peering.workloads is None or not self._is_ours(peering):
             return []
         return [
-            workload_candidate(self._cluster, peering, address, f"{key.workload}/{key.endpoint}")
+            workload_candidate(self._cluster, peering, address, str(key))
             for key in self._matches.items(name)
             for address in _first_of_each_family(self._nets[key])
             if self._own_address(address) not in ("", address)

@@ -1,6 +1,6 @@
 """This node's own side of BGP: what all its sessions share, and what contradicts itself in it.
 
-    in   the cluster's nodes and configurations, the standing pools, FelixConfiguration
+    in   the cluster's nodes and configurations, the standing pools, Felix's parameters
     out  speaker(…) -> BgpSpeaker       speaker_faults(…)
 
 Who writes routes of a pool into the kernel: BIRD only those of pools without encapsulation, as
@@ -24,6 +24,7 @@ from calc_graph.net_table import parse_net
 
 _PRIORITY: Final = 1024
 _DEFAULT_ROUTES: Final[ProgramRoutes] = "EnabledNoEncapOnly"
+_KIND: Final = "BGPConfiguration"
 _ABOUT_DEFAULT: Final = "BGPConfiguration default"
 _NO_ENCAP: Final = frozenset({"Enabled", "EnabledNoEncapOnly"})
 _IPIP: Final = frozenset({"Enabled", "EnabledIPIPOnly"})
@@ -57,7 +58,7 @@ def speaker(
 ) -> BgpSpeaker:
     """Also for a node that is not known: it has no address then, and no sessions."""
     node, default, own = cluster.own, cluster.default, cluster.of_node(cluster.hostname)
-    in_kernel = _bird_writes_no_encap(default, felix.program_routes(node.labels if node else {}))
+    in_kernel = _bird_writes_no_encap(default, felix.program_routes)
     return BgpSpeaker(
         node=cluster.hostname,
         as_number=cluster.as_number(cluster.hostname),
@@ -92,18 +93,17 @@ def _bird_writes_no_encap(default: BgpConfiguration, felix: ProgramRoutes) -> bo
 def speaker_faults(
     cluster: Cluster, pools: Iterable[IpPool], felix: FelixSettings
 ) -> Iterator[Fault]:
-    labels = cluster.own.labels if cluster.own else {}
     default = cluster.default
-    yield from _names(cluster)
+    yield from _configurations(cluster)
     yield from _unusable(cluster)
     bird = default.program_routes or _DEFAULT_ROUTES
     if bird in _IPIP and any(pool.ipip_mode != "never" for pool in pools):
         yield _no_ipip(bird)
     else:
-        yield from _writers(bird, felix.program_routes(labels))
+        yield from _writers(bird, felix.program_routes)
     for family in FAMILIES:
         told = default.normal_priority_v4 if family == 4 else default.normal_priority_v6
-        other = felix.priority(family, labels)
+        other = felix.priority_v4 if family == 4 else felix.priority_v6
         if (told or _PRIORITY) != other:
             yield (
                 _ABOUT_DEFAULT,
@@ -112,17 +112,17 @@ def speaker_faults(
             )
 
 
-def _names(cluster: Cluster) -> Iterator[Fault]:
+def _configurations(cluster: Cluster) -> Iterator[Fault]:
     for name in cluster.configurations:
         if name != DEFAULT and not name.startswith(NODE_PREFIX):
-            yield f"BGPConfiguration {name}", 'is ignored: its name is not "default" or "node.NAME"'
+            yield f"{_KIND} {name}", 'is ignored: its name is not "default" or "node.NAME"'
     own = cluster.of_node(cluster.hostname)
     ignored = [
         text for name, text in _CLUSTER_WIDE if getattr(own, name) != getattr(_NOTHING, name)
     ]
     if ignored:
         yield (
-            f"BGPConfiguration {NODE_PREFIX}{cluster.hostname}",
+            f"{_KIND} {NODE_PREFIX}{cluster.hostname}",
             f"ignored, as it counts in BGPConfiguration default alone: {', '.join(ignored)}",
         )
 
@@ -131,7 +131,7 @@ def _unusable(cluster: Cluster) -> Iterator[Fault]:
     """What the conversion from the resource could make nothing of."""
     for name in (DEFAULT, f"{NODE_PREFIX}{cluster.hostname}"):
         found = cluster.configurations.get(name, _NOTHING)
-        yield from ((f"BGPConfiguration {name}", text) for text in found.faults)
+        yield from ((f"{_KIND} {name}", text) for text in found.faults)
 
 
 def _writers(bird: ProgramRoutes, felix: ProgramRoutes) -> Iterator[Fault]:

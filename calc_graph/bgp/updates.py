@@ -58,6 +58,7 @@ class BgpOrigins(Struct, frozen=True):
     `nets`      its confirmed blocks, the addresses it has out of others' blocks or of none, its
                 tunnel addresses outside its blocks; nothing of pools that are not exported
     `retiring`  blocks that it is giving back: accepted from it, announced no more
+    `withheld`  its blocks, of either kind, in pools that are not exported
     `services`  whether it announces the addresses of services
     """
 
@@ -66,6 +67,7 @@ class BgpOrigins(Struct, frozen=True):
     address_v6: str = ""
     nets: tuple[str, ...] = ()
     retiring: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
     services: bool = True
 
 

@@ -70,6 +70,7 @@ class BirdDriver:
         self._refused: tuple[str, Outcome] | None = None
         self._confirmed: dict[str, SessionPart] | None = None
         self._trial: Trial | None = None
+        self._stranded: str | None = None  # what has to be said to be back where it was confirmed
 
     def retry(self) -> None:
         """Try what was refused or undone once more when it is brought next."""
@@ -82,6 +83,8 @@ class BirdDriver:
         during a trial it leaves that open, as `newer` does: BIRD undoes it by itself unless the
         version is brought again.
         """
+        if self._stranded is not None:
+            await self._return()
         if self._refused is not None and self._refused[0] == version.text and self._trial is None:
             return self._refused[1]
         try:
@@ -124,6 +127,8 @@ class BirdDriver:
 
     def _unchanged(self, version: Version) -> Outcome:
         self._files.secure()
+        self._files.forget_refused()
+        self._refused = None
         self._confirmed = dict(version.sessions)
         return Outcome("unchanged")
 
@@ -249,16 +254,28 @@ class BirdDriver:
         return self._remember(trial.version, outcome, again=again)
 
     async def _go_back(self, why: str) -> None:
-        """To the last confirmed version.  A daemon that is away, or that refuses even this, has
-        nothing better to run; the next `bring` finds what it says then.
-        """
+        """To the last confirmed version."""
         found = self._files.go_back(f"{why}\n")
         self._trial = None
-        command = "configure" if found else "configure undo"
+        self._stranded = "configure" if found else "configure undo"
+        await self._return()
+
+    async def _return(self) -> None:
+        """Have BIRD run what is in place again; what fails is done by the next `bring`, or by that
+        of the next agent.  A failed `configure` ends BIRD's own undoing (measured with 2.0.12).
+        """
+        assert self._stranded is not None
         try:
-            await ask(self._settings.control_socket, command, _CONFIGURE_SECONDS)
+            await ask(self._settings.control_socket, self._stranded, _CONFIGURE_SECONDS)
         except BirdError as error:
-            log.warning("bird.not_back", problem=type(error).__name__)
+            if isinstance(error, BirdAway) and error.absent:
+                self._stranded = None  # it reads the file when it comes
+                return
+            said = error.text if isinstance(error, BirdRefused) else str(error)
+            log.warning("bird.not_back", problem=describe(said, Version("", "", {})))
+            self._files.touch()
+        else:
+            self._stranded = None
 
 
 def _sorted(names: frozenset[str]) -> tuple[str, ...]:

@@ -120,12 +120,17 @@ class ConfigFiles:
         self.fresh.replace(self.current)
         _sync(self.current.parent)
 
+    def touch(self) -> None:
+        """Nobody is to think that BIRD has read the file in place."""
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self.current)
+
     def confirm(self) -> None:
         """The version in place is the one to go back to from now on."""
         written = self.current.stat()
         os.utime(self.current, (written.st_atime, written.st_mtime - _CONFIRMED_SECONDS))
-        for path in (self._previous, self._trial, self._refused, self._why):
-            path.unlink(missing_ok=True)
+        self.settle()
+        self.forget_refused()
         _sync(self.current.parent)
 
     def settle(self) -> None:
@@ -137,6 +142,11 @@ class ConfigFiles:
         """Keep what was staged, and why it is not in place."""
         self.fresh.replace(self._refused)
         self._write(self._why, why)
+
+    def forget_refused(self) -> None:
+        """What is in place is what is wanted: nothing is refused any more."""
+        for path in (self._refused, self._why):
+            path.unlink(missing_ok=True)
 
     def go_back(self, why: str) -> bool:
         """The last confirmed version in place again; False: there is none, and no file now."""

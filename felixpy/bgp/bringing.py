@@ -101,9 +101,9 @@ class Bringing:
         self._untold += updates
         self._newer.set()
 
-    def settle(self, settings: BirdSettings) -> None:
-        if settings != self.settings:
-            self.settings = settings
+    def settle(self, settings: BirdSettings, place: SecretsPlace) -> None:
+        if (settings, place) != (self.settings, self._place):
+            self.settings, self._place = settings, place
             self._newer.set()
 
     def look_again(self) -> None:
@@ -113,20 +113,22 @@ class Bringing:
 
     async def run(self) -> None:
         """Endless; to be run once."""
+        while True:
+            await self._work_with(self._place)
+
+    async def _work_with(self, place: SecretsPlace) -> None:
+        """Until Secrets are looked for elsewhere."""
         secrets = await asyncio.to_thread(
-            Secrets,
-            self._place.path,
-            self._place.namespace,
-            self._place.credentials,
-            self._newer.set,
+            Secrets, place.path, place.namespace, place.credentials, self._newer.set
         )
         watching = asyncio.create_task(endless(secrets.run(), "secrets"), name="secrets")
         watching.add_done_callback(lambda _: self._newer.set())
         try:
-            while not watching.done():
+            while place == self._place:
+                if watching.done():
+                    await watching
                 await self._round(secrets)
                 await self._wait()
-            await watching
         finally:
             watching.cancel()
             await asyncio.wait([watching])

@@ -17,12 +17,13 @@ from calc_graph.bgp.updates import BgpSession
 from dataplane.bird.control import BirdError
 from dataplane.bird.outcome import Outcome
 from dataplane.bird.parse.daemon import DaemonStatus, daemon_status
-from dataplane.bird.parse.routes import RouteStatus, rejected, unexported
+from dataplane.bird.parse.routes import RouteStatus
 from dataplane.bird.parse.sessions import SessionStatus, session_statuses
 from dataplane.bird.reasons import rule_text
 from dataplane.bird.settings import BirdSettings
 from dataplane.bird.wanted import Wanted
 from felixpy.bgp.bringing import Brought
+from felixpy.bgp.refusals import refusals
 from felixpy.bgp.report import password_refusals
 
 log = structlog.get_logger(__name__)
@@ -39,7 +40,7 @@ class Rejection(NamedTuple):
 
 
 class BgpFigures(Struct, frozen=True):
-    """`daemon` is None while none answers."""
+    """`daemon` is None while none answers; `rejected` is without what is ordinary."""
 
     daemon: DaemonStatus | None = None
     sessions: Mapping[str, SessionStatus] = {}
@@ -68,15 +69,17 @@ async def _ask(
     statuses = await session_statuses(settings)
     wanted = Wanted()
     wanted.apply(sessions.values())
-    counts = Counter(rejection(route, wanted) for route in await rejected(settings))
-    for name, session in sessions.items():
+    told_to = [
+        name
+        for name, session in sessions.items()
         # a mesh's sessions announce one and the same; to ask for each is too much for a large one
-        if session.trust in ("outside", "workload") and name in statuses and statuses[name].up:
-            counts += Counter(
-                rejection(route, wanted, name)
-                for route in await unexported(settings, name)
-                if route.why
-            )
+        if session.trust in ("outside", "workload") and name in statuses and statuses[name].up
+    ]
+    counts = Counter(
+        rejection(refusal.route, wanted, refusal.told_to)
+        for refusal in await refusals(settings, told_to)
+        if not refusal.ordinary
+    )
     return BgpFigures(
         await daemon_status(settings),
         statuses,

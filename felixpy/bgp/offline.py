@@ -22,7 +22,7 @@ from felixpy.bgp.bringing import Brought
 from felixpy.bgp.report import problems
 from felixpy.bgp.runner import secrets_place
 from felixpy.bgp.secrets import Secrets
-from felixpy.config import to_bird_settings
+from felixpy.config import Config, to_bird_settings, to_felix_settings
 from felixpy.datastore.snapshot import read_snapshot
 from felixpy.live_config import LiveConfig
 
@@ -32,6 +32,8 @@ KINDS: Final = (
     *("BGPConfiguration", "BGPPeer", "BGPFilter", "WorkloadEndpoint"),
     *("IPAMBlock", "BlockAffinity"),
 )
+# where systemd puts the credentials of our unit; only the service itself is told by environment
+_CREDENTIALS: Final = Path("/run/credentials/felixpy.service")
 
 
 class Offline(Struct, frozen=True):
@@ -54,9 +56,12 @@ def read_offline(path: Path, environ: Mapping[str, str]) -> Offline:
         live.note(key, value)
     config = live.preview()
     settings = to_bird_settings(config)
-    wanted = _wanted(config.felix_hostname, snapshot.values)
+    wanted = _wanted(config, snapshot.values)
     place = secrets_place(config, environ)
-    secrets = Secrets(place.path, place.namespace, place.credentials, lambda: None)
+    credentials_directory = place.credentials
+    if credentials_directory is None and _CREDENTIALS.is_dir():
+        credentials_directory = _CREDENTIALS
+    secrets = Secrets(place.path, place.namespace, credentials_directory, lambda: None)
     secrets.want(wanted.secrets())
     credentials = secrets.credentials()
     version = render(wanted, credentials, settings)
@@ -66,8 +71,9 @@ def read_offline(path: Path, environ: Mapping[str, str]) -> Offline:
     return Offline(settings, version, problems(brought))
 
 
-def _wanted(node: str, values: Mapping[Key, Value]) -> Wanted:
-    graph = BgpGraph(node)
+def _wanted(config: Config, values: Mapping[Key, Value]) -> Wanted:
+    graph = BgpGraph(config.felix_hostname)
+    graph.settle(to_felix_settings(config))
     for key, value in values.items():
         graph.update(key, value)
     graph.in_sync()

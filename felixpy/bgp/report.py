@@ -105,7 +105,7 @@ def problems(brought: Brought | None) -> dict[str, str]:
 
 
 _OUTCOMES = {
-    "refused": "BIRD refuses the new configuration, and the one before stays",
+    "refused": "the new configuration is refused, and the one before stays",
     "undone": "the new configuration was undone",
     "away": "BIRD does not answer",
 }

@@ -17,20 +17,22 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
+from operator import is_not
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from calc_graph.bgp.graph import BgpGraph
 from calc_graph.bgp.resources import NodeStatusKey, NodeStatusRequest
 from calc_graph.model import Key, Value
 from dataplane.bird.outcome import Outcome
+from dataplane.bird.settings import BirdSettings
 from felixpy.bgp import report
-from felixpy.bgp.bringing import Bringing, SecretsPlace
+from felixpy.bgp.bringing import Bringing, Brought, SecretsPlace
 from felixpy.bgp.figures import BgpFigures, read_figures
-from felixpy.bgp.looks import Looks
+from felixpy.bgp.looks import Looks, Seen
 from felixpy.bgp.node_facts import BirdFacts
 from felixpy.bgp.report import Details
-from felixpy.config import Config, secrets_namespace, to_bird_settings
+from felixpy.config import Config, secrets_namespace, to_bird_settings, to_felix_settings
 from felixpy.status import BgpStatus
 from felixpy.statusrep.node_statuses import NodeStatuses
 from felixpy.statusrep.store import StatusStore
@@ -47,6 +49,14 @@ def secrets_place(config: Config, environ: Mapping[str, str]) -> SecretsPlace:
     )
 
 
+class _Summary(NamedTuple):
+    """`facts`: what it was worked out from."""
+
+    facts: tuple[Brought | None, Seen | None, BirdSettings]
+    status: BgpStatus
+    problems: dict[str, str]
+
+
 class BgpRunner:
     """`tell` is called after each outcome, `woken` when problems or status may be others."""
 
@@ -58,7 +68,9 @@ class BgpRunner:
         tell: Callable[[Outcome], None],
         woken: Callable[[], None],
     ) -> None:
+        self._environ = environ
         self._graph = BgpGraph(config.felix_hostname)
+        self._graph.settle(to_felix_settings(config))
         self._tell = tell
         self._woken = woken
         self._bringing = Bringing(
@@ -72,6 +84,7 @@ class BgpRunner:
             lambda: self._bringing.settings, time.monotonic, woken, self._bringing.look_again
         )
         self._node_statuses = NodeStatuses(store, config.felix_hostname)
+        self._summary: _Summary | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
     def note(self, key: Key, value: Value | None) -> None:
@@ -84,7 +97,8 @@ class BgpRunner:
         self._graph.in_sync()
 
     def settle(self, config: Config) -> None:
-        self._bringing.settle(to_bird_settings(config))
+        self._graph.settle(to_felix_settings(config))
+        self._bringing.settle(to_bird_settings(config), secrets_place(config, self._environ))
         if self._tasks:
             self._node_statuses.settle(BirdFacts(self._bringing.settings))
 
@@ -106,11 +120,20 @@ class BgpRunner:
     def problems(self) -> dict[str, str]:
         unanswered = self._node_statuses.problem
         found = {"node status": f"CalicoNodeStatus: {unanswered}"} if unanswered else {}
-        return {**report.problems(self._bringing.brought), **found}
+        return {**self._summarized().problems, **found}
 
     @property
     def status(self) -> BgpStatus:
-        return report.summary(self._bringing.brought, self._looks.seen, self._bringing.settings)
+        return self._summarized().status
+
+    def _summarized(self) -> _Summary:
+        """Worked out anew where it may be another one: a turn must not cost what a mesh counts."""
+        facts = (self._bringing.brought, self._looks.seen, self._bringing.settings)
+        last = self._summary
+        if last is None or any(map(is_not, facts, last.facts)):
+            last = _Summary(facts, report.summary(*facts), report.problems(facts[0]))
+            self._summary = last
+        return last
 
     def details(self) -> Details:
         return report.details(self._bringing.brought, self._looks.seen, self._bringing.settings)

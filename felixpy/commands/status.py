@@ -108,7 +108,7 @@ _BGP_STATES = {
     "waiting": "waiting for datastore and dataplane",
     "away": "BIRD does not answer",
     "trying": "a new configuration is on trial",
-    "refused": "BIRD refuses the new configuration",
+    "refused": "the new configuration is refused",
     "undone": "the new configuration was undone",
 }
 

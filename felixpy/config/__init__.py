@@ -21,7 +21,7 @@ from felixpy.config.sources import (
     read_datastore,
     read_local,
 )
-from felixpy.config.to_bird import secrets_namespace, to_bird_settings
+from felixpy.config.to_bird import secrets_namespace, to_bird_settings, to_felix_settings
 from felixpy.config.to_dataplane import to_intervals, to_settings
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "resolve",
     "secrets_namespace",
     "to_bird_settings",
+    "to_felix_settings",
     "to_intervals",
     "to_settings",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from calc_graph.bgp.felix import FelixSettings
 from dataplane.bird.settings import BirdSettings
 from felixpy.config.parameters import Config
 
@@ -21,6 +22,14 @@ def to_bird_settings(config: Config) -> BirdSettings:
         router_id=config.bgp_router_id,
         bfd=frozenset(config.bgp_bfd_peers),
         unguarded=frozenset(config.bgp_unguarded_peers),
+    )
+
+
+def to_felix_settings(config: Config) -> FelixSettings:
+    return FelixSettings(
+        config.program_cluster_routes,
+        config.ipv4_normal_route_priority,
+        config.ipv6_normal_route_priority,
     )
 
 

@@ -28,7 +28,7 @@ from felixpy.control import Control
 from felixpy.holds import Hold, Holds
 from felixpy.holds_control import register as register_holds
 from felixpy.rundir import Lock, run_directory
-from felixpy.status import DataplaneStatus, DatastoreStatus, Problem, Status
+from felixpy.status import BgpStatus, DataplaneStatus, DatastoreStatus, Problem, Status
 
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -102,6 +102,26 @@ def test_a_wrong_command_line(argv: list[str], capsys: pytest.CaptureFixture[str
         main(argv)
     assert ended.value.code == exits.REFUSED
     assert "usage: felixpy" in capsys.readouterr().err
+
+
+GROUPS = {"bgp": ("rejected", "config", "rbac", "upstream")}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_group_names_its_commands(group: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], *([name, "--help"] for name in GROUPS[group])):
+        with pytest.raises(SystemExit) as ended:
+            main([group, *words])
+        assert ended.value.code == (exits.OK if words else exits.REFUSED)
+        said = capsys.readouterr()
+        if words == ["--help"]:
+            assert all(f"    {name} " in said.out for name in GROUPS[group])
+        elif words:
+            assert "--json" in said.out
+            assert "--config" in said.out
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert f"    {group} " in capsys.readouterr().out
 
 
 def test_every_command_has_its_module() -> None:
@@ -433,6 +453,28 @@ def test_status_names_what_is_wrong(config: Path, capsys: pytest.CaptureFixture[
     found = json.loads(capsys.readouterr().out)
     assert found["state"] == "degraded"
     assert found["problems"][0]["text"] == PROBLEM.text
+
+
+BGP_LINES = [
+    (None, None),
+    (BgpStatus("waiting"), "waiting for datastore and dataplane"),
+    (BgpStatus("in sync", 5, 5), "5 of 5 sessions up"),
+    (BgpStatus("in sync", 5, 4, 1, ("rr",)), "4 of 5 sessions up; 1 refused; unguarded: rr"),
+    (BgpStatus("away", 5), "0 of 5 sessions up; BIRD does not answer"),
+    (BgpStatus("undone", 2, 2), "2 of 2 sessions up; the new configuration was undone"),
+]
+
+
+@pytest.mark.parametrize(("bgp", "said"), BGP_LINES)
+def test_status_has_a_line_for_bgp(
+    config: Path, capsys: pytest.CaptureFixture[str], bgp: BgpStatus | None, said: str | None
+) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, structs.replace(KNOWN, bgp=bgp))
+        assert main(["status", "-c", str(config)]) == exits.OK
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  bgp ")]
+    assert lines == ([] if said is None else [f"  bgp         {said}"])
 
 
 DROPPED = Dropped(

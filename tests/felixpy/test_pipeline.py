@@ -265,6 +265,7 @@ async def test_bgp_hears_everything_and_comes_after_the_dataplane(
     await node.turn({POLICY: FULL[POLICY]})
     assert bgp.events[4:] == ["PolicyKey", "in force"]
     assert len(bgp.settled) == 1
+    await asyncio.sleep(0)  # reports begin
     await node.pipeline.close()
     figures = node.pipeline.figures().bgp
     assert figures is not None

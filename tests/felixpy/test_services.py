@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from dataplane.bird.outcome import Outcome
 from dataplane.dataplane import Applied
 from dataplane.dropped import Dropped
 from felixpy import services as module
@@ -133,6 +134,28 @@ def test_what_metrics_say(services: Services) -> None:
     assert "python_info" in text
     services.settle(with_metrics(port, prometheus_go_metrics_enabled=False))
     assert "python_info" not in get(port, "/metrics")[1]
+
+
+def test_what_becomes_of_bird_s_configurations_is_counted(services: Services) -> None:
+    port = free_port()
+    services.settle(
+        dataclasses.replace(NOTHING, prometheus_metrics_enabled=True, prometheus_metrics_port=port)
+    )
+    for outcome in (
+        Outcome("away", "no such file"),
+        Outcome("confirmed", restarted=("Mesh_10_0_0_2",)),
+        Outcome("unchanged"),
+        Outcome("undone", "not back", restarted=("Mesh_10_0_0_2", "Mesh_10_0_0_3")),
+    ):
+        services.count_bird(outcome)
+    lines = get(port, "/metrics")[1].splitlines()
+    found = sorted(line for line in lines if line.startswith("felixpy_bird_"))
+    assert found == [
+        'felixpy_bird_reconfigurations_total{kind="confirmed"} 1.0',
+        'felixpy_bird_reconfigurations_total{kind="undone"} 1.0',
+        'felixpy_bird_session_restarts_total{peer="Mesh_10_0_0_2"} 2.0',
+        'felixpy_bird_session_restarts_total{peer="Mesh_10_0_0_3"} 1.0',
+    ]
 
 
 def test_a_port_in_use_is_a_problem_until_it_is_free(services: Services, clock: Clock) -> None:

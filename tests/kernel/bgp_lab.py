@@ -23,7 +23,25 @@ from pathlib import Path
 
 from tests.kernel.agent_lab import MAC
 from tests.kernel.bgp_routers import Node, Router, eventually, pings
-from tests.kernel.bgp_texts import BEYOND, PROFILE, TOR, address, population, workload
+from tests.kernel.bgp_texts import (
+    BEYOND,
+    FAMILIES,
+    POOLS,
+    PROFILE,
+    SECRETS,
+    TOR,
+    address,
+    configuration,
+    documents,
+    mesh,
+    node,
+    outside,
+    password_of,
+    population,
+    usual_tor,
+    usual_tor_peers,
+    workload,
+)
 from tests.kernel.conftest import Namespace
 
 
@@ -45,6 +63,7 @@ class Lab:
         self._wire = self.space("wire")
         self._wire.run("ip link add br0 type bridge mcast_snooping 0 && ip link set br0 up")
         self.tor = Router(self.space("tor"), self.directory / "tor", TOR)
+        self.tors = {TOR: self.tor}
         self._attach(self.tor)
         self.write("profile.yaml", PROFILE)
         for n in numbers:
@@ -96,6 +115,23 @@ class Lab:
         )
         self.write(f"n{n}-population.yaml", population(n))
 
+    def plug(self, n: int, name: str) -> None:
+        """An interface for a workload of node n that nobody has to reach."""
+        self.nodes[n].space.run(
+            f"ip link add {name} type veth peer name far && ip link set {name} up"
+            " && ip link set far up"
+        )
+
+    def beside_tor(self, number: int) -> None:
+        """Another BIRD on the ToR's machine, with an address of its own: see `tors`."""
+        self.tor.space.run(
+            f"ip addr add {address(number, 4)}/24 dev eth0;"
+            f"ip addr add {address(number, 6)}/64 dev eth0 nodad"
+        )
+        made = Router(self.tor.space, self.directory / f"t{number}", number)
+        self._routers.append(made)
+        self.tors[number] = made
+
     # ---------------------------------------------------------------- what the user does
 
     def write(self, name: str, text: str) -> None:
@@ -106,15 +142,49 @@ class Lab:
     def remove(self, name: str) -> None:
         (self.manifests / name).unlink()
 
-    def start(self, **settings: str) -> None:
+    def furnish(self) -> None:
+        """Pools, nodes, the mesh and the ToR, with passwords everywhere."""
+        self.write("pools.yaml", POOLS)
+        self.write("nodes.yaml", documents(*(node(n) for n in self.nodes)))
+        self.write("bgp.yaml", configuration(password_of("bgp-secrets", "mesh")))
+        self.write("tor.yaml", usual_tor_peers())
+        for found in self.nodes.values():
+            found.give_secret(SECRETS)
+        self.tor.configure(usual_tor(self.nodes))
+
+    def start(self, only: tuple[int, ...] = (), bird: Path | None = None, **settings: str) -> None:
         """Agents first: BIRD can start once there is something to start it with."""
-        for found in self.nodes.values():
-            found.start(**settings)
-        for found in self.nodes.values():
+        started = [self.nodes[n] for n in only or self.nodes]
+        for found in started:
+            found.start(bird, **settings)
+        for found in started:
             eventually(found.has_written, f"{found.file}")
             found.unit.start()
 
+    @contextlib.contextmanager
+    def in_other_hands(self, n: int, text: str) -> Iterator[None]:
+        """Meanwhile that node's agent is gone, and its BIRD runs with this."""
+        taken = self.nodes[n]
+        honest = taken.file.read_text()
+        taken.subvert(text)
+        yield
+        taken.unit.stop()
+        taken.configure(honest)
+        taken.start()
+        taken.await_established(self.expected(n))
+
     # ---------------------------------------------------------------- what comes of it
+
+    def expected(self, n: int) -> set[str]:
+        """Sessions that a node has in a mesh with a ToR."""
+        others = [m for m in self.nodes if m != n]
+        return {mesh(m, family) for m in others for family in FAMILIES} | {
+            outside(TOR, family) for family in FAMILIES
+        }
+
+    def await_established(self) -> None:
+        for n, found in self.nodes.items():
+            found.await_established(self.expected(n))
 
     def pings(self, source: int, target: str) -> bool:
         return pings(self.nodes[source].workload, target)

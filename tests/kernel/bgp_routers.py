@@ -1,31 +1,31 @@
-"""Machines of the BGP laboratory: a BIRD each, kept running as systemd would, and maybe an agent.
+"""Machines of the BGP laboratory: a BIRD each, and on nodes an agent.
 
-`Unit` is systemd's part: it runs the ExecStart= line of felixpy-bird.service, and runs it again
-whatever way BIRD has ended.
+comes_to(wanted, ask, …)        asks until the answer is the wanted one
+router.learned("Mesh_10_0_0_2"), router.refused(…), router.kernel(4)
+node.felixpy("status", "bgp")   a command, as a user gives it
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from dataplane.families import Family
+from felixpy.status import read
+from tests.kernel.bgp_unit import Unit, unit_command
 from tests.kernel.conftest import Namespace
 
 PATIENCE: Final = 60.0
-_UNIT: Final = Path(__file__).parents[2] / "systemd" / "felixpy-bird.service"
-_CONFIG_FILE, _CONTROL_SOCKET = "/etc/bird/felixpy.conf", "/run/bird/felixpy.ctl"
-_RESTART_SECONDS: Final = 0.2
 
 
 def eventually(ask: Callable[[], bool], what: str, seconds: float = PATIENCE) -> None:
@@ -36,65 +36,12 @@ def eventually(ask: Callable[[], bool], what: str, seconds: float = PATIENCE) ->
         time.sleep(0.1)
 
 
-class Unit:
-    """Runs a program, and runs it again when it ends, until it is told to stop."""
-
-    def __init__(self, space: Namespace, argv: list[str], log: Path) -> None:
-        self._argv = ["ip", "netns", "exec", space.name, *argv]
-        self._log = log
-        self._wanted = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        self._wanted.set()
-        self._process = self._run()
-        self._thread = threading.Thread(target=self._watch, name="unit", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> subprocess.Popen[bytes]:
-        with self._log.open("ab") as log:
-            return subprocess.Popen(self._argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-
-    def _watch(self) -> None:
-        while True:
-            assert self._process is not None
-            self._process.wait()
-            time.sleep(_RESTART_SECONDS)
-            if not self._wanted.is_set():
-                return
-            self._process = self._run()
-
-    def hold(self) -> None:
-        """What ends from now on stays ended."""
-        self._wanted.clear()
-
-    def stop(self, how: int = signal.SIGKILL) -> None:
-        self.hold()
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(how)
-        if self._thread is not None:
-            self._thread.join(timeout=20)
-            assert not self._thread.is_alive(), f"{self._argv} does not end"
-            self._thread = None
-
-
-def unit_command(config_file: Path, socket: Path) -> list[str]:
-    """The ExecStart= line of the unit, with other paths."""
-    (line,) = re.findall(r"^ExecStart=(.*)$", _UNIT.read_text(), re.MULTILINE)
-    assert _CONFIG_FILE in line
-    assert _CONTROL_SOCKET in line
-    line = line.replace(_CONFIG_FILE, str(config_file)).replace(_CONTROL_SOCKET, str(socket))
-    return shlex.split(line.lstrip("-@:+!"))
+def comes_to(wanted: object, ask: Callable[..., object], *arguments: object) -> None:
+    """Asks until the answer is the wanted one; a failure shows what it was last."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := ask(*arguments)) != wanted:
+        assert time.monotonic() < deadline, f"{found} instead of {wanted}"
+        time.sleep(0.1)
 
 
 class Session(NamedTuple):
@@ -122,7 +69,10 @@ class Router:
         shutil.chown(directory / "run", "bird", "bird")
         self.socket = directory / "run" / "b.ctl"
         self.log = directory / "bird.log"
-        self.unit = Unit(space, unit_command(self.file, self.socket), self.log)
+        start, stop = (
+            unit_command(setting, self.file, self.socket) for setting in ("ExecStart", "ExecStop")
+        )
+        self.unit = Unit(space, start, stop, self.log)
 
     def configure(self, text: str) -> None:
         """A hand-written configuration, applied; started if BIRD is not running."""
@@ -179,7 +129,7 @@ class Router:
         found: dict[str, int] = {}
         for entry in re.split(r"\n(?=\S)", text):
             nets = _nets(entry)
-            why = re.search(r"\bwhy: (\d+)", entry)
+            why = re.search(r"\b(?:calico_)?why: (\d+)", entry)
             for net in nets:
                 found[net] = int(why[1]) if why else 0
         return found
@@ -187,6 +137,15 @@ class Router:
     def kernel(self, family: Family) -> str:
         """Without what a moment changes."""
         return self.space.run(f"ip -{family} route show proto bird")
+
+    @contextlib.contextmanager
+    def hanging(self) -> Iterator[None]:
+        """Meanwhile its BIRD does nothing, and closes nothing."""
+        os.kill(self.unit.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.unit.pid, signal.SIGCONT)
 
     def reaches(self, target: str) -> bool:
         return pings(self.space, target)
@@ -207,6 +166,7 @@ class Node(Router):
         self.agent_log = directory / "agent.log"
         self.said = directory / "agent.out"
         self.agent: subprocess.Popen[bytes] | None = None
+        self._bird: Path | None = None
         self.settings: dict[str, str] = {
             "FelixHostname": self.name,
             "DatastorePath": str(manifests),
@@ -230,18 +190,25 @@ class Node(Router):
         scratch.chmod(mode)
         scratch.rename(self.secrets / name)
 
-    def start(self, **settings: str) -> None:
-        """The agent, as its unit starts it."""
+    def start(self, bird: Path | None = None, **settings: str) -> None:
+        """The agent, as its unit starts it; where it starts `bird`, it is given that program."""
         self.settings |= settings
+        self._bird = bird or self._bird
         lines = [f"{name} = {value}\n" for name, value in self.settings.items()]
         self.config.write_text("[global]\n" + "".join(lines))
         with self.said.open("ab") as said:
             self.agent = subprocess.Popen(
-                ["ip", "netns", "exec", self.space.name, *self._command("run")],
+                ["ip", "netns", "exec", self.space.name, *self._program(), *self._command("run")],
                 stdout=said,
                 stderr=said,
                 stdin=subprocess.DEVNULL,
             )
+
+    def _program(self) -> list[str]:
+        """`ip netns exec` gives it mounts of its own."""
+        if self._bird is None:
+            return []
+        return ["sh", "-c", f'mount --bind {self._bird} /usr/sbin/bird && exec "$@"', "sh"]
 
     def has_written(self) -> bool:
         """Whether the agent has written BIRD's configuration; it must be running meanwhile."""
@@ -251,6 +218,18 @@ class Node(Router):
 
     def _command(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "felixpy", *words, "--config", str(self.config)]
+
+    def is_well(self) -> bool:
+        """Whether this agent, not one before it, says that all is well."""
+        assert self.agent is not None
+        assert self.agent.poll() is None, self.said.read_text()[-2000:]
+        status = read(Path(self.settings["RunDir"]) / f"netns-{self.space.name}")
+        return status is not None and status.pid == self.agent.pid and status.state == "running"
+
+    def log_text(self) -> str:
+        """All that this node's agents have said, to the screen and to the file."""
+        texts = [path.read_text() for path in (self.said, self.agent_log) if path.exists()]
+        return "".join(texts)
 
     def stop(self, how: int = signal.SIGTERM) -> None:
         if self.agent is not None:
@@ -274,6 +253,16 @@ class Node(Router):
         """What a command says with --json."""
         _, text = self.felixpy(*words, "--json")
         return json.loads(text)
+
+    def configuration(self) -> str:
+        """What has become of the newest version, in the words of `felixpy status bgp`."""
+        return str(self.answer("status", "bgp")["configuration"]["state"])
+
+    def node_status(self, name: str) -> Any:
+        """What a CalicoNodeStatus has been answered, for want of an etcd in the run directory."""
+        directory = Path(self.settings["RunDir"]) / f"netns-{self.space.name}" / "status"
+        found = list(directory.rglob(name))
+        return json.loads(found[0].read_text())["status"] if found else None
 
     def subvert(self, text: str) -> None:
         """Somebody takes the node over: its agent is gone, BIRD runs with their configuration."""

@@ -10,11 +10,13 @@ another make, and a node that somebody has taken over.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from dataplane.families import Family
 
+FAMILIES: Final[tuple[Family, ...]] = (4, 6)
 CLUSTER_AS: Final = 64512
 TOR_AS: Final = 65001
 TOR: Final = 254
@@ -61,7 +63,9 @@ def documents(*texts: str) -> str:
 
 
 def secret(name: str, **values: str) -> str:
-    data = "".join(f"  {key.replace('_', '-')}: {value!r}\n" for key, value in values.items())
+    data = "".join(
+        f"  {key.replace('_', '-')}: {json.dumps(value)}\n" for key, value in values.items()
+    )
     return (
         "apiVersion: v1\nkind: Secret\n"
         f"metadata: {{name: {name}, namespace: calico-system}}\nstringData:\n{data}"
@@ -132,11 +136,31 @@ def configuration(mesh_password: str = "", more: str = "", *, mesh_enabled: bool
     return resource("BGPConfiguration", "default", "{" + ", ".join(given) + "}")
 
 
+MESH_PASSWORD: Final = "mesh secret 7Zt"
+TOR_PASSWORD: Final[dict[Family, str]] = {4: "tor-v4.9Kq", 6: "tor-v6.3Lm"}
+SECRETS: Final = secret(
+    "bgp-secrets", mesh=MESH_PASSWORD, tor_v4=TOR_PASSWORD[4], tor_v6=TOR_PASSWORD[6]
+)
+
+
 def tor_peer(family: Family, more: str = "") -> str:
     return resource(
         "BGPPeer",
         f"tor-v{family}",
         f'{{peerIP: "{address(TOR, family)}", asNumber: {TOR_AS}{more and ", " + more}}}',
+    )
+
+
+def usual_tor_peers() -> str:
+    """With a password each, and TTL security as directly connected routers have it."""
+    return documents(
+        *(
+            tor_peer(
+                family,
+                f"ttlSecurity: 1, password: {{{password_of('bgp-secrets', f'tor-v{family}')}}}",
+            )
+            for family in FAMILIES
+        )
     )
 
 
@@ -152,7 +176,8 @@ class Neighbour(NamedTuple):
     password: str = ""
     more: str = "direct;"
     imports: str = "import all;"
-    exports: str = "export all;"
+    exports: str = "export where source ~ [RTS_STATIC, RTS_BGP];"
+    next_hop: str = "next hop self;"
     own_as: int = 0
 
     @property
@@ -188,7 +213,8 @@ def by_hand(
     parts = [
         f"log stderr all;\nrouter id {address(n, 4)};\n"
         "timeformat protocol iso long us; timeformat base iso long us;\n"
-        f"{preamble}protocol device {{ scan time 2; }}\nprotocol direct {{ ipv4; ipv6; }}\n"
+        f"{preamble}protocol device {{ scan time 2; }}\n"
+        'protocol direct { ipv4; ipv6; interface "eth0"; }\n'
     ]
     for family in (4, 6):
         lines = "".join(
@@ -216,6 +242,39 @@ def _session(n: int, as_number: int, peer: Neighbour) -> str:
         f" neighbor {address(peer.number, peer.family)} as {peer.as_number};\n"
         f" {password}{peer.more} graceful restart on;\n"
         " connect delay time 1; connect retry time 2; error wait time 1, 4;\n"
-        f" ipv{peer.family} {{ next hop self; import keep filtered;"
+        f" ipv{peer.family} {{ {peer.next_hop} import keep filtered;"
         f" {peer.imports} {peer.exports} }};\n}}\n"
     )
+
+
+def usual_tor(nodes: Iterable[int], routes: Iterable[Route] = ()) -> str:
+    """A ToR without any policy of its own, which announces what is behind it and the routes."""
+    neighbours = [
+        Neighbour(n, family, CLUSTER_AS, TOR_PASSWORD[family], "direct; ttl security on;")
+        for n in nodes
+        for family in FAMILIES
+    ]
+    behind = [Route(net) for net in BEHIND_TOR.values()]
+    return by_hand(TOR, TOR_AS, neighbours, [*behind, *routes], kernel=True)
+
+
+def taken_over(n: int, others: Iterable[int], routes: Iterable[Route], more: str = "") -> str:
+    """Node n in the hands of somebody who knows its passwords and wants other nodes' traffic.
+
+    It announces whatever it has learned, too.  `more`: options of its channels.
+    """
+    neighbours = [
+        *(
+            Neighbour(
+                other, family, CLUSTER_AS, MESH_PASSWORD, "multihop;", exports=f"export all; {more}"
+            )
+            for other in others
+            if other != n
+            for family in FAMILIES
+        ),
+        *(
+            Neighbour(TOR, family, TOR_AS, TOR_PASSWORD[family], "direct; ttl security on;")
+            for family in FAMILIES
+        ),
+    ]
+    return by_hand(n, CLUSTER_AS, neighbours, routes)

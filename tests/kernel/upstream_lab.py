@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -49,9 +50,11 @@ def players(setting: Setting) -> list[Player]:
         if setting.role == "tor":
             nodes = (f"n{n}" for n in (1, 2, 3))
             found += [Player(node, family, f"{start}{node[1]}", NODE_AS) for node in nodes]
-        below, above = {"tor": (0, SPINE_AS), "spine": (TOR_AS, BORDER_AS), "border": (SPINE_AS, 0)}[
-            setting.role
-        ]
+        below, above = {
+            "tor": (0, SPINE_AS),
+            "spine": (TOR_AS, BORDER_AS),
+            "border": (SPINE_AS, 0),
+        }[setting.role]
         for whom, number, last in (("below", below, 11), ("above", above, 12)):
             if number:
                 group = f"CALICO-{whom.upper()}-V{family}"
@@ -83,11 +86,16 @@ class Daemon:
         directory.mkdir()
         self._space = space
         self._control = directory / "bird.ctl"
-        file = directory / "bird.conf"
-        file.write_text(text)
-        space.run(f"bird -p -c {file}")
-        space.start("bird", "-f", "-c", str(file), "-s", str(self._control))
+        self._file = directory / "bird.conf"
+        self._file.write_text(text)
+        space.run(f"bird -p -c {self._file}")
+        space.start("bird", "-f", "-c", str(self._file), "-s", str(self._control))
         eventually(self._control.exists, "a BIRD")
+
+    def configure(self, text: str) -> None:
+        self._file.write_text(text)
+        # birdc's exit code is that of a failure where the daemon is still at it
+        self._space.run(f"birdc -s {self._control} configure", check=False)
 
     def ask(self, command: str) -> str:
         return self._space.run(f"birdc -s {self._control} {shlex.quote(command)}")
@@ -152,6 +160,9 @@ def _played(player: Player, setting: Setting) -> list[str]:
 
 def wire(router: Namespace, around: Namespace, setting: Setting) -> None:
     addresses = {4: "24", 6: "64 nodad"}
+    for space in (router, around):
+        space.run("sysctl -qw net.ipv6.conf.eth0.accept_dad=0")
+        space.run("ip link set eth0 down && ip link set eth0 up")
     for family, rest in addresses.items():
         router.run(f"ip addr add {ROUTER[family]}/{rest} dev eth0")
     for player in players(setting):
@@ -161,33 +172,48 @@ def wire(router: Namespace, around: Namespace, setting: Setting) -> None:
 # ---------------------------------------------------------------- the routers
 
 
+class Seen(NamedTuple):
+    """Nets that came from a player: past the policy, and not."""
+
+    accepted: set[str]
+    refused: set[str]
+
+
 class BirdRouter:
     def __init__(self, space: Namespace, directory: Path, setting: Setting) -> None:
+        self._setting = setting
+        self.daemon = Daemon(space, directory, self._around(text_of(setting, "bird")))
+
+    def configure(self, policy: str) -> None:
+        """Another policy in the place of the one that it has."""
+        self.daemon.configure(self._around(policy))
+
+    def _around(self, policy: str) -> str:
         lines = ["router id 10.0.0.254;", "protocol device { }", "protocol direct { ipv4; ipv6; }"]
         for family in ROUTER:
             lines.append(f"protocol static own{family} {{ ipv{family};")
-            lines += [f"  route {net} blackhole;" for net in originated(setting, family)]
+            lines += [f"  route {net} blackhole;" for net in originated(self._setting, family)]
             lines.append("}")
-        lines.append(text_of(setting, "bird"))
+        lines.append(policy)
         lines += [
             f"protocol bgp '{player.group}-ONE' from '{player.group}-BGP' {{"
             f" neighbor {player.address} as {player.number}; }}"
-            for player in players(setting)
+            for player in players(self._setting)
             if player.group
         ]
-        self.daemon = Daemon(space, directory, "\n".join(lines) + "\n")
+        return "\n".join(lines) + "\n"
 
-    def accepted(self, player: Player) -> set[str]:
-        return self.daemon.nets(f"protocol {_protocol(player)} table master{player.family}")
+    def seen(self, everybody: list[Player]) -> dict[Player, Seen]:
+        return {player: self._seen(player) for player in everybody}
 
-    def refused(self, player: Player) -> set[str]:
-        return self.daemon.nets(
-            f"filtered protocol {_protocol(player)} table master{player.family}"
-        )
+    def _seen(self, player: Player) -> Seen:
+        start = f"protocol {_protocol(player)} table master{player.family}"
+        return Seen(self.daemon.nets(start), self.daemon.nets(f"filtered {start}"))
 
     def reason(self, player: Player, net: str) -> int:
         text = self.daemon.ask(f"show route {net} filtered protocol {_protocol(player)} all")
-        return int(re.search(r"calico_why: (\d+)", text)[1])
+        [reason] = re.findall(r"calico_why: (\d+)", text)
+        return int(reason)
 
 
 def _protocol(player: Player) -> str:
@@ -196,26 +222,29 @@ def _protocol(player: Player) -> str:
 
 
 class FrrRouter:
-    """bgpd alone; nobody asks it to write routes into a kernel."""
+    """bgpd and zebra, with sockets of their own; what they write stays in the namespace."""
 
     def __init__(self, space: Namespace, directory: Path, setting: Setting) -> None:
-        directory.mkdir()
+        """`directory` is given to the user frr, which the daemons become: it must reach it."""
         self._space = space
         self._directory = directory
         self._setting = setting
+        shutil.chown(directory, "frr", "frrvty")
         (directory / "empty.conf").touch()
-        space.start(
-            "/usr/lib/frr/bgpd", "-S", "-Z", "-f", str(directory / "empty.conf"),
-            "-i", str(directory / "bgpd.pid"), "--vty_socket", str(directory), "-P", "0",
-            "--log", f"file:{directory}/log",
-        )  # fmt: skip
-        eventually((directory / "bgpd.vty").exists, "a bgpd")
+        # without zebra bgpd knows no interfaces, and takes no route with a link-local next hop
+        for daemon, *options in (("zebra",), ("bgpd", "-p", "179")):
+            space.start(
+                f"/usr/lib/frr/{daemon}", *options, "-f", str(directory / "empty.conf"),
+                "-i", str(directory / f"{daemon}.pid"), "-z", str(directory / "zserv"),
+                "--vty_socket", str(directory), "-P", "0", "--log", f"file:{directory}/log",
+            )  # fmt: skip
+            eventually((directory / f"{daemon}.vty").exists, f"FRR's {daemon}")
         self.paste(text_of(setting, "frr"))
         self.paste(self._by_hand())
 
     def _by_hand(self) -> str:
         lines = [f"router bgp {own_as(self._setting)}", " bgp router-id 10.0.0.254",
-                 " no bgp network import-check", " timers bgp 3 9"]  # fmt: skip
+                 " no bgp network import-check", " bgp route-map delay-timer 1"]  # fmt: skip
         for player in players(self._setting):
             if player.group:
                 lines.append(f" neighbor {player.address} remote-as {player.number}")
@@ -227,27 +256,45 @@ class FrrRouter:
         return "\n".join(lines) + "\n"
 
     def paste(self, text: str) -> None:
-        """As somebody would: vtysh stops at nothing, but says what it does not know."""
+        """As the comment on top says; `vtysh -C`, which knows the grammar only, takes it too."""
         file = self._directory / "pasted"
         file.write_text(text)
         self._space.run(f"vtysh -C -f {file}")
-        said = self._space.run(f"vtysh --vty_socket {self._directory} -f {file} 2>&1", check=False)
-        assert "Unknown" not in said, said
+        vtysh = f"vtysh --vty_socket {self._directory} 2>&1"
+        said = self._space.run(vtysh, stdin=f"configure terminal\n{text}")
         assert "% " not in said, said
 
-    def show(self, command: str) -> dict:
-        text = self._space.run(f"vtysh --vty_socket {self._directory} -c 'show {command} json'")
-        return json.loads(text)
+    def show(self, *commands: str) -> list[dict]:
+        """All by one vtysh, which takes its time to start."""
+        asked = " ".join(f"-c 'show {command} json'" for command in commands)
+        text = self._space.run(f"vtysh --vty_socket {self._directory} {asked}").strip()
+        found = []
+        while text:
+            document, end = json.JSONDecoder().raw_decode(text)
+            found.append(document)
+            text = text[end:].strip()
+        return found
 
-    def accepted(self, player: Player) -> set[str]:
-        return set(self._neighbor(player, "routes").get("routes", {}))
+    def drops(self) -> dict[str, int]:
+        """How often each session has fallen."""
+        [found] = self.show("bgp neighbors")
+        return {
+            whom: each["connectionsDropped"]
+            for whom, each in found.items()
+            if "." in whom or ":" in whom
+        }
 
-    def refused(self, player: Player) -> set[str]:
-        return set(self._neighbor(player, "filtered-routes").get("receivedRoutes", {}))
-
-    def _neighbor(self, player: Player, what: str) -> dict:
-        start = f"bgp ipv{player.family} unicast neighbors {player.address}"
-        return self.show(f"{start} {what}")
+    def seen(self, everybody: list[Player]) -> dict[Player, Seen]:
+        commands = [
+            f"bgp ipv{player.family} unicast neighbors {player.address} {what}"
+            for player in everybody
+            for what in ("routes", "filtered-routes")
+        ]
+        found = iter(self.show(*commands))
+        return {
+            player: Seen(set(accepted.get("routes", {})), set(refused.get("receivedRoutes", {})))
+            for player, accepted, refused in zip(everybody, found, found, strict=True)
+        }
 
 
 Router = BirdRouter | FrrRouter
@@ -260,31 +307,43 @@ class Outcome(NamedTuple):
     """(whom, direction, net) of the tries that did not end as the matrix says."""
 
     wrong: list[Try]
-    count: int
+    tried: int
 
 
 def settle(router: Router, around: Around, setting: Setting) -> None:
     """Every session is up, and the router has looked at everything that was tried."""
     everybody = players(setting)
-    eventually(lambda: around.established() == len(everybody), "sessions")
-    for player in everybody:
-        expected = {t.net for t in tries(setting, "in", player.family) if t.whom == player.whom}
-        eventually(
-            lambda p=player, e=expected: e <= router.accepted(p) | router.refused(p),
-            f"what {player.name} announces",
+
+    def looked_at_all() -> bool:
+        return all(
+            attempt.net in seen.accepted | seen.refused
+            for player, seen in router.seen(everybody).items()
+            for attempt in tries(setting, "in", player.family)
+            if attempt.whom == player.whom
         )
+
+    eventually(lambda: around.established() == len(everybody), "sessions")
+    eventually(looked_at_all, "what is announced")
 
 
 def outcome(router: Router, around: Around, setting: Setting) -> Outcome:
     """What the router told, it told by the time that all it may tell has arrived."""
-    for player in players(setting):
-        told = {t.net for t in tries(setting, "out", player.family)
-                if t.whom == player.whom and t.accepted}  # fmt: skip
-        eventually(lambda p=player, t=told: t <= around.told(p), f"what {player.name} is told")
+    everybody = players(setting)
+    told: dict[Player, set[str]] = {}
+
+    def all_told() -> bool:
+        told.update((player, around.told(player)) for player in everybody)
+        return all(
+            attempt.net in told[player] or not attempt.accepted
+            for player in everybody
+            for attempt in tries(setting, "out", player.family)
+            if attempt.whom == player.whom
+        )
+
+    eventually(all_told, "what the router tells")
     wrong, count = [], 0
-    for player in players(setting):
-        passed = {"in": router.accepted(player), "out": around.told(player)}
-        for direction, nets in passed.items():
+    for player, seen in router.seen(everybody).items():
+        for direction, nets in (("in", seen.accepted), ("out", told[player])):
             for attempt in tries(setting, direction, player.family):
                 if attempt.whom == player.whom:
                     count += 1

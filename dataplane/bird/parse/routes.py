@@ -40,6 +40,8 @@ class RouteStatus(Struct, frozen=True):
     why           number in `dataplane.bird.reasons`, 0: none was left
     path          AS numbers as BIRD prints them, the neighbour's first
     source        how it got in: BGP, static, device, inherit (kernel)
+    kernel_source, metric   the kernel's own of what is or was learned from it, or is given to it:
+                  number of the protocol that made the route, and metric; 0 where there is none
     """
 
     net: str
@@ -56,6 +58,8 @@ class RouteStatus(Struct, frozen=True):
     table: str = ""
     since: str = ""
     preference: int = 0
+    kernel_source: int = 0
+    metric: int = 0
 
 
 def parse_routes(reply: Reply) -> list[RouteStatus]:
@@ -73,6 +77,13 @@ async def unexported(
 ) -> list[RouteStatus]:
     """What the export filter of a session refused; nothing while it is down.  Raises BirdAway."""
     return await _show(settings, f"show route noexport {symbol(protocol)} all", seconds)
+
+
+async def brought(
+    settings: BirdSettings, protocol: str, seconds: float = _SECONDS
+) -> list[RouteStatus]:
+    """What came by one protocol and passed its filter.  Raises BirdAway."""
+    return await _show(settings, f"show route protocol {symbol(protocol)} all", seconds)
 
 
 async def routes(settings: BirdSettings, seconds: float = _SECONDS) -> list[RouteStatus]:
@@ -119,7 +130,6 @@ def _add(facts: dict[str, Any], line: str) -> None:
 
 def _route(facts: dict[str, Any]) -> RouteStatus:
     first = next(iter(facts["hops"]), NextHop("", ""))
-    why = facts.get("why", "")
     return RouteStatus(
         net=facts["net"],
         protocol=facts["protocol"],
@@ -128,11 +138,18 @@ def _route(facts: dict[str, Any]) -> RouteStatus:
         interface=first.interface,
         next_hops=tuple(facts["hops"]),
         primary=facts["primary"] is not None,
-        why=int(why) if why.isdigit() else 0,
+        why=_number(facts, "why"),
         path=facts.get("BGP.as_path", ""),
         bgp_next_hop=facts.get("BGP.next_hop", "").partition(" ")[0],  # and a link-local one
         source=facts.get("Type", "").partition(" ")[0],
         table=facts["table"],
         since=facts["since"],
         preference=int(facts["preference"]),
+        kernel_source=_number(facts, "Kernel.source"),
+        metric=_number(facts, "Kernel.metric"),
     )
+
+
+def _number(facts: dict[str, Any], label: str) -> int:
+    text = facts.get(label, "")
+    return int(text) if text.isdigit() else 0

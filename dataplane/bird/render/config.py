@@ -36,9 +36,10 @@ from dataplane.bird.settings import BirdSettings
 from dataplane.bird.version import Version
 from dataplane.bird.wanted import Wanted
 
-# Peers forget the routes of a node that restarts after 120 s by default: to wait longer for one of
-# them who is away would lose the others.
-_RESTART_WAIT: Final = 120
+# After a restart BIRD tells nobody anything, and writes nothing new, until every peer that is
+# enabled has come back or this time is over (measured with 2.0.12).  Peers come within ten seconds;
+# one that is away, as in a large mesh one always is, must not silence the node for BIRD's 240 s.
+_RESTART_WAIT: Final = 30
 _DEBUG: Final[dict[LogLevel, str]] = {"none": "off", "states": "{ states }", "debug": "all"}
 
 

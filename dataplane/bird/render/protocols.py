@@ -52,7 +52,7 @@ def _patterns(given: Iterable[str], suffix: str, about: str, problems: Problems)
 def static(sets: Sets, reachable: dict[str, str]) -> str:
     """`reachable` is the gateway of each peer that is not on a network of this node."""
     family = sets.family
-    blocks = {net for net in (*sets.own, *sets.retiring) if not net.single}
+    blocks = {net for net in (*sets.own, *sets.retiring, *sets.withheld) if not net.single}
     blackholes = sorted(blocks | set(sets.advertised))
     width = texts.BITS[family]
     routes = [f"route {net.text} blackhole;" for net in blackholes]

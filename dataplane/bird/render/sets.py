@@ -54,14 +54,15 @@ class Sets:
         pools = [(self._nets([p.cidr], f"IPPool {p.cidr}"), p) for p in speaker.pools]
         self._has_pools = any(nets for nets, _ in pools)
         self._pools = pools
-        self._services = self._nets(speaker.service_cidrs, "BGPConfiguration")
         advertised = self._nets(speaker.advertised_cidrs, "BGPConfiguration")
+        self._services = [*self._nets(speaker.service_cidrs, "BGPConfiguration"), *advertised]
         self._advertised = advertised if self._has_pools else []
         self.reflected = False
         self.owners = self._find_owners(sessions)
         own = origins.get(speaker.node, BgpOrigins(node=speaker.node))
         self.own = self._of_node(own.nets, own.node)
         self.retiring = self._of_node(own.retiring, own.node)
+        self.withheld = self._of_node(own.withheld, own.node)
         self.advertised = self._advertised if own.services else []
         self._members = self._all_members()
 

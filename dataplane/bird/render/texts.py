@@ -27,7 +27,7 @@ _MAX_SYMBOL: Final = 64
 _MAX_AS: Final = 2**32 - 1
 _SESSION = re.compile(r"(Mesh|Global|Node|Local_Workload)_[A-Za-z0-9_]+")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
-_PATTERN = re.compile(r"[A-Za-z0-9_.*-]{1,15}")
+_PATTERN = re.compile(r"[A-Za-z0-9_.*-]{1,16}")  # a name of 15, and "*" after it
 _NOT_IN_NOTES = re.compile(r"[^ !#-~]")
 _COMMUNITY = re.compile(r"(0|[1-9][0-9]{0,9})(:(0|[1-9][0-9]{0,9})){1,2}")
 

@@ -13,14 +13,14 @@ _Order: TypeAlias = tuple[int, int, int, int]
 
 def exactly(nets: Iterable[str], family: Family) -> tuple[Span, ...]:
     """These nets themselves, and nothing beneath them."""
-    parsed = {ip_network(net) for net in nets}
+    parsed = [ip_network(net) for net in set(nets)]
     return _sorted(
         Span(str(net), net.prefixlen, net.prefixlen) for net in parsed if net.version == family
     )
 
 
 def and_beneath(nets: Iterable[str], family: Family) -> tuple[Span, ...]:
-    parsed = {ip_network(net) for net in nets}
+    parsed = [ip_network(net) for net in set(nets)]
     return _sorted(
         Span(str(net), net.prefixlen, WIDTH[family]) for net in parsed if net.version == family
     )
@@ -60,11 +60,11 @@ def nets_of(member: Member, cluster: Cluster) -> list[str]:
 
 
 def nets_of_all(members: Iterable[Member]) -> list[str]:
-    return [net for member in members for net in (*member.nets, *member.services)]
+    return list({net: None for member in members for net in (*member.nets, *member.services)})
 
 
-def announced_services(cluster: Cluster) -> list[str]:
-    return [net for member in cluster.members for net in member.services]
+def announced_services(cluster: Cluster) -> set[str]:
+    return {net for member in cluster.members for net in member.services}
 
 
 def _sorted(spans: Iterable[Span]) -> tuple[Span, ...]:

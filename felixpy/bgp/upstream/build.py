@@ -20,8 +20,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from msgspec import Struct
-
 from felixpy.bgp.upstream import below, names
 from felixpy.bgp.upstream.choice import Choice, choose
 from felixpy.bgp.upstream.model import (
@@ -34,30 +32,16 @@ from felixpy.bgp.upstream.model import (
     Peering,
     Policy,
     PrefixSet,
-    Role,
     Session,
     Side,
     Span,
     Term,
     Upstream,
+    Wish,
 )
 
 _LEAST_LIMIT: Final = 1000  # routes of one neighbour
 _DENY: Final = Term(permit=False)
-
-
-class Wish(Struct, frozen=True):
-    """`nodes` and `routers`, addresses, choose what is below the router; none of them: all.
-
-    `exact` None: as is best for the role.  `router_as` 0: as the nodes say.
-    """
-
-    role: Role
-    exact: bool | None = None
-    sessions: bool = False
-    nodes: tuple[str, ...] = ()
-    routers: tuple[str, ...] = ()
-    router_as: int = 0
 
 
 def build(cluster: Cluster, wish: Wish) -> Upstream:
@@ -77,6 +61,10 @@ class _Builder:
         self._exact = wish.role == "tor" if wish.exact is None else wish.exact
         # only a part of the nodes is below: what is theirs must not come back from above
         self._part = bool(wish.nodes or wish.routers)
+        every = below.nets_of_all(cluster.members)
+        self._all = {family: below.exactly(every, family) for family in FAMILIES}
+        self._may = {family: below.blocks(cluster, family) for family in FAMILIES}
+        self._cluster_nets = below.cluster_nets(cluster)
         self._sets: dict[str, PrefixSet] = {}
         self._paths: dict[str, PathSet] = {}
         self._policies: dict[str, Policy] = {}
@@ -160,13 +148,17 @@ class _Builder:
         return self._policy(what, family, "OUT", "above", terms, f"to node {member.name}")
 
     def _not_below(self, family: Family) -> list[Term]:
-        terms = [Term(permit=True, prefixes=self._anybodys(family)), self._outside(family)]
-        if self._exact and self._part:
-            terms.insert(0, Term(permit=False, prefixes=self._below(family)))
-        return terms
+        """The same terms in every mode, as a pasted text takes the place of one of another mode."""
+        known = self._exact and self._part
+        own = below.exactly(self._nets_below() if known else (), family)
+        return [
+            Term(permit=False, prefixes=self._set("OWN", family, own)),
+            Term(permit=True, prefixes=self._anybodys(family)),
+            self._outside(family),
+        ]
 
     def _outside(self, family: Family) -> Term:
-        spans = below.and_beneath(below.cluster_nets(self._cluster), family)
+        spans = below.and_beneath(self._cluster_nets, family)
         return Term(permit=True, prefixes=self._set("CLUSTER", family, spans), inside=False)
 
     def _policy(
@@ -192,14 +184,15 @@ class _Builder:
         """What may come from this part of the cluster."""
         if not self._exact:
             return self._blocks(family)
-        nets = [net for m in self._choice.members for net in below.nets_of(m, self._cluster)]
-        return self._set("BELOW", family, below.exactly(nets, family))
+        return self._set("BELOW", family, below.exactly(self._nets_below(), family))
+
+    def _nets_below(self) -> list[str]:
+        return [net for m in self._choice.members for net in below.nets_of(m, self._cluster)]
 
     def _anybodys(self, family: Family) -> str:
         if not self._exact:
             return self._blocks(family)
-        nets = below.nets_of_all(self._cluster.members)
-        return self._set("ALL", family, below.exactly(nets, family))
+        return self._set("ALL", family, self._all[family])
 
     def _told(self, family: Family) -> str:
         """What the rest of the network may hear of."""
@@ -209,7 +202,7 @@ class _Builder:
         return self._set("ANNOUNCED", family, spans)
 
     def _blocks(self, family: Family) -> str:
-        return self._set("BLOCKS", family, below.blocks(self._cluster, family))
+        return self._set("BLOCKS", family, self._may[family])
 
     def _set(self, what: str, family: Family, spans: tuple[Span, ...]) -> str:
         name = names.set_name(what, family)

@@ -7,14 +7,11 @@ out  Choice, or UpstreamError that says what is missing or more than one
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import structs
 
-from felixpy.bgp.upstream.model import FAMILIES, Cluster, Member, Peering, UpstreamError
-
-if TYPE_CHECKING:
-    from felixpy.bgp.upstream.build import Wish
+from felixpy.bgp.upstream.model import FAMILIES, Cluster, Member, Peering, UpstreamError, Wish
 
 
 class Choice(NamedTuple):

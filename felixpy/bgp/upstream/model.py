@@ -71,6 +71,20 @@ class Cluster(Struct, frozen=True):
 # ---------------------------------------------------------------- the policy
 
 
+class Wish(Struct, frozen=True):
+    """`nodes` and `routers`, addresses, choose what is below the router; none of them: all.
+
+    `exact` None: as is best for the role.  `router_as` 0: as the nodes say.
+    """
+
+    role: Role
+    exact: bool | None = None
+    sessions: bool = False
+    nodes: tuple[str, ...] = ()
+    routers: tuple[str, ...] = ()
+    router_as: int = 0
+
+
 class Span(Struct, frozen=True):
     """Every net inside `net` whose length is from `low` to `high`, both included."""
 

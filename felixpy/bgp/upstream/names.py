@@ -18,7 +18,7 @@ _ROOM: Final = 31 - len(PREFIX) - len("-V6-OUT")
 _HASH: Final = 8
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9-]")
 # what the sets, policies and groups that belong to no node are called
-_TAKEN: Final = re.compile(r"(?i)(cluster|blocks|all|below|above|nodes|as-?\d*|not-.*)")
+_TAKEN: Final = re.compile(r"(?i)(cluster|announced|blocks|all|own|below|above|nodes|not-.*)")
 
 
 def node_name(node: str) -> str:

@@ -10,19 +10,29 @@ Workloads that peer with their node do so inside the node, and are nothing to th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Final, NamedTuple, TypeAlias
 
+from msgspec import structs
+
 from calc_graph.bgp.graph import BgpGraph
-from calc_graph.bgp.resources import BgpConfigurationKey, BgpPeerKey
+from calc_graph.bgp.resources import BgpConfiguration, BgpConfigurationKey, BgpPeer, BgpPeerKey
 from calc_graph.bgp.updates import BgpOrigins, BgpSession, BgpSpeaker, BgpUpdate
 from calc_graph.model import IpPool, IpPoolKey, Key, Node, NodeKey, Value
 from felixpy.bgp.upstream.model import WIDTH, Cluster, Family, Member, Peering, Pool
 
+_DEFAULT: Final = BgpConfigurationKey("default")
 _SESSIONS: Final = (BgpConfigurationKey, BgpPeerKey, IpPoolKey, NodeKey)
 _BLOCK: Final[dict[Family, int]] = {4: 26, 6: 122}
 _Values: TypeAlias = Mapping[Key, Value]
+
+
+class _All(NamedTuple):
+    """What every node's graph would say."""
+
+    speaker: BgpSpeaker
+    origins: dict[str, BgpOrigins]
 
 
 class _Own(NamedTuple):
@@ -32,23 +42,60 @@ class _Own(NamedTuple):
     sessions: list[BgpSession]
 
 
-def read_cluster(values: _Values) -> Cluster:
+def read_cluster(values: _Values, only: Collection[str] = ()) -> Cluster:
+    """`only`: nodes whose peers are wanted, for each of them costs time; none: all."""
     nodes = sorted(
         (key.name, value)
         for key, value in values.items()
         if isinstance(key, NodeKey) and isinstance(value, Node)
     )
-    origins = _origins(values)
-    of_sessions: dict[Key, Value] = {
+    everybody = _read_all(values)
+    of_sessions = _of_sessions(values)
+    if not _has_peers_inside(values):  # then a node's sessions rest on no other node
+        of_sessions = {k: v for k, v in of_sessions.items() if not isinstance(k, NodeKey)}
+    mesh = _configuration(values).mesh is not False
+    members = []
+    for name, node in nodes:
+        origins = everybody.origins.get(name, BgpOrigins(name))
+        own = _Own(everybody.speaker, [])
+        if not only or name in only:
+            own = _own(name, {**of_sessions, NodeKey(name): node})
+        fabric = own.speaker.fabric and not mesh
+        members.append(_member(name, node, own, origins, fabric=fabric))
+    services = {*everybody.speaker.service_cidrs, *everybody.speaker.advertised_cidrs}
+    return Cluster(_pools(values), _in_order(services), tuple(members))
+
+
+def _of_sessions(values: _Values) -> _Values:
+    """What sessions with the outside rest on.
+
+    A mesh makes a session for each pair of nodes, all of them inside: it is left out.
+    """
+    found: dict[Key, Value] = {
         key: value for key, value in values.items() if isinstance(key, _SESSIONS)
     }
-    members: list[Member] = []
-    services: set[str] = set()
-    for name, node in nodes:
-        own = _own(name, of_sessions)
-        services |= {*own.speaker.service_cidrs, *own.speaker.advertised_cidrs}
-        members.append(_member(name, node, own, origins.get(name, BgpOrigins(name))))
-    return Cluster(_pools(values), _in_order(services), tuple(members))
+    found[_DEFAULT] = structs.replace(_configuration(values), mesh=False)
+    return found
+
+
+def _has_peers_inside(values: _Values) -> bool:
+    """Whether a BGPPeer means, or may mean, a node of the cluster as the other end."""
+    inside = {
+        interface.partition("/")[0]
+        for node in values.values()
+        if isinstance(node, Node)
+        for interface in (node.bgp_ipv4, node.bgp_ipv6)
+    }
+    return any(
+        peer.peer_selector or peer.address in inside
+        for peer in values.values()
+        if isinstance(peer, BgpPeer)
+    )
+
+
+def _configuration(values: _Values) -> BgpConfiguration:
+    found = values.get(_DEFAULT)
+    return found if isinstance(found, BgpConfiguration) else BgpConfiguration()
 
 
 def _tell(hostname: str, values: _Values) -> list[BgpUpdate]:
@@ -59,10 +106,10 @@ def _tell(hostname: str, values: _Values) -> list[BgpUpdate]:
     return graph.flush()
 
 
-def _origins(values: _Values) -> dict[str, BgpOrigins]:
-    # "" is no node: all of them are others
-    told = _tell("", values)
-    return {each.node: each for each in told if isinstance(each, BgpOrigins)}
+def _read_all(values: _Values) -> _All:
+    told = _tell("", values)  # "" is no node: all of them are others
+    [speaker] = (each for each in told if isinstance(each, BgpSpeaker))
+    return _All(speaker, {each.node: each for each in told if isinstance(each, BgpOrigins)})
 
 
 def _own(name: str, values: _Values) -> _Own:
@@ -79,14 +126,14 @@ def _own(name: str, values: _Values) -> _Own:
     return _Own(speaker, sessions)
 
 
-def _member(name: str, node: Node, own: _Own, origins: BgpOrigins) -> Member:
+def _member(name: str, node: Node, own: _Own, origins: BgpOrigins, *, fabric: bool) -> Member:
     peerings = (_peering(session, node, own.speaker) for session in own.sessions)
     return Member(
         name=name,
         nets=_in_order({*origins.nets, *origins.retiring}),
         services=_in_order(own.speaker.advertised_cidrs if origins.services else ()),
-        reflector=bool(own.speaker.cluster_id),
-        fabric=own.speaker.fabric,
+        reflector=bool(node.cluster_id),
+        fabric=fabric,
         peerings=tuple(sorted(peerings, key=lambda each: (each.family, each.router_address))),
     )
 

@@ -1,6 +1,7 @@
 """`felixpy bgp rejected`: each route that a filter of BIRD's refuses, from whom or towards whom,
 why, and by which rule.
 
+What every healthy node refuses is left out by default: see felixpy.bgp.refusals.
 BIRD is asked, so it works while the agent is stopped; only the names of BGPFilters are the agent's.
 """
 
@@ -19,13 +20,14 @@ from msgspec import Struct
 
 from calc_graph.bgp.updates import BgpSession
 from dataplane.bird.control import BirdError
-from dataplane.bird.parse.routes import RouteStatus, rejected, unexported
+from dataplane.bird.parse.routes import RouteStatus
 from dataplane.bird.parse.sessions import SessionStatus, session_statuses
 from dataplane.bird.settings import BirdSettings
 from dataplane.bird.wanted import Wanted
 from felixpy import exits
 from felixpy.bgp.control import ask_details
 from felixpy.bgp.figures import rejection
+from felixpy.bgp.refusals import refusals
 from felixpy.config import examine, read_local, to_bird_settings
 from felixpy.console import say
 from felixpy.control_client import ControlClientError
@@ -52,6 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "session", nargs="?", metavar="SESSION", help="only of this one, such as Mesh_10_0_0_2"
     )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also what every healthy node refuses, such as to pass on what BGP brought",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -59,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = to_bird_settings(config)
     wanted = _wanted(run_directory(Path(config.run_dir)))
     try:
-        found = asyncio.run(_ask(settings, wanted, arguments.session or ""))
+        found = asyncio.run(_ask(settings, wanted, arguments))
     except BirdError as error:
         say(f"felixpy: {error}", sys.stderr)
         return exits.FAILED
@@ -99,25 +106,23 @@ def _wanted(directory: Path) -> Wanted:
     return wanted
 
 
-async def _ask(settings: BirdSettings, wanted: Wanted, only: str) -> list[Refused] | None:
+async def _ask(
+    settings: BirdSettings, wanted: Wanted, arguments: argparse.Namespace
+) -> list[Refused] | None:
     """None: there is no such session.  Raises BirdError."""
     sessions = await session_statuses(settings)
+    only = arguments.session
     if only and only not in sessions:
         return None
     known = _known(wanted, sessions)
-    found = [
-        _refused(route, known, sessions)
-        for route in await rejected(settings)
-        if only in ("", route.protocol)
+    told_to = [only] if only else sorted(sessions)
+    return [
+        _refused(route, known, sessions, name)
+        for route, name, ordinary in await refusals(
+            settings, [name for name in told_to if sessions[name].up]
+        )
+        if (arguments.all or not ordinary) and (not only or only in (route.protocol, name))
     ]
-    for name in [only] if only else sorted(sessions):
-        if sessions[name].up:
-            found += [
-                _refused(route, known, sessions, name)
-                for route in await unexported(settings, name)
-                if route.why  # without one it was BGP's own rule, and no filter of ours
-            ]
-    return found
 
 
 def _known(wanted: Wanted, sessions: Mapping[str, SessionStatus]) -> Wanted:

@@ -14,14 +14,23 @@ from typing import Final
 import msgspec
 
 from felixpy import exits
-from felixpy.bgp.upstream.build import Wish, build
-from felixpy.bgp.upstream.model import Upstream, UpstreamError
+from felixpy.bgp.upstream.build import build
+from felixpy.bgp.upstream.model import Upstream, UpstreamError, Wish
 from felixpy.bgp.upstream.reading import read_cluster
 from felixpy.bgp.upstream.render import RENDERERS
 from felixpy.config import ConfigError, examine, read_local
 from felixpy.console import say
 from felixpy.datastore.snapshot import SnapshotError, is_named, read_snapshot
 
+KINDS: Final = (
+    "IPPool",
+    "Node",
+    "BGPConfiguration",
+    "BGPPeer",
+    "BlockAffinity",
+    "IPAMBlock",
+    "WorkloadEndpoint",
+)
 SECONDS = 60.0  # for all of a large etcd over a slow line
 _LARGEST_AS: Final = 2**32 - 1
 
@@ -92,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not is_named(resolved):
         raise ConfigError(resolved.errors)
     try:
-        snapshot = read_snapshot(resolved.config, SECONDS)
+        snapshot = read_snapshot(resolved.config, SECONDS, KINDS)
     except SnapshotError as error:
         say(f"felixpy: {error}", sys.stderr)
         return exits.FAILED
@@ -102,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
             say(f"error: {each}", sys.stderr)
         return exits.REFUSED
     try:
-        upstream = build(read_cluster(snapshot.values), wish)
+        upstream = build(read_cluster(snapshot.values, wish.nodes), wish)
     except UpstreamError as error:
         say(f"felixpy: {error}", sys.stderr)
         return exits.REFUSED

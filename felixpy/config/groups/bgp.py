@@ -98,7 +98,7 @@ class Bgp:
         "BGPBfdPeers",
         _PEERS_OR_ALL,
         (),
-        "BGPPeers whose sessions BFD watches; mesh: those between nodes; *: all.",
+        "BGPPeers whose sessions BFD watches, at the price of graceful restart; mesh; *: all.",
         flags="L",
         live=True,
     )

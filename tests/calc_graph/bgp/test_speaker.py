@@ -12,7 +12,7 @@ def test_what_of_a_configuration_cannot_be_used_is_said() -> None:
     cluster = Cluster("n1")
     for name in ("default", "node.n1", "node.n2"):
         cluster.put_configuration(name, BgpConfiguration(faults=(f"of {name}",)))
-    found = list(speaker_faults(cluster, (), FelixSettings("n1")))
+    found = list(speaker_faults(cluster, (), FelixSettings()))
     assert [fault for fault in found if fault[1].startswith("of ")] == [
         ("BGPConfiguration default", "of default"),
         ("BGPConfiguration node.n1", "of node.n1"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from calc_graph.bgp.felix import FelixSettings
 from calc_graph.bgp.graph import BgpGraph
 from calc_graph.bgp.resources import BgpFilter
 from calc_graph.bgp.updates import (
@@ -65,9 +66,10 @@ class Told:
         return [text for about, text in self.faults if about == what]
 
 
-def told(state: State, host: str = HOST) -> Told:
+def told(state: State, host: str = HOST, felix: FelixSettings | None = None) -> Told:
     """What a fresh graph says of this state."""
     graph, found = BgpGraph(host), Told()
+    graph.settle(felix or FelixSettings())
     for key, value in state.items():
         graph.update(key, value)
     graph.in_sync()

@@ -42,7 +42,7 @@ class FakeBird:
         self.state = "Daemon is up and running"
         self.effect: Callable[[str], None] = lambda _: None
         self.hook: Callable[[str], None] = lambda _: None
-        self.hangs_on = ""
+        self.refuses = ""
         self.dies_on = ""
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[object]] = set()
@@ -71,15 +71,16 @@ class FakeBird:
         with contextlib.suppress(ConnectionError):
             command = (await reader.readline()).decode().strip()
             self.commands.append(command)
-            if self.hangs_on and command.startswith(self.hangs_on):
-                await reader.read()  # until the other end has had enough
-            elif not (self.dies_on and command.startswith(self.dies_on)):
+            if not (self.dies_on and command.startswith(self.dies_on)):
                 writer.write(self._answer(command).encode())
                 await writer.drain()
         writer.close()
 
     def _answer(self, command: str) -> str:
         self.hook(command)
+        if command == self.refuses:
+            self.before_trial = None
+            return f"0002-Reading configuration\n8002 {self.file}: Permission denied\n"
         match command.split():
             case ["show", "status"]:
                 now = datetime.now()  # noqa: DTZ005 - BIRD tells local time

@@ -199,7 +199,7 @@ CASES: dict[str, Case] = {
                     BgpPool("10.66.0.0/16", in_kernel=False),
                 )
             ),
-            N1,
+            structs.replace(N1, withheld=("10.65.200.0/26", "10.65.201.5/32")),
             tor(),
         )
     ),
@@ -262,6 +262,7 @@ CASES: dict[str, Case] = {
             node("fd00::9", "reflector", remote="rr"),
         )
     ),
+    "reflector-of-nobody": Case((SPEAKER, N1, node("10.0.0.9", "reflector", remote="rr"))),
     "fabric": Case((speaker(fabric=True), *NODES, tor(allow_local_as=1), tor("fd00::254"))),
     "filter-nets": _filtered(
         {"nets": _nets()}, tor(filters=("nets",)), tor("fd00::254", filters=("nets",))

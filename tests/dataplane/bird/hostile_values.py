@@ -13,7 +13,14 @@ from calc_graph.bgp.resources import (
     PrependPath,
     SecretRef,
 )
-from calc_graph.bgp.updates import BgpFilterUpdate, BgpOrigins, BgpPool, BgpSession, BgpSpeaker
+from calc_graph.bgp.updates import (
+    BgpFilterUpdate,
+    BgpOrigins,
+    BgpPool,
+    BgpSession,
+    BgpSpeaker,
+    BgpUpdate,
+)
 from dataplane.bird.credentials import Credential, Password
 from tests.dataplane.bird.golden_cases import N2, Case, mesh, tor, workload
 
@@ -61,7 +68,7 @@ def hostile_values(draw) -> Case:
         operations=(AddCommunity(text()), PrependPath((draw(st.integers(-5, 2**33)),))),
     )
     name, secret = text(), SecretRef(text(), text())
-    updates = [
+    updates: list[BgpUpdate] = [
         BgpSpeaker(
             text(),
             address_v4="10.0.0.1",

@@ -65,7 +65,7 @@ class Node:
     def agent(self) -> BirdDriver:
         """Another one, which knows nothing of the one before."""
         driver = BirdDriver(self.settings)
-        driver._runner = self.parser
+        driver._runner = self.parser  # type: ignore[assignment]
         return driver
 
     async def bring(self, text: str, **agreements: object) -> Outcome:
@@ -159,6 +159,14 @@ async def test_a_parser_that_fails(
         assert problem in found.problem
     assert len(node.parser.parsed) == tries
     assert (node.bird.orders, node.file.read_text()) == ([], "one")
+
+
+async def test_what_was_refused_is_forgotten_once_what_runs_is_wanted_again(node: Node) -> None:
+    assert (await node.bring("two\nwrong")).state == "refused"
+    assert await node.bring("one") == Outcome("unchanged")
+    assert node.beside() == {""}
+    assert (await node.bring("two\nwrong")).state == "refused"
+    assert node.beside() == {"", ".refused", ".refused.why"}
 
 
 async def test_refused_by_the_daemon(node: Node) -> None:
@@ -342,6 +350,23 @@ async def test_a_daemon_that_is_started_again_during_a_trial(node: Node) -> None
 
     node.bird.hook = restart
     assert (await node.bring("two")).state == "confirmed"
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+async def test_going_back_is_tried_until_it_is_done(node: Node, fresh: bool) -> None:
+    """By the next agent too, which knows nothing of it."""
+    node.bird.effect = lambda text: node.bird.restart_session("a", back=text == "one")
+    node.bird.refuses = "configure"
+    assert (await node.bring("two")).state == "undone"
+    assert (node.bird.running, node.file.read_text()) == ("two", "one")
+    node.bird.refuses = ""
+    if fresh:
+        node.driver = node.agent()
+        assert (await node.bring("one")).state == "confirmed"
+    else:
+        assert (await node.bring("two")).state == "undone"
+        assert node.bird.orders[-1] == "configure"
+    assert node.bird.running == "one"
 
 
 async def test_a_directory_that_cannot_be_written(node: Node) -> None:

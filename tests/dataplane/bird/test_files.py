@@ -31,7 +31,7 @@ def test_a_confirmed_trial_leaves_one_file(files: ConfigFiles, tmp_path: Path) -
     files.begin_trial(["b", "a"])
     files.promote()
     assert names(tmp_path) == {"f.conf", "f.conf.previous", "f.conf.trial"}
-    assert (files.read(), files.confirmed(), files.awaited()) == ("two", "one", {"a", "b"})
+    assert (files.read(), files.confirmed(), files.awaited()) == ("two", "one", frozenset("ab"))
     files.confirm()
     assert names(tmp_path) == {"f.conf"}
     assert (files.read(), files.confirmed(), files.awaited()) == ("two", "two", frozenset())

@@ -36,7 +36,7 @@ CASES = [
     ids=[each[0] for each in CASES],
 )
 def test_what_is_waited_for(wanted, changed, now, missing, waiting) -> None:
-    parts = version(**dict.fromkeys(wanted, 1))
+    parts = version("", **dict.fromkeys(wanted, 1))
     trial = Trial(parts, frozenset("ab"), frozenset(changed), up("a", "b"))
     trial.look(now)
     assert (trial.missing, trial.waiting) == (tuple(missing), tuple(waiting))

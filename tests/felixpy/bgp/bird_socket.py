@@ -105,9 +105,27 @@ NOEXPORT = (
  \tdev eth0
 1008-\tType: device univ
 1012-\twhy: 10
+1007-10.65.1.7/32         unicast [kernel4 2026-11-21 19:33:03] * (10)
+ \tdev cali1
+1008-\tType: inherit univ
+1012-\tKernel.source: 80
+ \twhy: 10
+1007-10.65.77.7/32        unicast [kernel4 2026-11-21 19:33:03] * (10)
+ \tdev cali2
+1008-\tType: inherit univ
+1012-\tKernel.source: 80
+ \twhy: 10
 1007-10.65.2.0/26         unicast [Mesh_10_0_0_2 2026-11-21 19:33:03] * (100) [i]
  \tvia 10.0.0.2 on eth0
 1008-\tType: BGP univ
+"""
+    + _END
+)
+STATIC = (
+    """\
+1007-Table master4:
+ 10.65.1.0/26         blackhole [static4 2026-11-21 19:33:03] * (200)
+1008-\tType: static univ
 """
     + _END
 )
@@ -116,6 +134,7 @@ USUAL = {
     "show protocols": PROTOCOLS,
     "show protocols all": SESSIONS,
     "show route filtered all": FILTERED,
+    "show route protocol 'static4' all": STATIC,
     "show route noexport 'Mesh_10_0_0_2' all": NOEXPORT,
 }
 

@@ -202,14 +202,29 @@ async def test_a_secret_makes_another_version(
     assert 'password "right"' in second.text
 
 
+async def test_secrets_are_looked_for_elsewhere(
+    drivers: type[FakeDriver], place: SecretsPlace, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (other / "s.yaml").touch(mode=0o600)
+    (other / "s.yaml").write_text(SECRET % "elsewhere")
+    async with working(place) as told:
+        told.bringing.add(UPDATES)
+        await told.state("unchanged")
+        told.bringing.settle(told.bringing.settings, structs.replace(place, path=other))
+        await told.until(lambda: len(drivers.made[0].brought) == 2)
+    assert 'password "elsewhere"' in drivers.made[0].brought[1].text
+
+
 async def test_other_settings_have_another_driver(
     drivers: type[FakeDriver], place: SecretsPlace
 ) -> None:
     async with working(place) as told:
         told.bringing.add(UPDATES)
         await told.state("unchanged")
-        told.bringing.settle(BirdSettings(confirm_seconds=5.0))
-        told.bringing.settle(BirdSettings(confirm_seconds=5.0))
+        told.bringing.settle(BirdSettings(confirm_seconds=5.0), place)
+        told.bringing.settle(BirdSettings(confirm_seconds=5.0), place)
         await told.until(lambda: len(told.outcomes) == 2)
     assert [driver.settings.confirm_seconds for driver in drivers.made] == [60.0, 5.0]
     assert [len(driver.brought) for driver in drivers.made] == [1, 1]

@@ -246,12 +246,19 @@ def test_each_refused_route_is_named(
         "198.51.100.0/24 in Mesh_10_0_0_2 outside the cluster's pools",
         "10.65.9.0/26 in Global_10_0_0_254 BGPFilter wide, importV4[3]",
         "192.0.2.0/24 kernel kernel kernel: not a route to a local workload",
-        "10.0.0.0/24 out Mesh_10_0_0_2 not ours to announce",
+        "10.65.77.7/32 out Mesh_10_0_0_2 not ours to announce",
         "1 in Mesh_10_0_0_2 outside the cluster's pools",
+        "1 out Mesh_10_0_0_2 not ours to announce",
     ):
         assert line in lines
-    # kept back by BGP's own rule, and by no filter
-    assert not any(line.startswith("10.65.2.0/26") for line in lines)
+    # the last of them is kept back by BGP's own rule, and by no filter
+    ordinary = {"10.0.0.0/24", "10.65.1.7/32", "10.65.2.0/26"}
+    assert not ordinary & {line.split(" ")[0] for line in lines}
+    out = printed(capsys, "bgp", "rejected", "--all", "-c", str(config))[1]
+    assert ordinary & {line.split(" ")[0] for line in out.splitlines()} == {
+        "10.0.0.0/24",
+        "10.65.1.7/32",
+    }
 
 
 def test_what_several_are_not_told_takes_one_line(
@@ -260,7 +267,7 @@ def test_what_several_are_not_told_takes_one_line(
     bird.replies["show protocols all"] = SESSIONS.replace(" start ", " up ")
     agent_says(monkeypatch, DETAILS)
     out = printed(capsys, "bgp", "rejected", "-c", str(config))[1]
-    assert "10.0.0.0/24 out 2 sessions not ours to announce" in " ".join(out.split())
+    assert "10.65.77.7/32 out 2 sessions not ours to announce" in " ".join(out.split())
 
 
 def test_of_one_session_and_as_json(

@@ -90,7 +90,7 @@ PROBLEMS = [
     ),
     (
         structs.replace(WELL, outcome=Outcome("refused", "line 3: syntax error")),
-        {"BIRD": "BIRD refuses the new configuration, and the one before stays: line 3: syntax"},
+        {"BIRD": "the new configuration is refused, and the one before stays: line 3: syntax"},
     ),
     (
         structs.replace(WELL, outcome=Outcome("undone", "Mesh_10_0_0_2 is not back")),

@@ -1,11 +1,15 @@
 """BIRD 2, as ToR, spine or border: part of a configuration file, or a file that it includes.
 
 A refused route says in `calico_why` why, by the numbers of dataplane.bird.reasons:
-`show route filtered all`.  Source: section 7.1 of the BGP reference.
+`show route filtered all`.  Each filter holds a checksum of its sets: BIRD 2.0.12 does not notice
+every change of a set (see dataplane.bird.render.sets), and would keep what the new one refuses.
+Source: section 7.1 of the BGP reference.
 """
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Mapping
 from typing import Final
 
 from dataplane.bird import reasons
@@ -28,6 +32,7 @@ _DIALECT: Final = ("show route filtered all: calico_why is the reason of a refus
 _GROUP_LIMIT: Final = 100_000  # routes of one neighbour that the datastore does not know
 _FUNCTIONS: Final = f"""\
 attribute int calico_why;
+function calico_sealed(int checksum) {{ }}
 function calico_refuse(int reason) {{ calico_why = reason; reject; }}
 function calico_not_below(prefix set inside; prefix set allowed) {{
   if net.len = 0 then calico_refuse({reasons.DEFAULT_ROUTE});
@@ -39,10 +44,10 @@ function calico_not_below(prefix set inside; prefix set allowed) {{
 
 def render(upstream: Upstream) -> str:
     paths = {path.name: path.origin for path in upstream.paths}
-    lines = [_set(prefixes) for prefixes in upstream.sets]
-    lines += _FUNCTIONS.splitlines()
+    sets = {prefixes.name: _set(prefixes) for prefixes in upstream.sets}
+    lines = [*sets.values(), *_FUNCTIONS.splitlines()]
     for policy in upstream.policies:
-        lines += _filter(policy, paths)
+        lines += _filter(policy, sets, paths)
     for group in upstream.groups:
         lines += _template(group, upstream.router_as)
     for session in upstream.sessions:
@@ -71,10 +76,12 @@ def _span(span: Span, family: Family) -> str:
     return f"{span.net}{{{span.low},{span.high}}}"
 
 
-def _filter(policy: Policy, paths: dict[str, int]) -> list[str]:
+def _filter(policy: Policy, sets: Mapping[str, str], paths: dict[str, int]) -> list[str]:
+    used = "\n".join(sets[name] for name in _used(policy))
     return [
         comment(_MARK, policy.about),
         f"filter '{policy.name}' {{",
+        f"  calico_sealed({zlib.crc32(used.encode())});",
         *(f"  {_term(term, paths)}" for term in policy.terms[:-1]),
         f"  {_refusal(policy)}",
         "}",
@@ -93,8 +100,17 @@ def _term(term: Term, paths: dict[str, int]) -> str:
 def _refusal(policy: Policy) -> str:
     if policy.refuses == "above":
         return f"calico_refuse({reasons.FROM_OUTSIDE});"
-    cluster = names.set_name("CLUSTER", policy.family)
-    return f"calico_not_below('{cluster}', '{policy.terms[0].prefixes}');"
+    return f"calico_not_below('{_cluster(policy)}', '{policy.terms[0].prefixes}');"
+
+
+def _used(policy: Policy) -> list[str]:
+    """The names of the sets that its filter asks."""
+    found = [term.prefixes for term in policy.terms if term.prefixes]
+    return found if policy.refuses == "above" else [*found, _cluster(policy)]
+
+
+def _cluster(policy: Policy) -> str:
+    return names.set_name("CLUSTER", policy.family)
 
 
 def _template(group: Group, router_as: int) -> list[str]:

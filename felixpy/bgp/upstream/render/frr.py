@@ -1,5 +1,9 @@
 """FRR: lines for `vtysh`, or for a file that frr-reload.py or `vtysh -f` reads.
 
+Route-maps are written over: within the five seconds after a `no route-map` of one that a neighbour
+has, bgpd 8.4.4 crashes when the removed map is next applied (seen with `show ... filtered-routes`:
+it applies what it has freed).  A term written again has the one list that it names last.
+
 Source: section 7.2 of the BGP reference.
 """
 
@@ -23,7 +27,9 @@ _DIALECT: Final = ("paste it into vtysh, after: configure terminal",)
 
 
 def render(upstream: Upstream) -> str:
-    lines = list(policy_lines(upstream, Dialect(_prefixes, _paths, " ", ("exit",))))
+    lines = list(
+        policy_lines(upstream, Dialect(_prefixes, _paths, " ", ("exit",), forgets_maps=False))
+    )
     if upstream.router_as:
         lines += _bgp(upstream)
     return document(upstream, lines, MARK, _DIALECT)

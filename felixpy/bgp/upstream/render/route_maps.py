@@ -33,12 +33,16 @@ _REST: Final = 1000  # the number of the term that matches everything
 
 
 class Dialect(Struct, frozen=True):
-    """`prefixes`: list name, family and entries without their sequence -> lines."""
+    """`prefixes`: list name, family and entries without their sequence -> lines.
+
+    `forgets_maps`: a route-map is taken away before it is written anew.
+    """
 
     prefixes: Callable[[str, Family, list[str]], list[str]]
     paths: Callable[[PathSet], list[str]]
     indent: str
     end: tuple[str, ...] = ()  # closes a term of a route-map
+    forgets_maps: bool = True
 
 
 def policy_lines(upstream: Upstream, dialect: Dialect) -> Iterator[str]:
@@ -57,7 +61,8 @@ def policy_lines(upstream: Upstream, dialect: Dialect) -> Iterator[str]:
         yield from dialect.paths(path)
     for policy in upstream.policies:
         yield comment(MARK, policy.about)
-        yield f"no route-map {policy.name}"
+        if dialect.forgets_maps:
+            yield f"no route-map {policy.name}"
         yield from _route_map(policy, dialect)
 
 

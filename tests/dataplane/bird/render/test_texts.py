@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from dataplane.bird.render import texts
@@ -26,7 +28,7 @@ GOOD = [
     (texts.note, LONG, "x" * 197 + "..."),
 ]
 
-BAD = [
+BAD: list[tuple[Any, list[Any]]] = [
     (texts.net, ["10.0.0.0", "10.0.0.0/33", "10.0.0.0/8;", "", LONG, " 10.0.0.0/8"]),
     (texts.net, ["fe80::%eth0/64", "fd00::/129", "fd00::/8 "]),
     (lambda t: texts.address(t, 4), ["fd00::1", "10.0.0", "0.0.0.0", "224.0.0.1", "10.0.0.1/32"]),
@@ -35,7 +37,7 @@ BAD = [
     (texts.community, [":", "a:b", ""]),
     (texts.session_name, ["rr", "Mesh_", "Mesh_1;", "Other_1", "Mesh_1\n", "kernel4"]),
     (texts.session_name, [f"Mesh_{LONG}", "Mesh_" + "1" * 60]),
-    (texts.interface_pattern, ["", "a" * 16, 'a"', "a b", "eth0\n", "eth?", "[a]"]),
+    (texts.interface_pattern, ["", "a" * 17, 'a"', "a b", "eth0\n", "eth?", "[a]"]),
     (texts.as_number, [0, -1, 4294967296]),
     (texts.port, [0, -1, 65536]),
     (lambda t: texts.quoted_symbol("bgp_", t, "_x"), ["", "a'b", "a b", "a\n", "-a", LONG]),

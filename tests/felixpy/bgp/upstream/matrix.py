@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from felixpy.bgp.upstream.model import Role
+
 NODE_AS = 64512
 _HOST = (NODE_AS,)
 
 
 class Setting(NamedTuple):
-    role: str
+    role: Role
     exact: bool
     cluster: str = "MESH"
     nodes: tuple[str, ...] = ()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from felixpy.bgp.upstream.build import Wish, build
-from felixpy.bgp.upstream.model import Upstream
+from felixpy.bgp.upstream.build import build
+from felixpy.bgp.upstream.model import Role, Upstream, Wish
 from felixpy.bgp.upstream.render import RENDERERS
 from tests.felixpy.bgp.upstream import clusters
 from tests.felixpy.bgp.upstream.matrix import Setting
 
 SPINE_AS, BORDER_AS = 65100, 65200
-_OWN_AS = {"tor": 0, "spine": SPINE_AS, "border": BORDER_AS}
+_OWN_AS: dict[Role, int] = {"tor": 0, "spine": SPINE_AS, "border": BORDER_AS}
 
 
 def upstream_of(setting: Setting, *, sessions: bool = True) -> Upstream:

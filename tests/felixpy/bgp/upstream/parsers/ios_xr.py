@@ -7,6 +7,7 @@ import re
 from tests.felixpy.bgp.upstream.parsers.lines import ADDRESS, NAME, NET, LineParser
 from tests.felixpy.bgp.upstream.parsers.router import (
     Condition,
+    Entry,
     RefusedError,
     Router,
     entry,
@@ -59,7 +60,8 @@ class _Parser(LineParser):
     }
 
     def set(self, name: str) -> None:
-        self._set, self._entries, self._comma = name, [], True
+        self._set, self._comma = name, True
+        self._entries: list[Entry] = []
 
     def span(self, net, same, low, high, comma) -> None:
         if not self._comma:

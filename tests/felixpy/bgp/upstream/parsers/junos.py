@@ -19,7 +19,7 @@ _FAMILY = {"inet": 4, "inet6": 6}
 
 
 class _Junos(Router):
-    def in_list(self, name: str, net: str, family: int) -> bool:
+    def in_list(self, name, net, family):
         """The longest net of a term that covers the route decides alone whether it matches."""
         parsed = ip_network(net)
         for term in self.lists[name, family]:
@@ -61,7 +61,8 @@ def _tokens(text: str) -> list[str]:
 
 def _statements(tokens, depth: int = 0) -> list:
     """[(words, None or [statement, ...]), ...]"""
-    found, words = [], []
+    found: list = []
+    words: list[str] = []
     for token in tokens:
         if token == ";":
             found.append((words, None))
@@ -109,7 +110,8 @@ def _set(router: _Junos, name: str, body) -> None:
     *terms, last = body
     if last != (["term", "rest"], [(["then", "reject"], None)]):
         raise RefusedError(f"{name} falls through")
-    family, found, seen = int(name[-1]), [], set()
+    family, found = int(name[-1]), []
+    seen: set[str] = set()
     for words, inside in terms:
         match words, inside:
             case ["term", label], [(["from"], list(matches)), (["then", "accept"], None)]:
@@ -129,7 +131,8 @@ def _filters(matches, family: int) -> list[Entry]:
     first, *filters = matches
     if _FAMILY.get(first[0][1] if first[0][:1] == ["family"] else "") != family or not filters:
         raise RefusedError(f"{first}")
-    found, seen = [], set()
+    found = []
+    seen: set[str] = set()
     for words, body in filters:
         if body is not None or words[0] != "route-filter" or not re.fullmatch(NET, words[1]):
             raise RefusedError(f"{words}")
@@ -157,7 +160,7 @@ def _once(seen: set[str], word: str) -> None:
 def _term(router: _Junos, words: list[str], body) -> tuple[bool, Condition]:
     *conditions, verdict = body
     permit = {("then", "accept"): True, ("then", "reject"): False}[tuple(verdict[0])]
-    asked: dict[str, object] = {}
+    asked: dict = {}
     for inner, inside in conditions:
         if inner != ["from"]:
             raise RefusedError(f"{inner}")

@@ -41,9 +41,10 @@ class Condition:
 
 @dataclass
 class Router:
-    """`lists` by (name, family), `paths` are regular expressions over "64512 65001"."""
+    """`lists` by (name, family): entries, or terms of entries where a vendor has those;
+    `paths` are regular expressions over "64512 65001"."""
 
-    lists: dict[tuple[str, int], list[Entry]] = field(default_factory=dict)
+    lists: dict[tuple[str, int], list] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
     policies: dict[str, list[tuple[bool, Condition]]] = field(default_factory=dict)
     # neighbour or group -> family -> direction -> policy
@@ -95,8 +96,8 @@ class Router:
         for name, family in self.lists:
             if not self.lists[name, family]:
                 raise RefusedError(f"{name} is empty: what it matches then is the vendor's choice")
-        for whom, families in self.attached.items():
-            for directions in families.values():
+        for whom, by_family in self.attached.items():
+            for directions in by_family.values():
                 if set(directions) != {"in", "out"}:
                     raise RefusedError(f"{whom} has no policy both ways")
                 for policy in directions.values():
@@ -105,7 +106,7 @@ class Router:
 
 
 def entry(permit: bool, net: str, low: str | None, high: str | None) -> Entry:
-    """As prefix lists have it: neither bound is the net itself, a lower alone reaches to the end."""
+    """As prefix lists have it: without bounds the net itself; a lower one alone goes to the end."""
     parsed = ip_network(net)  # with host bits it is refused
     length, width = parsed.prefixlen, WIDTH[parsed.version]
     least = int(low) if low else length
