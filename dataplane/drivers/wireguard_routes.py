@@ -207,7 +207,8 @@ class WireguardRouteDriver:
                 raise
             return []  # nothing was ever written to the table
         parsed = (rtnetlink.parse_route(message.body) for message in messages)
-        return [p.route for p in parsed if p is not None and p.table == self._table]
+        here = (self._family, self._table)
+        return [p.route for p in parsed if p is not None and (p.family, p.table) == here]
 
     def _concerns(self, route: KernelRoute) -> bool:
         return route.key in self._routes.desired or self._is_ours(route)
