@@ -97,6 +97,7 @@ from dataplane.overlay.overlays import Overlays
 from dataplane.render.encryption import NO_GUARDS
 from dataplane.render.overlays import NO_OVERLAYS
 from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
+from dataplane.wireguard.host import desire_host_settings
 from dataplane.wireguard.status import FamilyStatus
 from dataplane.wireguard.wireguard import Wireguard
 
@@ -196,6 +197,7 @@ class Dataplane:
         )
         self._used_ipsets: set[str] = set()
         desire_fixed(sinks, settings)
+        desire_host_settings(self._sysctls, settings.wireguard)
         self._guarded = False  # the tables have been written at least once
         self._guards = {s for f in tables for s in (tables_step(f), f"IPv{f} sets")}
         self._in_force = False  # and an apply has had no problem with these steps
@@ -377,12 +379,12 @@ class Dataplane:
         """
         return self._wireguard.keys()
 
-    async def wireguard_status(self, clear: Mapping[str, int]) -> tuple[FamilyStatus, ...]:
-        """As it is now.  `clear`: packets that have left in clear, by destination.
+    async def wireguard_status(self) -> tuple[FamilyStatus, ...]:
+        """As the kernel has it now, family by family; for the loop that applies, not a thread's.
 
         Raises DataplaneError.
         """
-        return await self._wireguard.status(clear)
+        return await self._wireguard.status(await self.clear_packets())
 
     def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
         """The local endpoints whose state, or what is told of them, differs from what was taken

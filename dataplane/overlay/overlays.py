@@ -9,7 +9,7 @@ should hold.
          problems                             what a tunnel waits for
 
 WireGuard's peers and routes are its own matter (dataplane.wireguard), and so is when its device may
-go; its rules are in desired.fixed.  Here are its device and its MTU.
+go; its rules are those of desired.fixed.  Here are its device and its MTU.
 
 A tunnel is on where a pool or a parameter asks for it.  While its device is still there, its rules
 are too: a pool that changes its mode leaves no moment in which anybody may speak to it.
@@ -95,7 +95,7 @@ class Overlays:
         self._tunnels = settings.tunnels
         self._wireguard = settings.wireguard
         self._encryption = encryption
-        self._going: tuple[Family, ...] = ()  # whose device of WireGuard goes, as last resolved
+        self._going: list[Family] = []  # whose device of WireGuard goes, as last resolved
         self._pattern = re.compile(settings.tunnels.mtu_interfaces)
         self._clusters = {
             family: Cluster(family, sinks.routes[family], sinks.vteps[family])
@@ -191,7 +191,7 @@ class Overlays:
 
     def resolve(self) -> None:
         """Hand what has changed to the drivers."""
-        going = tuple(f for f in self._clusters if self._encryption.device_goes(f))
+        going = [family for family in self._clusters if self._encryption.device_goes(family)]
         if self._dirty or going != self._going:
             self._dirty, self._going = False, going
             self._resolve_node()
@@ -288,7 +288,7 @@ class Overlays:
         self._sinks.links.desire(Tunnel(IPIP_DEVICE, "ipip", 4, address, self._ipip_mtu()))
 
     def _place_wireguard(self, family: Family) -> None:
-        name = self._wireguard_device(family)
+        name = self._wireguard.device_of(family)
         if family not in self._wireguard.families:
             if family in self._going:
                 self._sinks.links.discard(name, family)
@@ -323,9 +323,6 @@ class Overlays:
 
     def _ipip_address(self) -> str:
         return self._tunnels.ipip_address or self._addresses.ipip
-
-    def _wireguard_device(self, family: Family) -> str:
-        return self._wireguard.devices[0 if family == 4 else 1]
 
     def _wireguard_address(self, family: Family) -> str:
         """With encryption between hosts nobody gives out another than the node's own."""

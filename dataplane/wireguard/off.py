@@ -70,8 +70,7 @@ class Leaving:
 class Off:
     def __init__(self, family: Family, settings: Settings, peers: Peers, table: Table) -> None:
         self._family: Family = family
-        which = 0 if family == 4 else 1
-        self._name = settings.wireguard.devices[which]
+        self._name = settings.wireguard.device_of(family)
         self._mark = settings.wireguard.mark
         self._hostname = settings.hostname
         self._peers = peers
@@ -125,7 +124,7 @@ class Off:
     def problems(self) -> dict[str, str]:
         return {}
 
-    async def status(self, clear: Mapping[str, int]) -> FamilyStatus:
+    async def status(self, clear: Mapping[str, tuple[int, int]]) -> FamilyStatus:
         phase: Phase = "off" if self._leaving is None else self._leaving.phase
         return FamilyStatus(self._family, self._name, phase)
 

@@ -14,6 +14,7 @@ has no WireGuard, table and rule are there only if something is to be unreachabl
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 
 from dataplane.families import Family
@@ -37,7 +38,7 @@ class On:
         unavailable: Callable[[], str],
     ) -> None:
         self._family: Family = family
-        self._name = settings.wireguard.devices[0 if family == 4 else 1]
+        self._name = settings.wireguard.device_of(family)
         self._peers = peers
         self._table = table
         self._link_unavailable = unavailable
@@ -90,8 +91,8 @@ class On:
         found |= self._peers.problems()
         return found | ({self._name: self.unavailable} if self.unavailable else {})
 
-    async def status(self, clear: Mapping[str, int]) -> FamilyStatus:
-        """`clear`: packets that have left in clear, by destination.  Raises DataplaneError."""
+    async def status(self, clear: Mapping[str, tuple[int, int]]) -> FamilyStatus:
+        """`clear`: packets and bytes that have left in clear, by net.  Raises DataplaneError."""
         state = await self._peers.look()
         return family_status(self._family, self._name, self.unavailable, self._mesh, state, clear)
 
@@ -103,9 +104,13 @@ class On:
         return min(self._peers.next_check(), self._table.next_check())
 
     async def check(self) -> bool:
-        again, self._again = self._again, False
-        peers, routes = await self._peers.check(), await self._table.check()
-        return again or peers or routes
+        now = asyncio.get_running_loop().time()
+        found, self._again = self._again, False
+        if self._peers.next_check() <= now:
+            found |= await self._peers.check()
+        if self._table.next_check() <= now:
+            found |= await self._table.check()
+        return found
 
     # ------------------------------------------------------------ writing
 

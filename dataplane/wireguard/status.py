@@ -23,9 +23,9 @@ class PeerStatus(Struct, frozen=True):
     """Of one other node; "" for the peers of the device that no node stands for, or for no key.
 
     `endpoint` is where the device sends to, () for nowhere; `nets` are those the device knows to be
-    behind the peer, `clear` those of the node's that it does not: they go in clear or nowhere.
-    `handshake` 0.0: none yet.  `clear_packets`: sent to this node's workloads in clear, since
-    counting began.
+    behind the peer, `unknown_nets` those of the node's that it does not: they go in clear or
+    nowhere.  `handshake` 0.0: none yet.  `clear_…`: what was sent to the node's workloads in clear,
+    since each of the nets became known.
     """
 
     node: str
@@ -33,11 +33,12 @@ class PeerStatus(Struct, frozen=True):
     stage: Stage
     endpoint: tuple[str, int] | tuple[()] = ()
     nets: tuple[str, ...] = ()
-    clear: tuple[str, ...] = ()
+    unknown_nets: tuple[str, ...] = ()
     handshake: float = 0.0
     received: int = 0
     sent: int = 0
     clear_packets: int = 0
+    clear_bytes: int = 0
 
 
 class FamilyStatus(Struct, frozen=True):
@@ -61,18 +62,17 @@ def family_status(
     reason: str,
     mesh: Mesh,
     state: DeviceState | None,
-    clear: Mapping[str, int],
+    clear: Mapping[str, tuple[int, int]],
 ) -> FamilyStatus:
-    """`clear`: packets that have left in clear, by destination."""
+    """`clear`: packets and bytes that have left in clear, by net."""
     found = {} if state is None else dict(state.peers)
     peers: list[PeerStatus] = []
     for node, stage in mesh.stages().items():
         claim = mesh.claim(node)
         peer = found.pop(claim.key, _NOTHING) if claim.kind == "peer" else _NOTHING
         behind = mesh.nets(node)
-        packets = sum(clear.get(net, 0) for net in behind)
-        peers.append(_peer(node, claim.key, stage, peer, behind, packets))
-    peers += [_peer("", key, "leaving", peer, (), 0) for key, peer in found.items()]
+        peers.append(_peer(node, claim.key, stage, peer, behind, clear))
+    peers += [_peer("", key, "leaving", peer, (), {}) for key, peer in found.items()]
     public = None if state is None else state.public_key
     return FamilyStatus(
         family,
@@ -86,17 +86,24 @@ def family_status(
 
 
 def _peer(
-    node: str, key: bytes, stage: Stage, peer: PeerState, behind: tuple[str, ...], packets: int
+    node: str,
+    key: bytes,
+    stage: Stage,
+    peer: PeerState,
+    behind: tuple[str, ...],
+    clear: Mapping[str, tuple[int, int]],
 ) -> PeerStatus:
+    counts = [clear.get(net, (0, 0)) for net in behind]
     return PeerStatus(
         node,
         shown(key) if key else "",
         stage,
         endpoint=peer.endpoint or (),
         nets=tuple(sorted(peer.nets)),
-        clear=tuple(sorted(net for net in behind if net not in peer.nets)),
+        unknown_nets=tuple(sorted(net for net in behind if net not in peer.nets)),
         handshake=peer.handshake,
         received=peer.received,
         sent=peer.sent,
-        clear_packets=packets,
+        clear_packets=sum(packets for packets, _ in counts),
+        clear_bytes=sum(size for _, size in counts),
     )

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from calc_graph.updates import PoolRemove, PoolUpdate, RouteRemove, RouteUpdate
+from dataplane.clear_packets import ClearPackets
 from dataplane.families import Family, family_of
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.looks import Checked
@@ -46,7 +47,7 @@ class Wireguard:
         self._tables: dict[Family, WireguardTable] = {}
         self._drivers: dict[Family, WireguardDriver] = {}
         for family in families:
-            name = settings.wireguard.devices[0 if family == 4 else 1]
+            name = settings.wireguard.device_of(family)
             driver = self._drivers[family] = WireguardDriver(
                 family, settings.wireguard, settings.intervals.routes
             )
@@ -124,12 +125,11 @@ class Wireguard:
             found |= each.problems()
         return found
 
-    async def status(self, clear: Mapping[str, int]) -> tuple[FamilyStatus, ...]:
-        """As it is now.  `clear`: packets that have left in clear, by destination.
-
-        Raises DataplaneError.
-        """
-        return tuple([await each.status(clear) for each in self._families.values()])
+    async def status(self, clear: ClearPackets) -> tuple[FamilyStatus, ...]:
+        """As it is now.  `clear` is what has left in clear.  Raises DataplaneError."""
+        return tuple(
+            [await each.status(clear.get(family, {})) for family, each in self._families.items()]
+        )
 
 
 def _asking(unavailable: Callable[[], Mapping[str, str]], name: str) -> Callable[[], str]:
