@@ -94,6 +94,7 @@ class Mesh:
         self._node_of: dict[bytes, str] = {}  # of peers
         self._found: Mapping[bytes, PeerState] = _NOBODY
         self._peers: dict[bytes, PeerWish] = {}
+        self._peers_taken = False
         self._named: dict[str, bytes] = {}  # net -> peer that is to have it
         self._nets_of: Multimap[bytes, str] = Multimap()  # the same by peer
         self._routes: dict[str, RouteKind] = {}
@@ -161,6 +162,11 @@ class Mesh:
     def peers(self) -> Mapping[bytes, PeerWish]:
         """As of the last resolve; it changes with the next."""
         return self._peers
+
+    def take_peers(self) -> Mapping[bytes, PeerWish] | None:
+        """None: they are those that were taken last."""
+        taken, self._peers_taken = self._peers_taken, True
+        return None if taken else self._peers
 
     @property
     def routes(self) -> Mapping[str, RouteKind]:
@@ -291,12 +297,17 @@ class Mesh:
         return frozenset() if peer is None else peer.nets
 
     def _resolve_peer(self, key: bytes) -> None:
+        before, wish = self._peers.pop(key, None), self._wish(key)
+        if wish is not None:
+            self._peers[key] = wish
+        self._peers_taken &= wish == before
+
+    def _wish(self, key: bytes) -> PeerWish | None:
         name = self._node_of.get(key)
         if name is None:
-            self._peers.pop(key, None)
-            return
+            return None
         node = self._nodes[name]
-        self._peers[key] = PeerWish(
+        return PeerWish(
             node=name,
             endpoint=(node.claim.address, self._port),
             nets=frozenset(self._nets_of.get(key)),

@@ -110,7 +110,13 @@ class On:
             found |= await self._peers.check()
         if self._table.next_check() <= now:
             found |= await self._table.check()
-        return found
+        return found or self._has_answered()
+
+    def _has_answered(self) -> bool:
+        """Whether a peer is ready by now: whoever asked for the status may have found that out."""
+        state = self._usable()
+        peers = {} if state is None else state.peers
+        return any(key in peers and peers[key].handshake for key in self._mesh.waiting)
 
     # ------------------------------------------------------------ writing
 
@@ -176,7 +182,9 @@ class On:
                 self._gone[net] = None
             elif self._shown:
                 self._table.desire(net, kind)
-        self._peers.desire(self._mesh.peers)
+        peers = self._mesh.take_peers()
+        if peers is not None:
+            self._peers.desire(peers)
         self._peers.watch(self._mesh.waiting)
         return bool(changed)
 

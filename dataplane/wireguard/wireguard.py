@@ -43,6 +43,7 @@ class Wireguard:
         settings: Settings,
         unavailable: Callable[[], Mapping[str, str]],
     ) -> None:
+        self._settings = settings.wireguard
         self._families: dict[Family, On | Off] = {}
         self._tables: dict[Family, WireguardTable] = {}
         self._drivers: dict[Family, WireguardDriver] = {}
@@ -116,11 +117,15 @@ class Wireguard:
 
         A family is left out while that is not known: what is published then stays.
         """
-        keys = {family: each.key for family, each in self._families.items()}
+        keys: dict[Family, str | None] = {4: "", 6: ""}
+        keys |= {family: each.key for family, each in self._families.items()}
         return {family: key for family, key in keys.items() if key is not None}
 
     def problems(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        found = {
+            self._settings.device_of(family): f"this node does without IPv{family}"
+            for family in self._settings.families - self._families.keys()
+        }
         for each in self._families.values():
             found |= each.problems()
         return found

@@ -155,3 +155,11 @@ async def test_switched_off_the_device_goes_last(monkeypatch: pytest.MonkeyPatch
     await n.dataplane.apply()
     assert "wireguard.cali" in n.links.unwanted
     await n.dataplane.close()
+
+
+def test_a_family_that_the_node_does_without() -> None:
+    settings = WireguardSettings(families=frozenset({6}))
+    n = FakeNode(Settings("here", ipv6=False, wireguard=settings))
+    n.resolve()
+    assert n.problems == {"wg-v6.cali": "this node does without IPv6"}
+    assert n.dataplane.wireguard_keys() == {4: "", 6: ""}

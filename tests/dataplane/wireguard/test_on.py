@@ -119,6 +119,15 @@ async def test_peer_then_handshake_then_route() -> None:
     assert await n.apply() == []
 
 
+async def test_a_handshake_that_somebody_else_has_seen_first_counts_as_well() -> None:
+    n = await settled(*node("c", C))
+    n.kernel.answers(key("c"))
+    (peer,) = (await n.on.status({})).peers
+    assert (peer.node, peer.stage, peer.handshake > 0) == ("c", "waiting", True)
+    assert await n.on.check() is True
+    assert await n.apply() == [f"{C} device"]
+
+
 async def test_strictness_closes_before_the_rule_and_opens_with_the_handshake() -> None:
     n = Node(strict=True)
     n.has_device()
