@@ -386,6 +386,12 @@ class Dataplane:
         """
         return await self._wireguard.status(await self.clear_packets())
 
+    def wireguard_known(self) -> tuple[FamilyStatus, ...]:
+        """The same as of the last look, without what has left in clear; costs no word to the
+        kernel.
+        """
+        return self._wireguard.known()
+
     def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
         """The local endpoints whose state, or what is told of them, differs from what was taken
         last; None for those that are gone.

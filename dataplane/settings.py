@@ -119,6 +119,8 @@ class WireguardSettings(Struct, frozen=True):
     """`families` are those it is on for.  Of each family: UDP port here and on every other node,
     device, and MTU (0: worked out).
 
+    held             of these families, those that must not begin yet: no device is made for them,
+                     as if this kernel had no WireGuard
     mark             the bit on what the device has encrypted, so that it takes the other tables
     table            routing table that all else asks first, by a rule of `rule_priority`
     keepalive        seconds, 0: only while a peer has not answered yet
@@ -128,6 +130,7 @@ class WireguardSettings(Struct, frozen=True):
     """
 
     families: frozenset[Family] = frozenset()
+    held: frozenset[Family] = frozenset()
     ports: tuple[int, int] = (51820, 51821)  # IPv4, IPv6
     devices: tuple[str, str] = WIREGUARD_DEVICES
     mtus: tuple[int, int] = (0, 0)

@@ -295,6 +295,9 @@ class Overlays:
             else:
                 self._sinks.links.leave(name)
             return
+        if family in self._wireguard.held:
+            self._sinks.links.leave(name)
+            return
         address = self._wireguard_address(family)
         if not address:
             # Without one the device forwards what workloads send; the address is given out only

@@ -124,9 +124,13 @@ class Off:
     def problems(self) -> dict[str, str]:
         return {}
 
-    async def status(self, clear: Mapping[str, tuple[int, int]]) -> FamilyStatus:
+    def known(self) -> FamilyStatus:
         phase: Phase = "off" if self._leaving is None else self._leaving.phase
         return FamilyStatus(self._family, self._name, phase)
+
+    async def status(self, clear: Mapping[str, tuple[int, int]]) -> FamilyStatus:
+        """Nothing is counted any more."""
+        return self.known()
 
     # ------------------------------------------------------------ looks
 

@@ -23,7 +23,7 @@ from dataplane.settings import Settings
 from dataplane.wireguard.mesh import Event, Mesh
 from dataplane.wireguard.sinks import Peers, Step, Table
 from dataplane.wireguard.state import DeviceState, shown
-from dataplane.wireguard.status import FamilyStatus, family_status
+from dataplane.wireguard.status import HELD, FamilyStatus, family_status
 
 
 class On:
@@ -89,11 +89,21 @@ class On:
     def problems(self) -> dict[str, str]:
         found = {f"{self._name} to {n}": text for n, text in self._mesh.problems().items()}
         found |= self._peers.problems()
-        return found | ({self._name: self.unavailable} if self.unavailable else {})
+        reason = self.unavailable
+        # what holds it back says so itself
+        return found | ({self._name: reason} if reason not in ("", HELD) else {})
+
+    def known(self) -> FamilyStatus:
+        """As of the last look, without what has left in clear."""
+        return self._status(self._peers.state, {})
 
     async def status(self, clear: Mapping[str, tuple[int, int]]) -> FamilyStatus:
         """`clear`: packets and bytes that have left in clear, by net.  Raises DataplaneError."""
-        state = await self._peers.look()
+        return self._status(await self._peers.look(), clear)
+
+    def _status(
+        self, state: DeviceState | None, clear: Mapping[str, tuple[int, int]]
+    ) -> FamilyStatus:
         return family_status(self._family, self._name, self.unavailable, self._mesh, state, clear)
 
     # ------------------------------------------------------------ looks

@@ -5,7 +5,7 @@ status.  Times are UNIX times, sizes are bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -13,6 +13,9 @@ from dataplane.families import Family
 from dataplane.wireguard.mesh import Mesh
 from dataplane.wireguard.stages import Stage
 from dataplane.wireguard.state import DeviceState, PeerState, shown
+
+# why there is no device where the settings hold WireGuard back
+HELD: Final = "the switch is held back"
 
 # "withdrawing": it is being switched off, and others may not have heard of that; "draining": they
 # have, and what is still on its way is decrypted.

@@ -30,7 +30,7 @@ from dataplane.wireguard.mesh import Event
 from dataplane.wireguard.off import Off
 from dataplane.wireguard.on import On
 from dataplane.wireguard.sinks import Step
-from dataplane.wireguard.status import FamilyStatus
+from dataplane.wireguard.status import HELD, FamilyStatus
 from dataplane.wireguard.table import WireguardTable
 
 
@@ -54,7 +54,8 @@ class Wireguard:
             )
             table = self._tables[family] = WireguardTable(family, settings)
             if family in settings.wireguard.families:
-                reason = _asking(unavailable, name)
+                held = family in settings.wireguard.held
+                reason = (lambda: HELD) if held else _asking(unavailable, name)
                 self._families[family] = On(family, settings, driver, table, reason)
             else:
                 self._families[family] = Off(family, settings, driver, table)
@@ -129,6 +130,10 @@ class Wireguard:
         for each in self._families.values():
             found |= each.problems()
         return found
+
+    def known(self) -> tuple[FamilyStatus, ...]:
+        """The same as of the last look at the kernel, without what has left in clear."""
+        return tuple([each.known() for each in self._families.values()])
 
     async def status(self, clear: ClearPackets) -> tuple[FamilyStatus, ...]:
         """As it is now.  `clear` is what has left in clear.  Raises DataplaneError."""
