@@ -20,6 +20,7 @@ from calc_graph.updates import Update
 from dataplane.dataplane import Applied, Summary
 from dataplane.endpoint_states import EndpointKey, LocalEndpoint
 from dataplane.errors import DataplaneError
+from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import Intervals, Settings
 from felixpy import agent as module
@@ -77,6 +78,9 @@ class FakeDataplane:
         return Applied(0.001, {}, {"chains": 1})
 
     def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
+        return {}
+
+    def wireguard_keys(self) -> dict[Family, str]:
         return {}
 
     def summary(self) -> Summary:
