@@ -180,7 +180,7 @@ def blank_private_key(body: memoryview) -> None:
         length, kind = struct.unpack_from("=HH", body, position)
         if length < 4:
             return
-        if kind == _PRIVATE_KEY:
+        if kind & 0x3FFF == _PRIVATE_KEY:  # whatever its flags
             end = min(position + length, len(body))
             body[position + 4 : end] = bytes(end - position - 4)
         position += length + (-length % 4)

@@ -73,6 +73,7 @@ class WireguardDriver:
         self._state: DeviceState | None = None
         self._stale = True  # the state is to be read before anything is written
         self._settled = False  # nothing to write, as far as we know
+        self._added = False  # what is desired now has been added, if not refused
         self._endpoints: dict[bytes, Endpoint] = {}  # as written, or as the last look found them
         self._takes_nets = True  # the kernel can take one AllowedIP away; false once it refused to
         self._polls = Polls()
@@ -89,14 +90,15 @@ class WireguardDriver:
 
         A peer with this device's own key is left out, as the kernel would; `problems` tells.
         """
-        nets: set[str] = set()
-        for key, wish in peers.items():
-            if len(key) != KEY_BYTES or not nets.isdisjoint(wish.nets):
-                raise ValueError(f"{wish.node}: malformed key, or a net that is another's as well")
-            nets |= wish.nets
-        if self._wishes != peers:
-            self._wishes = dict(peers)
-            self._settled = False
+        if self._wishes == peers:
+            return
+        if any(len(key) != KEY_BYTES for key in peers):
+            raise ValueError("a malformed key")
+        named = [wish.nets for wish in peers.values()]
+        if len(frozenset[str]().union(*named)) != sum(map(len, named)):
+            raise ValueError("a net of two peers")
+        self._wishes = dict(peers)
+        self._settled = self._added = False
 
     def watch(self, waiting: Collection[bytes]) -> None:
         """Peers whose next handshake is waited for: until it comes, `check` is due soon."""
@@ -189,6 +191,7 @@ class WireguardDriver:
                 await self._read(device.index, endpoints=True)
             if self._state is None:
                 return
+            self._added = True  # unless something else is desired meanwhile
             try:
                 state = await self._set_up(self._state)
                 await self._write(
@@ -208,7 +211,7 @@ class WireguardDriver:
                 await self._remove(state, plan.removals(self._wanted(), state.peers))
             except NetlinkError as error:
                 self._fail(error)
-            self._settled = self._is_settled(self._state)
+            self._settled = self._added
 
     def close(self) -> None:
         self._kernel.close()
@@ -273,7 +276,7 @@ class WireguardDriver:
             found |= {key: e for key, e in self._endpoints.items() if key in found}
         self._endpoints = found
         self._state, self._stale, self.unavailable = state, False, ""
-        self._settled = self._is_settled(state)
+        self._settled, self._added = self._is_settled(state), False
         return state
 
     def _wanted(self) -> Mapping[bytes, PeerWish]:
@@ -301,7 +304,7 @@ class WireguardDriver:
 
     def _fail(self, error: NetlinkError) -> NoReturn:
         self._kernel.close()
-        self._stale, self._settled = True, False
+        self._stale, self._settled, self._added = True, False, False
         if error.code == errno.EADDRINUSE:
             self._problem = f"UDP port {self._port} is taken"
             raise WireguardError(f"{self._name}: {self._problem}") from error

@@ -32,18 +32,15 @@ def additions(
     for key, wish in wishes.items():
         peer = peers.get(key)
         if peer is None:
-            keepalive = wish.keepalive or None
-            changes.append(PeerChange(key, 0, wish.endpoint, keepalive, tuple(sorted(wish.nets))))
+            added = tuple(sorted(wish.nets))
+            changes.append(PeerChange(key, 0, wish.endpoint, wish.keepalive or None, added))
             continue
-        change = PeerChange(
-            key,
-            UPDATE_ONLY,
-            wish.endpoint if endpoints.get(key) != wish.endpoint else None,
-            wish.keepalive if peer.keepalive != wish.keepalive else None,
-            tuple(sorted(wish.nets - peer.nets)),
-        )
-        if change != PeerChange(key, UPDATE_ONLY):
-            changes.append(change)
+        endpoint = wish.endpoint if endpoints.get(key) != wish.endpoint else None
+        keepalive = wish.keepalive if peer.keepalive != wish.keepalive else None
+        nets = wish.nets - peer.nets
+        if endpoint is not None or keepalive is not None or nets:
+            added = tuple(sorted(nets))
+            changes.append(PeerChange(key, UPDATE_ONLY, endpoint, keepalive, added))
     return changes
 
 
@@ -82,7 +79,9 @@ def by_scratch_peer(changes: Iterable[PeerChange], scratch: bytes) -> list[PeerC
 def done(peers: Mapping[bytes, PeerState], changes: Iterable[PeerChange]) -> dict[bytes, PeerState]:
     """The peers after these changes, as the kernel carries them out."""
     after = dict(peers)
-    owner = {net: key for key, peer in peers.items() for net in peer.nets}
+    changes = list(changes)
+    named = {net for change in changes for net in change.nets}
+    owner = {net: key for key, peer in peers.items() for net in peer.nets & named}
     for key, flags, endpoint, keepalive, nets, nets_removed in changes:
         if flags & REMOVE_ME:
             after.pop(key, None)

@@ -132,6 +132,7 @@ async def another_library() -> None:
     peers = list(cluster().items())
     await device()
     async with AsyncWireGuard() as library:
+        await library.setup_endpoint()
         start = time.perf_counter()
         for key, each in peers:
             endpoint, port = each.endpoint

@@ -115,6 +115,23 @@ async def test_additions_before_removals() -> None:
     assert lab.driver.state == lab.kernel.state
 
 
+async def test_what_comes_between_additions_and_removals_is_not_forgotten() -> None:
+    lab = await settled()
+    lab.driver.desire({B: WISHES[B]})
+    await lab.driver.apply_additions()
+    lab.driver.desire(WISHES)
+    await lab.driver.apply_removals()
+    assert lab.driver.pending
+    assert await lab.apply() == []
+    lab.driver.desire({B: WISHES[B]})
+    await lab.driver.apply_additions()
+    lab.kernel.state = structs.replace(AS_IT_SHOULD_BE, peers={})
+    await lab.driver.look()
+    await lab.driver.apply_removals()
+    assert lab.driver.pending
+    assert await lab.apply() == [[NEW[1]]]
+
+
 async def test_a_change_that_is_taken_back_is_none() -> None:
     lab = await settled()
     lab.driver.desire({})
@@ -268,7 +285,7 @@ async def test_a_peer_with_our_own_key_is_left_out_and_told() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     driver = WireguardDriver(4, WireguardSettings(), kernel=FakeDevice())
-    with pytest.raises(ValueError, match="another's"):
+    with pytest.raises(ValueError, match="two peers"):
         driver.desire({A: WISHES[A], B: structs.replace(WISHES[A], node="b")})
     with pytest.raises(ValueError, match="malformed"):
         driver.desire({b"short": WISHES[A]})
