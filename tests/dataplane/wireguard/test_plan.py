@@ -6,7 +6,7 @@ import asyncio
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
@@ -162,6 +162,7 @@ def wishes_of(draw: st.DrawFn) -> dict[bytes, PeerWish]:
     }
 
 
+@settings(deadline=None)  # event loops take their time on a busy machine
 @given(wishes_of(), wishes_of(), st.booleans())
 def test_each_net_is_somewhere_at_each_moment(
     before: dict[bytes, PeerWish], after: dict[bytes, PeerWish], removes_nets: bool
