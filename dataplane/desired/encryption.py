@@ -24,7 +24,7 @@ from calc_graph.updates import (
     RouteUpdate,
 )
 from dataplane.delta_tracker import SetDelta
-from dataplane.desired.sets import net_members, of_family
+from dataplane.desired.sets import of_family
 from dataplane.desired.sinks import Ipsets, Sinks
 from dataplane.families import Family, family_of
 from dataplane.render.encryption import Guards
@@ -96,7 +96,7 @@ class Encryption:
     def _place_pools(self, family: Family, sets: Ipsets) -> None:
         name, pools = ipset_name(ENCRYPTED_POOLS_SET, family), of_family(self._pools, family)
         if pools:
-            sets.desire(name, IpsetType.NET, net_members(pools))
+            sets.desire(name, IpsetType.NET, pools)
         else:
             sets.drop(name)
 
