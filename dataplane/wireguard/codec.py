@@ -17,8 +17,8 @@ from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import structs
 
-from dataplane.netlink import ACK, DUMP, Request, attribute, attributes, nested
-from dataplane.rtnetlink import parse_net, render_address
+from dataplane.netlink import ACK, DUMP, NESTED, Request, attribute, attributes, nested
+from dataplane.rtnetlink import SOCKET_FAMILY, parse_net, render_address
 from dataplane.wireguard.state import KEY_BYTES, DeviceState, PeerState
 
 FAMILY_NAME: Final = "wireguard"
@@ -43,6 +43,10 @@ _U16, _U32, _U64, _TIME = (
     struct.Struct("=qq"),
 )
 _ENDPOINT_PORT = struct.Struct("=H2s")  # of a socket address; the port is in network order
+_NET_LAYOUT = {  # the nest, then family, address and length: attributes in multiples of four bytes
+    4: struct.Struct("=HH HHHxx HH4s HHBxxx"),
+    6: struct.Struct("=HH HHHxx HH16s HHBxxx"),
+}
 # An attribute says its length in 16 bits, and one holds all peers of a message.
 _PEERS_BYTES = 65_535 - 4
 _PEER_OVERHEAD = 256  # of a peer, beside its AllowedIPs, with room to spare
@@ -149,15 +153,12 @@ def _chunks(parts: Sequence[bytes], limit: int) -> Iterator[Sequence[bytes]]:
 
 
 def _render_net(net: str, flags: int) -> bytes:
+    """Packed as a whole: nearly all that a message holds are these."""
     family, address, length = parse_net(net)
-    number = socket.AF_INET if family == 4 else socket.AF_INET6
-    return nested(
-        0,
-        attribute(_NET_FAMILY, _U16.pack(number)),
-        attribute(_NET_ADDRESS, address),
-        attribute(_NET_LENGTH, bytes((length,))),
-        attribute(_NET_FLAGS, _U32.pack(flags)) if flags else b"",
-    )
+    layout, width = _NET_LAYOUT[family], len(address)
+    last = attribute(_NET_FLAGS, _U32.pack(flags)) if flags else b""
+    head = (layout.size + len(last), NESTED, 6, _NET_FAMILY, SOCKET_FAMILY[family])
+    return layout.pack(*head, 4 + width, _NET_ADDRESS, address, 5, _NET_LENGTH, length) + last
 
 
 def _render_endpoint(endpoint: Endpoint) -> bytes:
