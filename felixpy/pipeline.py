@@ -14,6 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 import structlog
 
@@ -24,6 +25,7 @@ from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
 from dataplane.dropped import Dropped
 from dataplane.errors import DataplaneError
+from dataplane.wireguard.status import FamilyStatus
 from felixpy.bgp.part import BgpPart, open_bgp
 from felixpy.census import Census
 from felixpy.config import to_intervals, to_settings
@@ -46,7 +48,10 @@ from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
 from felixpy.services import Services
 from felixpy.statusrep.reports import StatusReports
+from felixpy.wireguard.facts import Facts, Nodes, facts_of
+from felixpy.wireguard.figures import read_figures as read_wireguard
 from felixpy.wireguard.publishing import KeyPublisher
+from felixpy.wireguard.switch import Switch
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +70,7 @@ class Pipeline:
         holds: Holds,
         last_state: LastState,
         lockout_memory: Memory,
+        run_directory: Path,
         route_source: RouteSource,
         woken: asyncio.Event,
     ) -> None:
@@ -94,6 +100,9 @@ class Pipeline:
             live.config, os.environ, datastore.status, services.count_bird, woken.set
         )
         self.wireguard_keys = KeyPublisher(datastore.status, live.config.felix_hostname)
+        self._nodes = Nodes()
+        self._switch = Switch(self._facts, holds, run_directory, time.monotonic)
+        self._wireguard: tuple[FamilyStatus, ...] = ()  # as of the last apply
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
@@ -140,7 +149,7 @@ class Pipeline:
             await self._review()
         if self._gate.open:
             self._tell_datastore(IN_SYNC)
-        if settled.ask is Ask.DATAPLANE:
+        if settled.ask is Ask.DATAPLANE or await self._switch.review():
             await self._drop_dataplane()
         elif settled.ask is Ask.LIVE and self._dataplane is not None:
             self._dataplane.set_intervals(to_intervals(self._live.config))
@@ -157,6 +166,7 @@ class Pipeline:
         passing = max(0.0, self._guard.due - now)
         if self._dataplane is None:
             return min(passing, max(0.0, self._build_at - now))
+        passing = min(passing, self._switch.seconds_to_next())
         return min(passing, self._dataplane.seconds_to_next())
 
     @property
@@ -195,12 +205,30 @@ class Pipeline:
             held_back=held_back,
             lockout=self._lockout.waiting,
             bgp=self.bgp.figures(),
+            wireguard=self._wireguard_figures(dataplane),
         )
+
+    def _wireguard_figures(self, dataplane: Dataplane) -> tuple[FamilyStatus, ...]:
+        if not self._live.config.prometheus_wireguard_metrics_enabled:
+            return ()
+        return read_wireguard(self._wireguard, dataplane.clear_packets)
+
+    async def wireguard_status(self) -> tuple[FamilyStatus, ...]:
+        """As the kernel has it now.  Raises DataplaneError."""
+        return () if self._dataplane is None else await self._dataplane.wireguard_status()
+
+    def wireguard_facts(self) -> Facts | None:
+        """None before the datastore has said all that it knows."""
+        return self._facts() if self.in_sync else None
+
+    def _facts(self) -> Facts:
+        return facts_of(self._live.config, self._nodes)
 
     async def close(self) -> None:
         self._guard.close()
         self._start.close()
         self._lockout.close()
+        await self._switch.close()
         await self.bgp.close()
         await self.wireguard_keys.close()
         await self._reports.close()
@@ -223,6 +251,7 @@ class Pipeline:
             self._graph.update(key, value)
             self.bgp.note(key, value)
             self.wireguard_keys.note(key, value)
+            self._nodes.note(key, value)
             self._lockout.note(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
@@ -253,6 +282,8 @@ class Pipeline:
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
+            self._wireguard = self._dataplane.wireguard_known()
+            self._reporter.wireguard(self._wireguard)
             self._report(self._dataplane)
             if applied.complete:
                 self._flow_ender.applied(self._dataplane.interfaces)
@@ -275,6 +306,7 @@ class Pipeline:
     async def _build(self) -> Dataplane | None:
         # a name in MetadataAddr is looked up, which may take its time
         settings = await asyncio.to_thread(to_settings, self._live.config)
+        settings = await self._switch.admit(settings)
         try:
             dataplane = await build_dataplane(settings, self._woken.set)
         except DataplaneError as error:

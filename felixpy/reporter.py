@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import structlog
 from msgspec import structs
 
 from dataplane.dataplane import Applied, Summary
+from dataplane.wireguard.status import FamilyStatus
 from felixpy import status
 from felixpy.health import Health, notify
-from felixpy.status import BgpStatus, DataplaneStatus, DatastoreStatus, Problems, Status
+from felixpy.status import (
+    BgpStatus,
+    DataplaneStatus,
+    DatastoreStatus,
+    Problems,
+    Status,
+    WireguardStatus,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -106,6 +115,20 @@ class Reporter:
         self.problems.replace("bgp", problems)
         self._change(bgp=status)
 
+    def wireguard(self, statuses: Iterable[FamilyStatus]) -> None:
+        """As of the last apply."""
+        found = (status for status in statuses if status.phase in ("on", "unavailable"))
+        self._change(
+            wireguard=tuple(
+                WireguardStatus(
+                    status.family,
+                    dict(sorted(Counter(peer.stage for peer in status.peers).items())),
+                    status.reason,
+                )
+                for status in found
+            )
+        )
+
     def tell_ready(self) -> None:
         """To systemd: the start, or a reload, is done; not before the first apply has succeeded."""
         if self._ready:
@@ -152,7 +175,9 @@ class Reporter:
             return float("inf")
         return max(0.0, self._tried_at + status.INTERVAL - self._clock())
 
-    def _change(self, **fields: str | DataplaneStatus | BgpStatus | None) -> None:
+    def _change(
+        self, **fields: str | DataplaneStatus | BgpStatus | tuple[WireguardStatus, ...] | None
+    ) -> None:
         self._status = structs.replace(self._status, **fields)
 
     def write(self, *, at_once: bool = False) -> None:

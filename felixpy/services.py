@@ -154,6 +154,7 @@ class Services:
             self._metrics.failures.inc()
         for what, count in applied.written.items():
             self._metrics.written.labels(what).inc(count)
+        self._metrics.wireguard_messages.inc(applied.written.get("wireguard", 0))
 
     def count_bird(self, outcome: Outcome) -> None:
         """What is unchanged, or waits for a daemon, is no reconfiguration."""

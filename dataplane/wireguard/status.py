@@ -25,8 +25,8 @@ Phase: TypeAlias = Literal["on", "unavailable", "withdrawing", "draining", "remo
 class PeerStatus(Struct, frozen=True):
     """Of one other node; "" for the peers of the device that no node stands for, or for no key.
 
-    `endpoint` is where the device sends to, () for nowhere; `nets` are those the device knows to be
-    behind the peer, `unknown_nets` those of the node's that it does not: they go in clear or
+    `endpoint` is where the device sends to, None for nowhere; `nets` are those the device knows to
+    be behind the peer, `unknown_nets` those of the node's that it does not: they go in clear or
     nowhere.  `handshake` 0.0: none yet.  `clear_…`: what was sent to the node's workloads in clear,
     since each of the nets became known.
     """
@@ -34,7 +34,7 @@ class PeerStatus(Struct, frozen=True):
     node: str
     key: str
     stage: Stage
-    endpoint: tuple[str, int] | tuple[()] = ()
+    endpoint: tuple[str, int] | None = None
     nets: tuple[str, ...] = ()
     unknown_nets: tuple[str, ...] = ()
     handshake: float = 0.0
@@ -101,7 +101,7 @@ def _peer(
         node,
         shown(key) if key else "",
         stage,
-        endpoint=peer.endpoint or (),
+        endpoint=peer.endpoint,
         nets=tuple(sorted(peer.nets)),
         unknown_nets=tuple(sorted(net for net in behind if net not in peer.nets)),
         handshake=peer.handshake,

@@ -25,6 +25,7 @@ from dataplane.dataplane import Applied, Summary
 from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import Settings
+from dataplane.wireguard.status import FamilyStatus
 from felixpy import pipeline as module
 from felixpy import services
 from felixpy.bgp.figures import BgpFigures
@@ -72,6 +73,12 @@ class FakeDataplane:
     def wireguard_keys(self) -> Mapping[Family, str]:
         return self.keys
 
+    def wireguard_known(self) -> tuple[FamilyStatus, ...]:
+        return ()
+
+    async def wireguard_status(self) -> tuple[FamilyStatus, ...]:
+        return ()
+
     def summary(self) -> Summary:
         return Summary(0, 0, 0, 0)
 
@@ -104,6 +111,7 @@ class Node:
             self.holds,
             LastState(directory),
             Memory(directory),
+            directory,
             live.config.route_source,
             asyncio.Event(),
         )
