@@ -1,19 +1,28 @@
 """WireGuard: a mesh between the nodes, and never a moment in which it leaks.
 
-    told       WireguardEndpoint, HostUpdate, RouteUpdate, PoolUpdate      calc_graph
+    told          WireguardEndpoint, HostUpdate, RouteUpdate, PoolUpdate      calc_graph
         |
-    mesh.py    who is a peer, what is behind it, how far each peer has come; pure
-        |  Wish: peers with AllowedIPs        |  what each destination's route is
-    driver.py  the device's peers             drivers/routes.py, drivers/rules.py
-        |  codec.py: generic netlink
-      kernel   and back: handshakes, transfer, the device's own key
+    wireguard.py  both families, for the dataplane; off.py: how one goes that is off
+    on.py         one that is on: hands what the mesh wants to the drivers, in the order of writes
+      mesh.py       where each destination goes, and by which peer; pure
+        nets.py       what is behind which node
+        peers.py      which nodes could be peers
+        stages.py     how far each has come
+        |  peers with AllowedIPs              |  what each destination's route is
+    driver.py     the device's peers          table.py   drivers.wireguard_routes, drivers.rules
+      plan.py       the difference
+      codec.py      generic netlink
+        |                                     |
+      kernel      and back: handshakes, transfer, the device's own key; status.py tells of it
 
 The order of writes is this, and no step begins before the kernel has taken the one before:
 
     a peer comes        peer and AllowedIPs, kept alive -> a handshake -> its routes -> the rule
-    a peer goes         its routes -> its AllowedIPs -> the peer
+    a net comes         AllowedIP -> its route -> its route in the main table
+    a peer or net goes  its routes in the main table -> here -> its AllowedIPs -> the peer
     a net moves         AllowedIP at the new peer, which takes it from the old one, once the new
                         one has answered; until then its route is not the device's
-    WireGuard goes off  the published key withdrawn -> nobody sends any more -> rule -> routes ->
+    WireGuard goes off  the published key withdrawn -> the rule, as others who have heard of it
+                        send in clear at that moment, too -> nobody sends any more -> routes ->
                         device
 """
