@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from calc_graph.updates import HostRemove, RouteType, WireguardEndpointRemove
@@ -429,6 +430,7 @@ def latest(updates: list[Any]) -> list[Any]:
     return list(kept.values())
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(events, max_size=25), st.lists(st.booleans(), min_size=25, max_size=25), st.data())
 def test_it_is_a_function_of_what_is_there(updates, pauses, data) -> None:
     """Without handshakes, as those make a history: see the tests of what is closed."""
@@ -445,6 +447,7 @@ def test_it_is_a_function_of_what_is_there(updates, pauses, data) -> None:
     assert (mesh.stages(), mesh.problems()) == (other.stages(), other.problems())
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(events, max_size=25), st.lists(st.booleans(), min_size=25, max_size=25))
 def test_with_handshakes_only_what_was_encrypted_is_different(updates, pauses) -> None:
     mesh = fresh(ready=READY)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from calc_graph.updates import HostRemove, WireguardEndpointRemove
@@ -479,6 +480,7 @@ moves = st.lists(
 )
 
 
+@hypothesis_settings(deadline=None)
 @given(moves)
 async def test_no_path_leaks(moves) -> None:
     """In a strict mesh nothing at all ever goes in clear: `FakeKernel.check` looks each time."""
