@@ -1,0 +1,331 @@
+"""WireGuard between real agents: run in the guest by test_wireguard.py.
+
+    n1 ─┐        w1 w1b
+    n2 ─┼─ wire  w2           everything that passes the wire is seen; packets of all flows are
+    n3 ─┘        w3           counted, per step
+
+One cluster for all tests, in the order of the file, because an agent takes a minute to come up
+here.  Each leaves it as it found it: everything encrypted, nodes 1 and 2, from the second test on
+node 3, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from signal import SIGHUP
+
+import pytest
+
+from tests.guest import wireguard_manifests as manifests
+from tests.guest.wireguard_lab import Cluster, Step
+from tests.kernel.conftest import Namespace
+
+ON = {"wireguardEnabled": True, "wireguardEnabledV6": True}
+W1, W2, W3 = "10.65.1.2", "10.65.2.2", "10.65.3.2"
+V1, V2 = "fd65:0:0:1::2", "fd65:0:0:2::2"
+MOVING, MOVED = "10.65.66.2", "10.65.66.0/26"
+EXTRA = "10.65.67.0/26"
+FLOWS = (("w1", W2, 200), ("w2", W1, 50), ("w1", V2, 50))
+SETTLED = 3.0  # seconds that show that it stays so
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    spaces: list[Namespace] = []
+
+    def make(label: str) -> Namespace:
+        spaces.append(Namespace(label))
+        return spaces[-1]
+
+    made = Cluster(make, tmp_path_factory.mktemp("cluster"))
+    try:
+        made.write("felix.yaml", manifests.felix(**ON))
+        for n in (1, 2):
+            made.add(n)
+            made.start(n)
+        made.until(made.encrypted, "encryption")
+        talk(made)
+        yield made
+    finally:
+        made.close()
+        for space in reversed(spaces):
+            space.delete()
+
+
+@pytest.fixture
+def three(cluster: Cluster) -> Cluster:
+    """With node 3 and a flow to it."""
+    if 3 not in cluster.agents:
+        join(cluster)
+    return cluster
+
+
+def talk(cluster: Cluster) -> None:
+    for source, to, rate in FLOWS:
+        cluster.flow(source, to, rate)
+    cluster.stream("w2", W1)
+
+
+def join(cluster: Cluster) -> None:
+    cluster.add(3)
+    cluster.flow("w1", W3, 50)
+    cluster.start(3)
+    cluster.until(cluster.encrypted, "a third node's encryption")
+
+
+def assert_nothing_in_clear(step: Step) -> None:
+    assert not step.clear, step
+    assert step.encrypted > 100, step
+
+
+def assert_nothing_lost(step: Step, *but: str) -> None:
+    for name in step.sent:
+        assert name in but or name in step.streamed or step.lost(name) == 0, step
+    assert not step.broken, step
+
+
+def assert_all_is_well(cluster: Cluster, about: str) -> None:
+    with cluster.step(about) as step:
+        cluster.wait(SETTLED)
+    assert_nothing_in_clear(step)
+    assert_nothing_lost(step)
+    assert all(step.streamed.values()), step
+
+
+def reload(cluster: Cluster, **settings: str) -> None:
+    """What only a machine's own file says."""
+    cluster.settings = settings
+    for n, agent in cluster.agents.items():
+        cluster.configure(n)
+        agent.signal(SIGHUP)
+
+
+# ---------------------------------------------------------------- what comes and goes
+
+
+def test_an_agent_is_killed_and_started_again(cluster: Cluster) -> None:
+    before = cluster.device(1)
+    with cluster.step("node 1's felixpy is killed and started again") as step:
+        cluster.stop(1, killed=True)
+        cluster.start(1)
+        cluster.until(lambda: cluster.is_well(1), "the second agent")
+        cluster.wait(SETTLED)
+    assert_nothing_in_clear(step)
+    assert_nothing_lost(step)
+    after = cluster.device(1)
+    assert before is not None
+    assert after is not None
+    assert after.public_key == before.public_key
+
+
+def test_a_node_joins(cluster: Cluster) -> None:
+    with cluster.step("node 3 joins") as step:
+        join(cluster)
+    assert step.clear_between(W1, W2, V1, V2) == 0, step
+    assert_nothing_lost(step, f"w1 > {W3}")
+    assert_all_is_well(cluster, "node 3 has joined")
+
+
+def test_one_allowed_ip_is_one_message(three: Cluster) -> None:
+    with three.messages(1) as count:
+        three.write("felix.yaml", manifests.felix(**ON, bpfLogLevel="Off"))
+        three.write("workload-w2.yaml", manifests.workload(2, "w2", W2, V2, role="other"))
+        three.wait(SETTLED)
+        assert count() == 0, "nothing that WireGuard is about"
+        removed = []
+        for _ in range(2):
+            three.write("extra.yaml", manifests.block(2, EXTRA, "extra"))
+            three.until(partial(three.behind, 1, 2, EXTRA), "an AllowedIP more")
+            three.wait(SETTLED)
+            assert count() == 1, "one AllowedIP more"
+            three.remove("extra.yaml")
+            three.until(lambda: not three.behind(1, 2, EXTRA), "an AllowedIP less")
+            three.wait(SETTLED)
+            removed.append(count())
+    # the first time the kernel is asked whether it can take one away, and cannot
+    assert removed == [2, 1], "one AllowedIP less"
+    three.report.append(f"messages: nothing 0, one AllowedIP more 1, less {removed}")
+
+
+def test_a_block_moves(three: Cluster) -> None:
+    def move(n: int) -> None:
+        three.write(
+            "moving.yaml",
+            manifests.together(
+                manifests.block(n, MOVED, "moving"),
+                manifests.workload(n, f"m{n}", MOVING),
+            ),
+        )
+
+    for n in (2, 3):
+        three.plug(n, f"m{n}", MOVING, told=False)
+    move(2)
+    three.until(partial(three.behind, 1, 2, MOVED), "a block more")
+    flow = three.flow("w1", MOVING)
+    three.wait(1)
+    for n in (3, 2):
+        with three.step(f"a block moves to node {n}") as step:
+            move(n)
+            three.until(partial(three.behind, 1, n, MOVED), "the move")
+            three.wait(SETTLED)
+        assert_nothing_in_clear(step)
+        assert_nothing_lost(step, flow)
+        assert step.received[flow] > 0, step
+    three.flow("w1", MOVING, 0)
+    three.remove("moving.yaml")
+    three.until(lambda: MOVED not in three.table(1), "a block less")
+
+
+def test_a_key_changes(three: Cluster) -> None:
+    before = three.device(2)
+    assert before is not None
+    with three.step("node 2's device is deleted, and its key with it") as step:
+        three.nodes[2].run("ip link del wireguard.cali")
+
+        def changed() -> bool:
+            after = three.device(2)
+            return after is not None and after.public_key not in (None, before.public_key)
+
+        three.until(changed, "another key")
+        three.until(three.encrypted, "encryption with another key")
+        three.wait(SETTLED)
+    assert step.clear == {}, step
+    assert_nothing_lost(step, f"w1 > {W2}", f"w2 > {W1}")
+    assert_all_is_well(three, "node 2 has another key")
+
+
+# ---------------------------------------------------------------- keys that are none
+
+
+def test_two_nodes_with_one_key(three: Cluster) -> None:
+    with three.step("node 3 publishes node 2's key") as step:
+        three.claimed[3] = three.keys(2)
+        three.until(
+            lambda: all(not three.leads(1, n) for n in (2, 3)), "a route to neither of them"
+        )
+        three.wait(SETTLED)
+    assert step.clear_between(W1, W2, V1, V2, W3) == 0, step
+    told = " ".join(three.problems(1))
+    assert "n2" in told, told
+    assert "n3" in told, told
+    assert "unreachable 10.65.2.0/26" in three.table(1)
+    assert "unreachable 10.65.3.0/26" in three.table(1)
+    del three.claimed[3]
+    three.until(three.encrypted, "encryption once the keys are two again")
+    assert_all_is_well(three, "the keys are two again")
+
+
+def test_a_peer_without_a_key_is_reached_in_clear(three: Cluster) -> None:
+    """As with Felix: nothing demands encryption."""
+    three.withheld.add(3)
+    three.until(lambda: "throw 10.65.3.0/26" in three.table(1), "a route beside WireGuard")
+    with three.step("node 3 has no key") as step:
+        three.wait(SETTLED)
+    assert step.clear_between(W1, W3) > 0, step
+    assert step.clear_between(W1, W2, V1, V2) == 0, step
+    # What is to be encrypted or not to go at all.
+    three.write("pools.yaml", manifests.pools(encryption="required"))
+    three.until(lambda: "unreachable 10.65.3.0/26" in three.table(1), "a pool to be encrypted")
+    with three.step("node 3 has no key, and the pool demands encryption") as step:
+        three.wait(SETTLED)
+    assert_nothing_in_clear(step)
+    assert step.received[f"w1 > {W3}"] == 0, step
+    three.write("pools.yaml", manifests.pools())
+    three.until(lambda: "throw 10.65.3.0/26" in three.table(1), "a pool as before")
+    reload(three, WireguardStrict="true")
+    three.until(lambda: "unreachable 10.65.3.0/26" in three.table(1), "strictness")
+    with three.step("node 3 has no key, and WireguardStrict") as step:
+        three.wait(SETTLED)
+    assert_nothing_in_clear(step)
+    assert step.received[f"w1 > {W3}"] == 0, step
+    reload(three)
+    three.until(lambda: "throw 10.65.3.0/26" in three.table(1), "no strictness any more")
+    three.write("policy.yaml", manifests.encrypted_policy("w1"))
+    with three.step("node 3 has no key, and the policy that allows it demands encryption") as step:
+        three.until(lambda: not three.reaches("w1", W3), "the policy")
+    with three.step("… and has begun to count") as step:
+        three.wait(SETTLED)
+    assert_nothing_in_clear(step)
+    assert step.received[f"w1 > {W3}"] == 0, step
+    assert_nothing_lost(step, f"w1 > {W3}")
+    three.remove("policy.yaml")
+    three.withheld.clear()
+    three.until(three.encrypted, "encryption with the key")
+    assert_all_is_well(three, "node 3 has a key")
+
+
+# ---------------------------------------------------------------- where nothing has to be
+
+
+def test_workloads_of_one_node_do_not_use_the_wire(cluster: Cluster) -> None:
+    """Documented: what never leaves the node is not encrypted."""
+    cluster.plug(1, "w1b", "10.65.1.3")
+    cluster.be_silent()
+    flow = cluster.flow("w1b", W1)
+    cluster.wait(1)
+    with cluster.step("two workloads of one node") as step:
+        cluster.wait(SETTLED)
+    assert step.clear == {}, step
+    assert step.encrypted == 0, step
+    assert step.sent[flow] > 100, step
+    assert step.lost(flow) == 0, step
+    cluster.flow("w1b", W1, 0)
+    talk(cluster)
+
+
+def test_on_and_off_under_flows(three: Cluster) -> None:
+    flows = [f"{source} > {to}" for source, to, _ in FLOWS]
+    with three.step("WireGuard is switched off") as step:
+        three.write("felix.yaml", manifests.felix())
+        three.until(
+            lambda: all(three.device(n, f) is None for n in (1, 2, 3) for f in (4, 6)),
+            "no device any more",
+        )
+    assert not step.broken, step
+    with three.step("WireGuard is off") as step:
+        three.wait(SETTLED)
+    assert step.encrypted == 0, step
+    assert all(step.lost(flow) == 0 for flow in flows), step
+    with three.step("WireGuard is switched on") as step:
+        three.write("felix.yaml", manifests.felix(**ON))
+        three.until(three.encrypted, "encryption again")
+    assert not step.broken, step
+    assert_all_is_well(three, "WireGuard is on again")
+
+
+def test_hosts_are_encrypted(three: Cluster) -> None:
+    for n in (1, 2):
+        three.attend(n)
+    flow = three.flow("n1", "172.31.0.2")
+    three.wait(1)
+    with three.step("hosts talk") as step:
+        three.wait(SETTLED)
+    assert step.clear_between("172.31.0.1", "172.31.0.2") > 100, step
+    reload(three, RouteSource="WorkloadIPs", WireguardHostEncryptionEnabled="true")
+    three.until(lambda: "172.31.0.2 dev wireguard.cali" in three.table(1), "host encryption")
+    three.until(lambda: "172.31.0.1 dev wireguard.cali" in three.table(2), "host encryption")
+    three.wait(SETTLED)
+    with three.step("hosts talk, and are encrypted") as step:
+        three.wait(SETTLED)
+    assert_nothing_in_clear(step)
+    assert step.received[flow] > 100, step
+    reload(three)
+    three.until(lambda: "172.31.0.2 dev" not in three.table(1), "no host encryption")
+    three.flow("n1", "172.31.0.2", 0)
+    three.until(three.encrypted, "encryption of workloads")
+
+
+def test_a_node_leaves(three: Cluster) -> None:
+    with three.step("node 3 leaves") as step:
+        three.stop(3)
+        three.leave(3)
+        three.until(lambda: "10.65.3.0/26" not in three.table(1), "a peer less")
+        three.wait(SETTLED)
+    assert step.clear_between(W1, W2, V1, V2) == 0, step
+    assert_nothing_lost(step, f"w1 > {W3}")
+    device = three.device(1)
+    assert device is not None
+    assert len(device.peers) == 1
+    three.flow("w1", W3, 0)
+    assert_all_is_well(three, "node 3 has left")

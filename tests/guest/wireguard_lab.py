@@ -1,0 +1,421 @@
+"""Nodes on one wire, each with a real agent over manifests of its own, and workloads that talk.
+
+cluster.add(3)                       a node, its workload and its manifests, known to all
+cluster.start(3), .stop(3)           its agent
+cluster.write("pools.yaml", …)       a manifest of all nodes
+cluster.until(lambda: …, "what")     asks again, and carries keys meanwhile
+with cluster.step("…") as step:      all flows and the wire, counted: step.clear, step.lost(flow)
+
+The laboratory is the operator's tooling, too: it carries each node's public key from the agent's
+status directory into the Node manifests of all.  `withheld` are nodes whose keys it keeps to
+itself, `claimed` says others in place of theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Any, TypeVar
+
+import msgspec
+
+from dataplane.settings import WIREGUARD_DEVICES
+from dataplane.wireguard.kernel import KernelDevice
+from dataplane.wireguard.state import DeviceState
+from felixpy import cli
+from felixpy.status import Status, read
+from tests.guest import wireguard_manifests as manifests
+from tests.guest import wireguard_traffic, wireguard_wire
+from tests.guest.wireguard_forks import Fork
+from tests.guest.wireguard_manifests import NO_KEYS
+from tests.kernel.agent_lab import MAC
+from tests.kernel.conftest import Namespace, enter
+
+# An agent imports it when it begins; as a fork it has it then.
+importlib.import_module("felixpy.agent")
+
+PATIENCE = 120.0  # a machine without KVM takes its time
+_HOSTS = ("172.31.", "fd31:")
+ON_THE_WAY = 1.0  # seconds until what was sent has come or never will
+
+Keys = tuple[str, str]  # for IPv4 and IPv6, "" for none
+Result = TypeVar("Result")
+
+
+def within(node: Namespace, ask: Callable[[], Result]) -> Result:
+    """What a function says in another namespace."""
+    found: list[Result] = []
+
+    def work() -> None:
+        enter(node.path)
+        found.append(ask())
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    return found[0]
+
+
+def _talk() -> None:
+    wireguard_traffic.Workload().run()
+
+
+class Step:
+    """`encrypted` is how many packets of WireGuard were on the wire, `clear` what else was there;
+    of that, `hosts` is what hosts said to each other by ICMP, such as a pre-flight's answers.
+    """
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self.sent: Counter[str] = Counter()
+        self.received: Counter[str] = Counter()
+        self.streamed: Counter[str] = Counter()
+        self.broken: dict[str, Any] = {}
+        self.clear: Counter[str] = Counter()
+        self.hosts: Counter[str] = Counter()
+        self.encrypted = 0
+        self.seconds = 0.0
+
+    def seen(self, counts: Mapping[str, int]) -> None:
+        for what, count in counts.items():
+            if what.startswith("wireguard"):
+                self.encrypted += count
+            elif what.startswith("ICMP") and all(e.startswith(_HOSTS) for e in what.split()[1::2]):
+                self.hosts[what] += count
+            else:
+                self.clear[what] += count
+
+    def lost(self, flow: str) -> int:
+        return self.sent[flow] - self.received[flow]
+
+    def clear_between(self, *ends: str) -> int:
+        """Packets from one of these addresses to another of them."""
+        return sum(
+            count
+            for what, count in self.clear.items()
+            if what.split()[-3] in ends and what.split()[-1] in ends
+        )
+
+    def __str__(self) -> str:
+        flows = [
+            f"{name}: {self.lost(name)} of {sent} lost"
+            for name, sent in self.sent.items()
+            if name not in self.streamed
+        ]
+        flows += [f"{name}: {size // 1024} KiB" for name, size in self.streamed.items()]
+        clear = sum(self.clear.values())
+        told = ", ".join(f"{count} {what}" for what, count in self.clear.most_common(4))
+        parts = [*flows, f"{self.encrypted} encrypted, {clear} in clear{': ' * bool(told)}{told}"]
+        if self.broken:
+            parts.append(f"broken: {self.broken}")
+        return f"{self.what} ({self.seconds:.0f} s): " + "; ".join(parts)
+
+
+class Cluster:
+    def __init__(self, netns: Callable[[str], Namespace], directory: Path) -> None:
+        self._netns = netns
+        self.directory = directory
+        self.nodes: dict[int, Namespace] = {}
+        self.workloads: dict[str, Namespace] = {}
+        self.agents: dict[int, Fork] = {}
+        self.known: dict[str, str] = {}  # the manifests of all
+        self.withheld: set[int] = set()
+        self.claimed: dict[int, Keys] = {}
+        self.settings: dict[str, str] = {}  # in the agents' files
+        self.report: list[str] = []
+        self.wire = netns("wire")
+        self.wire.run(
+            "ip link add br0 type bridge; ip link set br0 up; ip addr add 172.31.0.254/24 dev br0;"
+            "ip addr add fd31::254/64 dev br0 nodad"
+        )
+        self._programs: list[Fork] = []
+        self._watcher = self._program(self.wire, wireguard_wire.watch_wire)
+        assert self._watcher.line() == "ready"
+        self._talkers: dict[str, Fork] = {}
+        self._epoch = 0
+        self.write("profile.yaml", manifests.PROFILE + "\n")
+        self.write("pools.yaml", manifests.pools())
+
+    # ---------------------------------------------------------------- making it
+
+    def add(self, n: int) -> None:
+        """With its workload wN, 10.65.N.2 and fd65:0:0:N::2."""
+        self.nodes[n] = node = self._netns(f"n{n}")
+        node.run(
+            "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1"
+            " net.ipv4.ip_forward=1;"
+            f"ip link add eth0 type veth peer name p{n} netns {self.wire.name};"
+            f"ip link set eth0 up; ip addr add 172.31.0.{n}/24 dev eth0;"
+            f"ip addr add fd31::{n}/64 dev eth0 nodad"
+        )
+        self.wire.run(f"ip link set p{n} master br0 up")
+        # As any node has one: what no route of the cluster leads to goes there, and is seen.
+        node.run("ip route add default via 172.31.0.254;ip -6 route add default via fd31::254")
+        (self.directory / f"n{n}").mkdir()
+        for name, text in self.known.items():
+            self._write(n, name, text)
+        self.write(f"node-{n}.yaml", manifests.node(n))
+        self.write(f"blocks-{n}.yaml", manifests.blocks(n))
+        self.plug(n, f"w{n}", f"10.65.{n}.2", f"fd65:0:0:{n}::2")
+
+    def plug(self, n: int, name: str, *addresses: str, told: bool = True) -> None:
+        """A workload; `told`: with its own manifest."""
+        self.workloads[name] = far = self._netns(name)
+        self.nodes[n].run(
+            f"ip link add cali{name} type veth peer name eth0 netns {far.name};"
+            f"ip link set cali{name} address {MAC} up"
+        )
+        given = "".join(
+            f"ip addr add {a} dev eth0{' nodad' if ':' in a else ''};" for a in addresses
+        )
+        far.run(
+            f"sysctl -qw net.ipv6.conf.eth0.accept_dad=0; ip link set eth0 mtu 1400 up; {given}"
+            f"ip neigh add 169.254.1.1 lladdr {MAC} dev eth0;"
+            f"ip neigh add fe80::1 lladdr {MAC} dev eth0;"
+            "ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1;"
+            "ip route add default via fe80::1 dev eth0"
+        )
+        if told:
+            self.write(f"workload-{name}.yaml", manifests.workload(n, name, *addresses))
+        self._let_talk(name, far)
+
+    def attend(self, n: int) -> None:
+        """Node n talks itself, as `nN`."""
+        self._let_talk(f"n{n}", self.nodes[n])
+
+    def _let_talk(self, name: str, where: Namespace) -> None:
+        self._talkers[name] = self._program(where, _talk)
+        self._talkers[name].ask({"epoch": self._epoch})
+
+    def _program(self, node: Namespace, work: Callable[[], int | None]) -> Fork:
+        made = Fork(node, work, self.directory / "programs.log")
+        self._programs.append(made)
+        return made
+
+    # ---------------------------------------------------------------- what the operator does
+
+    def write(self, name: str, text: str) -> None:
+        """To all nodes."""
+        self.known[name] = text
+        for n in self.nodes:
+            self._write(n, name, text)
+
+    def remove(self, name: str) -> None:
+        del self.known[name]
+        for n in self.nodes:
+            (self.directory / f"n{n}" / name).unlink(missing_ok=True)
+
+    def _write(self, n: int, name: str, text: str) -> None:
+        scratch = self.directory / f"n{n}" / f".{name}.new"
+        scratch.write_text(text)
+        scratch.rename(self.directory / f"n{n}" / name)
+
+    def configure(self, n: int) -> Path:
+        settings = {
+            "FelixHostname": f"n{n}",
+            "DatastorePath": str(self.directory / f"n{n}"),
+            "RunDir": str(self.directory / "run"),
+            "MTUFile": "none",
+            "LogFilePath": "none",
+            "LogSeverityScreen": "INFO",
+            "LogSeveritySys": "none",
+            "EndpointStatusPathPrefix": "none",
+            "IptablesBackend": "NFT",
+            **self.settings,
+        }
+        path = self.directory / f"n{n}.cfg"
+        lines = [f"{name} = {value}\n" for name, value in settings.items()]
+        path.write_text("[global]\n" + "".join(lines))
+        return path
+
+    def start(self, n: int) -> None:
+        """Without waiting for anything."""
+        path = self.configure(n)
+        argv = ["run", "--config", str(path)]
+        log = self.directory / f"n{n}.log"
+        self.agents[n] = Fork(self.nodes[n], lambda: cli.main(argv), log)
+
+    def stop(self, n: int, *, killed: bool = False) -> None:
+        self.agents.pop(n).end(SIGKILL if killed else SIGTERM)
+
+    def keys(self, n: int) -> Keys:
+        """What its agent publishes."""
+        path = self.run_directory(n) / "status/resources/v3/projectcalico.org/nodes" / f"n{n}"
+        try:
+            status = msgspec.json.decode(path.read_bytes())["status"]
+        except FileNotFoundError:
+            return NO_KEYS
+        return status.get("wireguardPublicKey", ""), status.get("wireguardPublicKeyV6", "")
+
+    def leave(self, n: int) -> None:
+        """Its resources go, in one moment each; its agent is stopped before."""
+        for name in (f"node-{n}.yaml", f"blocks-{n}.yaml", f"workload-w{n}.yaml"):
+            self.remove(name)
+
+    def carry_keys(self) -> None:
+        for n in self.nodes:
+            keys = NO_KEYS if n in self.withheld else self.claimed.get(n) or self.keys(n)
+            text = manifests.node(n, keys)
+            if self.known.get(f"node-{n}.yaml", text) != text:
+                self.write(f"node-{n}.yaml", text)
+
+    def close(self) -> None:
+        for agent in self.agents.values():
+            agent.end(SIGTERM)
+        for program in self._programs:
+            program.end(SIGKILL)
+
+    # ---------------------------------------------------------------- what comes of it
+
+    def run_directory(self, n: int) -> Path:
+        return self.directory / "run" / f"netns-{self.nodes[n].name}"
+
+    def status(self, n: int) -> Status | None:
+        return read(self.run_directory(n))
+
+    def is_well(self, n: int) -> bool:
+        """Whether this agent, not one before it, says that all is well."""
+        status = self.status(n)
+        return status is not None and (status.pid, status.state) == (self.agents[n].pid, "running")
+
+    def log(self, n: int) -> str:
+        return (self.directory / f"n{n}.log").read_text()
+
+    def device(self, n: int, family: int = 4) -> DeviceState | None:
+        name = WIREGUARD_DEVICES[0 if family == 4 else 1]
+
+        async def ask() -> DeviceState | None:
+            try:
+                index = socket.if_nametoindex(name)
+            except OSError:
+                return None
+            kernel = KernelDevice()
+            try:
+                return await kernel.read(index)
+            finally:
+                kernel.close()
+
+        return within(self.nodes[n], lambda: asyncio.run(ask()))
+
+    def table(self, n: int, family: int = 4) -> str:
+        """The routes of WireGuard's table."""
+        return self.nodes[n].run(f"ip -{family} route show table 1 2>&1; true")
+
+    def leads(self, n: int, to: int) -> bool:
+        """Whether what node n sends to the workloads of another is encrypted, in both families."""
+        found = self.table(n), self.table(n, 6)
+        ways = f"10.65.{to}.0/26 dev wireguard.cali", f"fd65:0:0:{to}::/122 dev wg-v6.cali"
+        return all(way in text for way, text in zip(ways, found, strict=True))
+
+    def behind(self, n: int, other: int, net: str) -> bool:
+        """Whether node n encrypts what goes to a net for another node."""
+        device, theirs = self.device(n), self.device(other)
+        if device is None or theirs is None:
+            return False
+        peer = device.peers.get(theirs.public_key or b"")
+        has = peer is not None and net in peer.nets
+        return has and f"{net} dev wireguard.cali" in self.table(n)
+
+    @contextmanager
+    def messages(self, n: int) -> Iterator[Callable[[], int]]:
+        """How many messages have changed a WireGuard device of a node since the last question."""
+        self.nodes[n].run("ip link add nlmon0 type nlmon; ip link set nlmon0 up")
+        watcher = self._program(self.nodes[n], lambda: wireguard_wire.watch_netlink("nlmon0"))
+        assert watcher.line() == "ready"
+        yield lambda: int(watcher.ask()["wireguard"])
+        self._programs.remove(watcher)
+        watcher.end(SIGKILL)
+        self.nodes[n].run("ip link del nlmon0")
+
+    def encrypted(self) -> bool:
+        return all(self.leads(n, to) for n in self.agents for to in self.agents if n != to)
+
+    def problems(self, n: int) -> list[str]:
+        status = self.status(n)
+        return [] if status is None else [f"{p.about}: {p.text}" for p in status.problems]
+
+    def until(self, what: Callable[[], bool], about: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            self.carry_keys()
+            if what():
+                return
+            for n, agent in self.agents.items():
+                assert agent.alive, self.log(n)[-4000:]
+            assert time.monotonic() < deadline, f"{about} has not come about\n{self.told()}"
+            time.sleep(0.3)
+
+    def wait(self, seconds: float) -> None:
+        """Carrying keys."""
+        end = time.monotonic() + seconds
+        self.until(lambda: time.monotonic() >= end, "time")
+
+    def told(self) -> str:
+        """Everything that explains a failure."""
+        parts = []
+        for n in self.agents:
+            parts += [f"--- node {n}", *self.problems(n), self.table(n), self.table(n, 6)]
+            parts += [str(self.device(n)), self.log(n)[-3000:]]
+        return "\n".join(parts)
+
+    # ---------------------------------------------------------------- what flows
+
+    def flow(self, source: str, to: str, rate: int = 200, name: str = "") -> str:
+        """UDP packets from now on, `rate` a second, 0: no more; returns the flow's name."""
+        name = name or f"{source} > {to}"
+        self._talkers[source].ask({"name": name, "to": to, "rate": rate})
+        return name
+
+    def stream(self, source: str, to: str) -> str:
+        name = f"{source} >> {to}"
+        self._talkers[source].ask({"name": name, "to": to, "stream": True})
+        return name
+
+    def be_silent(self) -> None:
+        for talker in self._talkers.values():
+            talker.ask({"silent": True})
+
+    def reaches(self, source: str, to: str) -> bool:
+        """Whether a flow that goes on gets there now."""
+        name = f"{source} > {to}"
+        before = self._received(name)
+        self.wait(ON_THE_WAY)
+        return self._received(name) > before
+
+    def _received(self, name: str) -> int:
+        counts = [talker.ask().get("received", {}) for talker in self._talkers.values()]
+        return sum(sum(count.get(name, {}).values()) for count in counts)
+
+    @contextmanager
+    def step(self, what: str) -> Iterator[Step]:
+        step = Step(what)
+        self._begin_epoch()
+        epoch, begun = str(self._epoch), time.monotonic()
+        self._watcher.ask()
+        yield step
+        self._begin_epoch()
+        step.seconds = time.monotonic() - begun
+        self.wait(ON_THE_WAY)
+        step.seen(self._watcher.ask())
+        for talker in self._talkers.values():
+            counts = talker.ask()
+            step.broken |= counts.get("broken", {})
+            for kind in ("sent", "received", "streamed"):
+                for name, by_epoch in counts.get(kind, {}).items():
+                    if epoch in by_epoch:
+                        getattr(step, kind)[name] += by_epoch[epoch]
+        self.report.append(str(step))
+        print(step, flush=True)
+
+    def _begin_epoch(self) -> None:
+        self._epoch += 1
+        for talker in self._talkers.values():
+            talker.ask({"epoch": self._epoch})
