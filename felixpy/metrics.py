@@ -209,6 +209,12 @@ class _Asked(Collector):
             "reason",
             figures.dropped.forged,
         )
+        yield _by_family(
+            "felixpy_encryption_required_dropped_packets",
+            "Must be encrypted, by a policy or a pool, and came or would have left in clear",
+            "way",
+            figures.dropped.clear,
+        )
         if figures.bgp is not None:
             yield from bgp_metrics(figures.bgp)
         if figures.wireguard:

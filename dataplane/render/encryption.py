@@ -18,6 +18,8 @@ without asking policy again, in both directions; so does a flow that began encry
 peer has lost its key since.  Mangle sees all of them.  Untracked policy is asked about each packet,
 and decides in raw, where there is no flow to note.
 
+A note stays as long as its flow.  Where nothing requires encryption any more nobody reads it.
+
 Between workloads of one host nothing leaves it, so nothing is to be encrypted.  It makes no
 difference whether WireGuard is on: without it its device is not there, and nothing comes through.
 """

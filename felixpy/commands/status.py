@@ -67,6 +67,7 @@ def _json(pid: int | None, status: Status | None, dropped: Dropped | None) -> st
         if dropped is not None:
             found["limited"] = _by_name(dropped.limited)
             found["forged"] = _by_name(dropped.forged)
+            found["unencrypted"] = _by_name(dropped.clear)
     elif pid is not None:
         found["pid"] = pid
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
@@ -157,6 +158,8 @@ def _show_dropped(dropped: Dropped) -> None:
         say(f"  limited     {packets} packets to the host dropped: {name}")
     for why, packets in _by_name(dropped.forged).items():
         say(f"  forged      {packets} packets from the fabric: {why}")
+    for way, packets in _by_name(dropped.clear).items():
+        say(f"  unencrypted {packets} packets dropped that must be encrypted: {way}")
 
 
 def _by_name(counts: Counts) -> dict[str, int]:

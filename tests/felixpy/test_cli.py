@@ -480,6 +480,7 @@ def test_status_has_a_line_for_bgp(
 DROPPED = Dropped(
     {(4, "default/w1"): 3, (6, "default/w1"): 4, (4, "default/w2"): 0},
     {(4, "address of a local workload"): 5},
+    {(4, "came in clear"): 1, (6, "came in clear"): 1, (4, "to leave in clear"): 0},
 )
 
 
@@ -492,6 +493,7 @@ DROPPED = Dropped(
             [
                 "  limited     7 packets to the host dropped: default/w1",
                 "  forged      5 packets from the fabric: address of a local workload",
+                "  unencrypted 2 packets dropped that must be encrypted: came in clear",
             ],
         ),
         (None, ["  limited     unknown: the kernel tells its counters to root alone"]),
@@ -517,7 +519,7 @@ def test_status_says_what_was_refused_besides_policy(
         main(["status", "-c", str(config)])
         lines = capsys.readouterr().out.splitlines()
         main(["status", "-c", str(config), "--json"])
-    assert [line for line in lines if line.startswith(("  limited", "  forged"))] == said
+    assert [line for line in lines if line.startswith(("  limited", "  forged", "  unenc"))] == said
     found = json.loads(capsys.readouterr().out)
     assert found.get("limited", {}) == ({"default/w1": 7} if dropped is DROPPED else {})
 
