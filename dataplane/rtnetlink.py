@@ -117,9 +117,9 @@ def parse_link(body: bytes) -> LinkState | None:
     )
 
 
-def list_routes(family: Family, table: int, device: int = 0) -> Request:
-    """All routes of a table, or those of one device."""
-    head = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, 0, 0, 0, 0)
+def list_routes(family: Family, table: int, device: int = 0, protocol: int = 0) -> Request:
+    """All routes of a table, or those of one device, or those that one protocol made."""
+    head = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, protocol, 0, 0, 0)
     return Request(GETROUTE, DUMP, head + (attribute(_OIF, _U32.pack(device)) if device else b""))
 
 

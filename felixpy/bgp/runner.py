@@ -32,6 +32,7 @@ from felixpy.bgp.figures import BgpFigures, read_figures
 from felixpy.bgp.looks import Looks, Seen
 from felixpy.bgp.node_facts import BirdFacts
 from felixpy.bgp.report import Details
+from felixpy.bgp.stale_routes import StaleRoutes
 from felixpy.config import Config, secrets_namespace, to_bird_settings, to_felix_settings
 from felixpy.status import BgpStatus
 from felixpy.statusrep.node_statuses import NodeStatuses
@@ -83,6 +84,7 @@ class BgpRunner:
         self._looks = Looks(
             lambda: self._bringing.settings, time.monotonic, woken, self._bringing.look_again
         )
+        self._stale_routes = StaleRoutes(lambda: self._bringing.settings, time.monotonic)
         self._node_statuses = NodeStatuses(store, config.felix_hostname)
         self._summary: _Summary | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,6 +116,7 @@ class BgpRunner:
         if in_force and not self._tasks:
             self._begin("bird", self._bringing.run())
             self._begin("bird looks", self._looks.run())
+            self._begin("bird stale routes", self._stale_routes.run())
             self._node_statuses.settle(BirdFacts(self._bringing.settings))
 
     @property
@@ -140,7 +143,9 @@ class BgpRunner:
 
     def figures(self) -> BgpFigures:
         """To be asked by another thread than the event loop's."""
-        return read_figures(self._bringing.settings, self._bringing.brought)
+        return read_figures(
+            self._bringing.settings, self._bringing.brought, self._stale_routes.removed
+        )
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -155,4 +160,5 @@ class BgpRunner:
 
     def _took(self, outcome: Outcome) -> None:
         self._looks.soon()
+        self._stale_routes.soon()
         self._tell(outcome)
