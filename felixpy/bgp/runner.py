@@ -18,7 +18,6 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from operator import is_not
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from calc_graph.bgp.graph import BgpGraph
@@ -27,27 +26,18 @@ from calc_graph.model import Key, Value
 from dataplane.bird.outcome import Outcome
 from dataplane.bird.settings import BirdSettings
 from felixpy.bgp import report
-from felixpy.bgp.bringing import Bringing, Brought, SecretsPlace
+from felixpy.bgp.bringing import Bringing, Brought
 from felixpy.bgp.figures import BgpFigures, read_figures
 from felixpy.bgp.looks import Looks, Seen
 from felixpy.bgp.node_facts import BirdFacts
 from felixpy.bgp.report import Details
+from felixpy.bgp.secrets_place import secrets_place
 from felixpy.bgp.stale_routes import StaleRoutes
-from felixpy.config import Config, secrets_namespace, to_bird_settings, to_felix_settings
+from felixpy.config import Config, to_bird_settings, to_felix_settings
 from felixpy.status import BgpStatus
 from felixpy.statusrep.node_statuses import NodeStatuses
 from felixpy.statusrep.store import StatusStore
 from felixpy.tasks import endless
-
-
-def secrets_place(config: Config, environ: Mapping[str, str]) -> SecretsPlace:
-    """Where passwords come from; a bare $CREDENTIALS_DIRECTORY is systemd's."""
-    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-    return SecretsPlace(
-        Path(config.secrets_path).absolute(),
-        secrets_namespace(environ),
-        Path(credentials) if credentials else None,
-    )
 
 
 class _Summary(NamedTuple):
