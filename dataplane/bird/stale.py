@@ -19,20 +19,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from dataplane.bird.kernel_routes import bird_routes, delete_bird_routes
 from dataplane.bird.parse.routes import exported
 from dataplane.bird.settings import BirdSettings
 from dataplane.families import Family
 from dataplane.netlink import ROUTE, NetlinkError, Socket
-from dataplane.rtnetlink import (
-    BY_BIRD,
-    FAMILIES,
-    MAIN,
-    KernelRoute,
-    delete_route,
-    list_routes,
-    parse_route,
-    render_address,
-)
+from dataplane.rtnetlink import FAMILIES, KernelRoute, render_address
 
 _UNSET_V6: Final = 1024  # what the kernel makes of no metric in IPv6
 
@@ -59,13 +51,8 @@ async def remove_stale(settings: BirdSettings) -> list[Removed]:
 async def _doubled(kernel: Socket, family: Family) -> list[list[KernelRoute]]:
     """By destination, those of which there are several metrics."""
     found: dict[tuple[bytes, int, int], list[KernelRoute]] = defaultdict(list)
-    request = list_routes(family, MAIN, protocol=BY_BIRD)
-    for message in await kernel.query(request, "listing routes of BIRD's"):
-        parsed = parse_route(message.body)
-        if parsed is None or parsed.table != MAIN or parsed.route.protocol != BY_BIRD:
-            continue
-        key = parsed.route.key
-        found[key.destination, key.length, key.tos].append(parsed.route)
+    for route in await bird_routes(kernel, family):
+        found[route.key.destination, route.key.length, route.key.tos].append(route)
     return [routes for routes in found.values() if len(_metrics(routes)) > 1]
 
 
@@ -97,9 +84,7 @@ async def _remove(
     kernel: Socket, family: Family, net: str, routes: list[KernelRoute]
 ) -> list[Removed]:
     """Those that are gone already are not counted."""
-    codes = await kernel.execute(
-        [delete_route(family, MAIN, route.key, route.device, BY_BIRD) for route in routes]
-    )
+    codes = await delete_bird_routes(kernel, family, routes)
     for code in codes:
         if code not in (0, errno.ESRCH):
             raise NetlinkError(f"removing a stale route to {net}", code)
