@@ -299,9 +299,8 @@ def test_operations(lab: Lab) -> None:
         assert "metric 512" in n1.kernel(family).split(net)[1].splitlines()[0]
     lab.write("peers.yaml", documents(peers(TOR), peers(2)))
     for family in FAMILIES:  # BIRD by itself leaves the route with the metric of earlier
-        route = re.compile(
-            rf"^{re.escape(TOLD[family]['marked'][0])} .*?metric (\d+)", re.MULTILINE
-        )
+        net = re.escape(TOLD[family]["marked"][0])
+        route = re.compile(rf"^{net} .*?metric (\d+)", re.MULTILINE)
         comes_to(["1024"], lambda f=family, r=route: r.findall(n1.kernel(f)))
     assert n1.sessions() == before
 
