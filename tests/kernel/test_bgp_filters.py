@@ -290,7 +290,9 @@ def test_operations(lab: Lab) -> None:
         assert re.search(r"BGP\.as_path: 64512 65020 65021\b", text), text
         assert "(65001, 3, 4)" in text
         net, session = TOLD[family]["marked"][0], f"protocol {outside(TOR, family)}"
-        text = n1.birdc(f"show route {net} {session} all")
+        shown = f"show route {net} {session} all"
+        comes_to(True, lambda s=shown: "(65001,99)" in n1.birdc(s))
+        text = n1.birdc(shown)
         assert re.search(r"BGP\.as_path: 65020 65021 65001\b", text), text
         assert "(65001,99)" in text
         assert f"BGP.local_pref: {2147483647 - 512}" in text
