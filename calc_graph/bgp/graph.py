@@ -231,12 +231,18 @@ class BgpGraph:
         self._told_speaker.value = speaker(cluster, pools, felix, fabric=fabric)
         self._faults.put("speaker", speaker_faults(cluster, pools, felix))
         self._faults.put("filters", self._unknown_filters())
+        self._faults.put("peers", self._unknown_peers())
 
     def _unknown_filters(self) -> Iterator[Fault]:
         for name, peer in self._peers.items():
             for each in peer.filters:
                 if each not in self._filters:
                     yield f"BGPPeer {name}", f"no routes are exchanged: no BGPFilter {each}"
+
+    def _unknown_peers(self) -> Iterator[Fault]:
+        for parameter, name in self._felix.named_peers:
+            if name not in self._peers:
+                yield parameter, f"{name} names no BGPPeer"
 
 
 def _valid(profile: Profile) -> bool:

@@ -129,7 +129,7 @@ class BgpFilterRemove(Struct, frozen=True):
 class BgpFaults(Struct, frozen=True):
     """What of the resources contradicts itself, or cannot be done: (about what, text), sorted.
 
-    `about` names a resource: "BGPPeer tor", "BGPConfiguration default", "Node n3".
+    `about` names a resource or a parameter: "BGPPeer tor", "Node n3", "BGPUnguardedPeers".
     """
 
     faults: tuple[tuple[str, str], ...] = ()

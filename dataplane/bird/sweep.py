@@ -15,18 +15,11 @@ from msgspec import Struct
 
 from dataplane.bird.control import BirdAway, BirdError, ask
 from dataplane.bird.files import ConfigFiles
+from dataplane.bird.kernel_routes import bird_routes, delete_bird_routes
 from dataplane.bird.settings import BirdSettings
 from dataplane.families import Family
 from dataplane.netlink import ROUTE, NetlinkError, Socket
-from dataplane.rtnetlink import (
-    BY_BIRD,
-    FAMILIES,
-    MAIN,
-    KernelRoute,
-    delete_route,
-    list_routes,
-    parse_route,
-)
+from dataplane.rtnetlink import FAMILIES
 
 # What the first line of a file of ours begins with.
 OURS: Final = "# Written by felixpy"
@@ -88,25 +81,13 @@ async def _listens(socket: Path) -> bool:
 
 
 async def _remove(kernel: Socket, family: Family, *, dry_run: bool) -> int:
-    found = await _routes(kernel, family)
+    found = await bird_routes(kernel, family)
     left = found
     for _ in range(_ROUNDS):
         if dry_run or not left:
             break
-        await kernel.execute(
-            [delete_route(family, MAIN, route.key, route.device, BY_BIRD) for route in left]
-        )
-        left = await _routes(kernel, family)
+        await delete_bird_routes(kernel, family, left)
+        left = await bird_routes(kernel, family)
     if left and not dry_run:
         raise NetlinkError("removing routes of BIRD's", 0, f"{len(left)} of {len(found)} stay")
     return len(found)
-
-
-async def _routes(kernel: Socket, family: Family) -> list[KernelRoute]:
-    messages = await kernel.query(list_routes(family, MAIN), "listing routes")
-    parsed = (parse_route(message.body) for message in messages)
-    return [
-        each.route
-        for each in parsed
-        if each is not None and each.table == MAIN and each.route.protocol == BY_BIRD
-    ]

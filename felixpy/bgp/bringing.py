@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Final
 
 import structlog
@@ -33,6 +32,7 @@ from dataplane.bird.settings import BirdSettings
 from dataplane.bird.version import Version
 from dataplane.bird.wanted import Wanted
 from felixpy.bgp.secrets import Secrets
+from felixpy.bgp.secrets_place import SecretsPlace
 from felixpy.status import now
 from felixpy.tasks import endless
 
@@ -41,14 +41,6 @@ log = structlog.get_logger(__name__)
 AWAY_SECONDS: Final = 10.0  # between looks whether a daemon answers now
 CHECK_SECONDS: Final = 60.0  # between looks whether file and daemon are still as they were left
 FIRST_RETRY, LAST_RETRY = 60.0, 600.0
-
-
-class SecretsPlace(Struct, frozen=True):
-    """`credentials`: the directory of systemd's credentials, None where there are none."""
-
-    path: Path
-    namespace: str
-    credentials: Path | None = None
 
 
 class Brought(Struct, frozen=True):

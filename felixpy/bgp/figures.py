@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import structlog
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from calc_graph.bgp.updates import BgpSession
 from dataplane.bird.control import BirdError
@@ -47,14 +47,19 @@ class BgpFigures(Struct, frozen=True):
     rejected: Mapping[Rejection, int] = {}
     passwords_refused: Mapping[str, str] = {}
     config_refused: bool = False
+    stale_routes_removed: int = 0
 
 
-def read_figures(settings: BirdSettings, brought: Brought | None) -> BgpFigures:
+def read_figures(
+    settings: BirdSettings, brought: Brought | None, stale_routes_removed: int = 0
+) -> BgpFigures:
     """In an event loop of the asking thread's own, so that the agent's need not wait."""
     sessions = brought.sessions if brought is not None else {}
     outcome = brought.outcome if brought is not None else None
     figures = BgpFigures(
-        passwords_refused=password_refusals(brought), config_refused=_is_refused(outcome)
+        passwords_refused=password_refusals(brought),
+        config_refused=_is_refused(outcome),
+        stale_routes_removed=stale_routes_removed,
     )
     try:
         return asyncio.run(_ask(settings, sessions, figures))
@@ -80,13 +85,8 @@ async def _ask(
         for refusal in await refusals(settings, told_to)
         if not refusal.ordinary
     )
-    return BgpFigures(
-        await daemon_status(settings),
-        statuses,
-        counts,
-        figures.passwords_refused,
-        figures.config_refused,
-    )
+    daemon = await daemon_status(settings)
+    return structs.replace(figures, daemon=daemon, sessions=statuses, rejected=counts)
 
 
 def rejection(route: RouteStatus, wanted: Wanted, told_to: str = "") -> Rejection:

@@ -8,7 +8,6 @@ many of them, looks are further apart.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -19,6 +18,7 @@ from dataplane.bird.control import BirdError, ask
 from dataplane.bird.parse.sessions import parse_sessions
 from dataplane.bird.settings import BirdSettings
 from felixpy.bgp.netstat import SignatureFaults, read_signature_faults
+from felixpy.bgp.pace import Pace
 
 SECONDS: Final = 10.0
 _WINDOW: Final = 4  # looks over which signatures are counted; a session tries every 5 s
@@ -50,29 +50,18 @@ class Looks:
     ) -> None:
         self.seen: Seen | None = None
         self._settings = settings
-        self._clock = clock
         self._told = told
         self._turned = turned
         self._counted = deque((read_signature_faults(),), maxlen=_WINDOW)
-        self._again = asyncio.Event()
+        self._pace = Pace(clock, SECONDS, _REST)
 
     def soon(self) -> None:
         """Something has changed that sessions may follow."""
-        self._again.set()
+        self._pace.soon()
 
     async def run(self) -> None:
         """Endless; to be run once."""
-        while True:
-            self._again.clear()
-            started = self._clock()
-            await self._look()
-            pause = max(SECONDS, _REST * (self._clock() - started))
-            try:
-                async with asyncio.timeout(pause):
-                    await self._again.wait()
-            except TimeoutError:
-                continue
-            await asyncio.sleep(1.0)  # sessions take that long to come up
+        await self._pace.keep(self._look)
 
     async def _look(self) -> None:
         before = self.seen

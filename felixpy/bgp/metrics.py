@@ -10,7 +10,7 @@ import datetime
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from dataplane.bird.parse.daemon import DaemonStatus
 from dataplane.bird.parse.sessions import SessionStatus
@@ -58,6 +58,11 @@ def bgp_metrics(figures: BgpFigures) -> Iterator[Metric]:
         "felixpy_bird_config_refused",
         "Whether BIRD refuses the newest configuration",
         figures.config_refused,
+    )
+    yield CounterMetricFamily(
+        "felixpy_bird_stale_routes_removed",
+        "Routes in the kernel that BIRD had forgotten",
+        value=figures.stale_routes_removed,
     )
 
 

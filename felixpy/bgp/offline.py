@@ -20,8 +20,8 @@ from dataplane.bird.version import Version
 from dataplane.bird.wanted import Wanted
 from felixpy.bgp.bringing import Brought
 from felixpy.bgp.report import problems
-from felixpy.bgp.runner import secrets_place
 from felixpy.bgp.secrets import Secrets
+from felixpy.bgp.secrets_place import secrets_place, unit_credentials
 from felixpy.config import Config, to_bird_settings, to_felix_settings
 from felixpy.datastore.snapshot import read_snapshot
 from felixpy.live_config import LiveConfig
@@ -32,8 +32,6 @@ KINDS: Final = (
     *("BGPConfiguration", "BGPPeer", "BGPFilter", "WorkloadEndpoint"),
     *("IPAMBlock", "BlockAffinity"),
 )
-# where systemd puts the credentials of our unit; only the service itself is told by environment
-_CREDENTIALS: Final = Path("/run/credentials/felixpy.service")
 
 
 class Offline(Struct, frozen=True):
@@ -58,10 +56,7 @@ def read_offline(path: Path, environ: Mapping[str, str]) -> Offline:
     settings = to_bird_settings(config)
     wanted = _wanted(config, snapshot.values)
     place = secrets_place(config, environ)
-    credentials_directory = place.credentials
-    if credentials_directory is None and _CREDENTIALS.is_dir():
-        credentials_directory = _CREDENTIALS
-    secrets = Secrets(place.path, place.namespace, credentials_directory, lambda: None)
+    secrets = Secrets(place.path, place.namespace, unit_credentials(environ), lambda: None)
     secrets.want(wanted.secrets())
     credentials = secrets.credentials()
     version = render(wanted, credentials, settings)

@@ -22,7 +22,6 @@ from felixpy.bgp.secret_store import shown
 from felixpy.status import BgpStatus
 
 _NAMED = 3  # sessions in one line; more are counted
-_MESH = "mesh"
 
 
 class SessionDetails(Struct, frozen=True):
@@ -122,7 +121,7 @@ def summary(brought: Brought | None, seen: Seen | None, settings: BirdSettings) 
         up=sum(up.get(name, False) for name in parts),
         refused=sum(not part.enabled for part in parts.values()),
         unguarded=tuple(
-            sorted({_peer(s) for s in brought.sessions.values() if _unguarded(s, settings)})
+            sorted({s.resource for s in brought.sessions.values() if _unguarded(s, settings)})
         ),
     )
 
@@ -210,12 +209,9 @@ def _secret(session: BgpSession | None) -> str:
     return "" if session is None or session.password is None else shown(session.password)
 
 
-def _peer(session: BgpSession) -> str:
-    return session.resource or _MESH
-
-
 def _unguarded(session: BgpSession, settings: BirdSettings) -> bool:
-    return _peer(session) in settings.unguarded
+    """A mesh cannot be: no resource of its own gives it filters."""
+    return bool(session.resource) and session.resource in settings.unguarded
 
 
 def _sessions(names: Iterable[str]) -> str:

@@ -18,7 +18,6 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from operator import is_not
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from calc_graph.bgp.graph import BgpGraph
@@ -27,26 +26,18 @@ from calc_graph.model import Key, Value
 from dataplane.bird.outcome import Outcome
 from dataplane.bird.settings import BirdSettings
 from felixpy.bgp import report
-from felixpy.bgp.bringing import Bringing, Brought, SecretsPlace
+from felixpy.bgp.bringing import Bringing, Brought
 from felixpy.bgp.figures import BgpFigures, read_figures
 from felixpy.bgp.looks import Looks, Seen
 from felixpy.bgp.node_facts import BirdFacts
 from felixpy.bgp.report import Details
-from felixpy.config import Config, secrets_namespace, to_bird_settings, to_felix_settings
+from felixpy.bgp.secrets_place import secrets_place
+from felixpy.bgp.stale_routes import StaleRoutes
+from felixpy.config import Config, to_bird_settings, to_felix_settings
 from felixpy.status import BgpStatus
 from felixpy.statusrep.node_statuses import NodeStatuses
 from felixpy.statusrep.store import StatusStore
 from felixpy.tasks import endless
-
-
-def secrets_place(config: Config, environ: Mapping[str, str]) -> SecretsPlace:
-    """Where passwords come from; a bare $CREDENTIALS_DIRECTORY is systemd's."""
-    credentials = environ.get("CREDENTIALS_DIRECTORY", "")
-    return SecretsPlace(
-        Path(config.secrets_path).absolute(),
-        secrets_namespace(environ),
-        Path(credentials) if credentials else None,
-    )
 
 
 class _Summary(NamedTuple):
@@ -83,6 +74,7 @@ class BgpRunner:
         self._looks = Looks(
             lambda: self._bringing.settings, time.monotonic, woken, self._bringing.look_again
         )
+        self._stale_routes = StaleRoutes(lambda: self._bringing.settings, time.monotonic)
         self._node_statuses = NodeStatuses(store, config.felix_hostname)
         self._summary: _Summary | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,6 +106,7 @@ class BgpRunner:
         if in_force and not self._tasks:
             self._begin("bird", self._bringing.run())
             self._begin("bird looks", self._looks.run())
+            self._begin("bird stale routes", self._stale_routes.run())
             self._node_statuses.settle(BirdFacts(self._bringing.settings))
 
     @property
@@ -140,7 +133,9 @@ class BgpRunner:
 
     def figures(self) -> BgpFigures:
         """To be asked by another thread than the event loop's."""
-        return read_figures(self._bringing.settings, self._bringing.brought)
+        return read_figures(
+            self._bringing.settings, self._bringing.brought, self._stale_routes.removed
+        )
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -155,4 +150,5 @@ class BgpRunner:
 
     def _took(self, outcome: Outcome) -> None:
         self._looks.soon()
+        self._stale_routes.soon()
         self._tell(outcome)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from calc_graph.bgp.felix import FelixSettings
@@ -10,6 +10,8 @@ from dataplane.bird.settings import BirdSettings
 from felixpy.config.parameters import Config
 
 _NAMESPACE = "calico-system"
+# what stands for sessions in BGPBfdPeers that is not the name of a BGPPeer
+_NO_PEERS = ("mesh", "*")
 
 
 def to_bird_settings(config: Config) -> BirdSettings:
@@ -30,7 +32,16 @@ def to_felix_settings(config: Config) -> FelixSettings:
         config.program_cluster_routes,
         config.ipv4_normal_route_priority,
         config.ipv6_normal_route_priority,
+        frozenset(_named_peers(config)),
     )
+
+
+def _named_peers(config: Config) -> Iterator[tuple[str, str]]:
+    for name in config.bgp_bfd_peers:
+        if name not in _NO_PEERS:
+            yield "BGPBfdPeers", name
+    for name in config.bgp_unguarded_peers:
+        yield "BGPUnguardedPeers", name
 
 
 def secrets_namespace(environ: Mapping[str, str]) -> str:

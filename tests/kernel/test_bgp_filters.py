@@ -290,7 +290,9 @@ def test_operations(lab: Lab) -> None:
         assert re.search(r"BGP\.as_path: 64512 65020 65021\b", text), text
         assert "(65001, 3, 4)" in text
         net, session = TOLD[family]["marked"][0], f"protocol {outside(TOR, family)}"
-        text = n1.birdc(f"show route {net} {session} all")
+        shown = f"show route {net} {session} all"
+        comes_to(True, lambda s=shown: "(65001,99)" in n1.birdc(s))
+        text = n1.birdc(shown)
         assert re.search(r"BGP\.as_path: 65020 65021 65001\b", text), text
         assert "(65001,99)" in text
         assert f"BGP.local_pref: {2147483647 - 512}" in text
@@ -298,6 +300,10 @@ def test_operations(lab: Lab) -> None:
         comes_to(True, lambda f=family, g=gateway: g in n1.kernel(f))
         assert "metric 512" in n1.kernel(family).split(net)[1].splitlines()[0]
     lab.write("peers.yaml", documents(peers(TOR), peers(2)))
+    for family in FAMILIES:  # BIRD by itself leaves the route with the metric of earlier
+        net = re.escape(TOLD[family]["marked"][0])
+        route = re.compile(rf"^{net} .*?metric (\d+)", re.MULTILINE)
+        comes_to(["1024"], lambda f=family, r=route: r.findall(n1.kernel(f)))
     assert n1.sessions() == before
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
 from tests.kernel.bgp_lab import Lab, laboratory
-from tests.kernel.bgp_routers import Router, comes_to, eventually
+from tests.kernel.bgp_routers import Node, Router, comes_to
 from tests.kernel.bgp_texts import CLUSTER_AS, configuration, documents, resource, workload
 
 pytestmark = pytest.mark.kernel
@@ -75,6 +76,10 @@ def held(lab: Lab) -> set[str]:
     }
 
 
+def is_in_kernel(node: Node, family: Literal[4, 6], net: str) -> bool:
+    return net in node.kernel(family)
+
+
 def test_a_workload_announces_what_its_filter_accepts_and_no_more(lab: Lab, router: Router) -> None:
     node = lab.nodes[1]
     lab.start(DefaultEndpointToHostAction="ACCEPT")
@@ -85,9 +90,9 @@ def test_a_workload_announces_what_its_filter_accepts_and_no_more(lab: Lab, rout
     comes_to({ALLOWED[6]}, node.learned, SESSION[6])
     assert OTHER[4] in node.refused(SESSION[4])
     for family, net in ALLOWED.items():
-        eventually(lambda n=net, f=family: n in node.kernel(f), f"{net} in the kernel")
+        comes_to(True, is_in_kernel, node, family, net)
     lab.remove("router.yaml")
     comes_to(set(), held, lab)
     for family, net in ALLOWED.items():
-        eventually(lambda n=net, f=family: n not in node.kernel(f), f"{net} gone")
+        comes_to(False, is_in_kernel, node, family, net)
     assert not node.sessions().keys() & set(SESSION.values())

@@ -15,10 +15,10 @@ from felixpy.bgp.upstream.model import Cluster, Wish
 from felixpy.bgp.upstream.render import bird
 from tests.felixpy.bgp.upstream.clusters import MESH
 from tests.felixpy.bgp.upstream.matrix import EXACT_TOR, MATRIX, Setting
+from tests.kernel.bgp_routers import eventually
 from tests.kernel.upstream_lab import (
     Around,
     BirdRouter,
-    eventually,
     outcome,
     players,
     settle,
@@ -38,9 +38,7 @@ _REASONS = {
 @pytest.fixture
 def settled(netns, veth, tmp_path) -> Callable[[Setting], tuple[BirdRouter, Around]]:
     def start(setting: Setting) -> tuple[BirdRouter, Around]:
-        above, around = netns("router"), netns("around")
-        veth(above, "eth0", around, "eth0")
-        wire(above, around, setting)
+        above, around = wire(netns, veth, setting)
         router = BirdRouter(above, tmp_path / "router", setting)
         neighbours = Around(around, tmp_path / "around", setting)
         settle(router, neighbours, setting)

@@ -18,11 +18,11 @@ from felixpy.bgp.upstream.render import frr
 from tests.felixpy.bgp.upstream.clusters import MESH
 from tests.felixpy.bgp.upstream.matrix import EXACT_TOR, MATRIX, N2, Setting
 from tests.felixpy.bgp.upstream.rendering import text_of
+from tests.kernel.bgp_routers import eventually
 from tests.kernel.upstream_lab import (
     Around,
     FrrRouter,
     Player,
-    eventually,
     outcome,
     players,
     settle,
@@ -43,9 +43,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture
 def settled(netns, veth, tmp_path, home) -> Callable[[Setting], tuple[FrrRouter, Around]]:
     def start(setting: Setting) -> tuple[FrrRouter, Around]:
-        above, around = netns("router"), netns("around")
-        veth(above, "eth0", around, "eth0")
-        wire(above, around, setting)
+        above, around = wire(netns, veth, setting)
         neighbours = Around(around, tmp_path / "around", setting)
         router = FrrRouter(above, home, setting)
         settle(router, neighbours, setting)

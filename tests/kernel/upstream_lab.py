@@ -15,7 +15,6 @@ import json
 import re
 import shlex
 import shutil
-import time
 from collections.abc import Callable
 from ipaddress import ip_network
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import NamedTuple
 
 from tests.felixpy.bgp.upstream.matrix import MATRIX, NODE_AS, Setting, Try
 from tests.felixpy.bgp.upstream.rendering import BORDER_AS, SPINE_AS, text_of
+from tests.kernel.bgp_routers import eventually
 from tests.kernel.conftest import Namespace
 
 TOR_AS = 65001
@@ -158,7 +158,12 @@ def _played(player: Player, setting: Setting) -> list[str]:
     ]
 
 
-def wire(router: Namespace, around: Namespace, setting: Setting) -> None:
+def wire(
+    netns: Callable[[str], Namespace], veth: Callable[..., None], setting: Setting
+) -> tuple[Namespace, Namespace]:
+    """The router's machine and the one of all around it, made by the fixtures of those names."""
+    router, around = netns("router"), netns("around")
+    veth(router, "eth0", around, "eth0")
     addresses = {4: "24", 6: "64 nodad"}
     for space in (router, around):
         space.run("sysctl -qw net.ipv6.conf.eth0.accept_dad=0")
@@ -167,6 +172,7 @@ def wire(router: Namespace, around: Namespace, setting: Setting) -> None:
         router.run(f"ip addr add {ROUTER[family]}/{rest} dev eth0")
     for player in players(setting):
         around.run(f"ip addr add {player.address}/{addresses[player.family]} dev eth0")
+    return router, around
 
 
 # ---------------------------------------------------------------- the routers
@@ -350,10 +356,3 @@ def outcome(router: Router, around: Around, setting: Setting) -> Outcome:
                     if (attempt.net in nets) != attempt.accepted:
                         wrong.append(attempt)
     return Outcome(wrong, count)
-
-
-def eventually(ask: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not ask():
-        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.1)

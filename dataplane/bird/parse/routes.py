@@ -79,6 +79,15 @@ async def unexported(
     return await _show(settings, f"show route noexport {symbol(protocol)} all", seconds)
 
 
+async def exported(
+    settings: BirdSettings, net: str, protocol: str, seconds: float = _SECONDS
+) -> list[RouteStatus]:
+    """What a protocol is given for one destination, as its export filter leaves it: with several
+    next hops where it merges them.  Raises BirdAway.
+    """
+    return await _show(settings, f"show route {net} export {symbol(protocol)} all", seconds)
+
+
 async def brought(
     settings: BirdSettings, protocol: str, seconds: float = _SECONDS
 ) -> list[RouteStatus]:

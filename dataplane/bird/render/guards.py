@@ -8,8 +8,7 @@ peer may announce reaches that peer's filter alone.  Arguments must not be calle
 keywords, of which `normal`, `base`, `first` and `hidden` are some.
 
 Where a route's metric changes, BIRD 2.0.12 leaves the one of the former metric in the kernel beside
-it until the destination goes, and corrects it at the next scan where it leads elsewhere (measured:
-2 s).
+it: dataplane.bird.stale takes it away.
 Source: sections 2.7, 3.6, 3.7, 5.3 and 6.2 of the BGP reference.
 """
 

@@ -15,6 +15,7 @@ import msgspec
 from felixpy import exits
 from felixpy.bgp import rbac
 from felixpy.bgp.secret_store import Store, is_read, read_store, shown
+from felixpy.bgp.secrets_place import unit_credentials
 from felixpy.config import secrets_namespace
 from felixpy.console import say
 from felixpy.datastore.resources.names import is_name
@@ -23,8 +24,6 @@ from felixpy.live_config import LiveConfig
 
 SECONDS = 60.0  # for all of a large etcd over a slow line
 KINDS = ("BGPPeer", "BGPConfiguration")
-# where systemd puts the credentials of our unit; only the service itself is told by environment
-_CREDENTIALS = Path("/run/credentials/felixpy.service")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     refs = rbac.named_secrets(snapshot.values)
     if arguments.unreadable:
         root = Path(live.config.secrets_path).absolute()
-        store = read_store(root, _credentials(), Store(str(root)), lambda _: None)
+        store = read_store(root, unit_credentials(os.environ), Store(str(root)), lambda _: None)
         refs = frozenset(ref for ref in refs if not is_read(store, namespace, ref))
     for ref in sorted(refs):
         if not is_name(ref.name):
@@ -80,10 +79,3 @@ def run(arguments: argparse.Namespace) -> int:
         )
         say(f"felixpy: nothing to allow: {why}", sys.stderr)
     return exits.OK
-
-
-def _credentials() -> Path | None:
-    told = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if told:
-        return Path(told)
-    return _CREDENTIALS if _CREDENTIALS.is_dir() else None

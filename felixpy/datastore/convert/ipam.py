@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from sys import intern
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -58,6 +58,7 @@ class _StoredAffinity(Struct, frozen=True):
     deleted: bool = False
 
 
+_Stored = TypeVar("_Stored")
 _DECODER = msgspec.json.Decoder(_StoredBlock)
 _AFFINITY_DECODER = msgspec.json.Decoder(_StoredAffinity)
 
@@ -75,12 +76,7 @@ def decode_stored_block(name: str, json_bytes: bytes) -> Changes:
     Raises InvalidResourceError.
     """
     net = _net(name.replace("-", "/", 1), "metadata", "name")
-    try:
-        stored = _DECODER.decode(json_bytes)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidResourceError(f"not a block: {error}") from None
-    except RecursionError:
-        raise InvalidResourceError("nested too deeply") from None
+    stored = _decoded(_DECODER, json_bytes, "block")
     if _net(stored.cidr, "cidr") != net:
         raise InvalidResourceError(f"must be the CIDR of its key, not {stored.cidr!r}", ("cidr",))
     owners = [attribute.secondary for attribute in stored.attributes or ()]
@@ -108,12 +104,7 @@ def decode_stored_affinity(host: str, name: str, json_bytes: bytes) -> Changes:
     net = _net(name.replace("-", "/", 1), "metadata", "name")
     if not json_bytes.strip():
         return _affinity(host, net, "", ("state",), deleted=False)
-    try:
-        stored = _AFFINITY_DECODER.decode(json_bytes)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidResourceError(f"not a block affinity: {error}") from None
-    except RecursionError:
-        raise InvalidResourceError("nested too deeply") from None
+    stored = _decoded(_AFFINITY_DECODER, json_bytes, "block affinity")
     return _affinity(host, net, stored.state or "", ("state",), deleted=stored.deleted)
 
 
@@ -124,6 +115,15 @@ def _affinity(host: str, net: Net, state: str, path: tuple[str, ...], *, deleted
     if deleted:
         return ()
     return ((BlockAffinityKey(intern(host), net.network), BlockAffinity(found)),)
+
+
+def _decoded(decoder: msgspec.json.Decoder[_Stored], json_bytes: bytes, what: str) -> _Stored:
+    try:
+        return decoder.decode(json_bytes)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidResourceError(f"not a {what}: {error}") from None
+    except RecursionError:
+        raise InvalidResourceError("nested too deeply") from None
 
 
 def _net(text: str, *path: str) -> Net:

@@ -245,6 +245,28 @@ def test_priorities_have_to_agree(felix, faults) -> None:
     assert [text.partition(" ")[0] for text in texts] == faults
 
 
+def test_a_bgppeer_that_a_parameter_names_has_to_be_there() -> None:
+    named = frozenset({("BGPBfdPeers", "tor"), ("BGPUnguardedPeers", "rr")})
+    graph, found = BgpGraph("n1"), Told()
+    graph.settle(FelixSettings(named_peers=named))
+    graph.update(N1, ONE)
+    # one that is for other nodes alone is there too
+    elsewhere = BgpPeer(address="10.0.0.254", as_number=65001, node_selector="rack == 'z'")
+    graph.update(BgpPeerKey("tor"), elsewhere)
+    graph.in_sync()
+    found.play(graph.flush())
+    assert found.about("BGPBfdPeers") == []
+    assert found.about("BGPUnguardedPeers") == ["rr names no BGPPeer"]
+    graph.update(BgpPeerKey("rr"), elsewhere)
+    graph.update(BgpPeerKey("tor"), None)
+    found.play(graph.flush())
+    assert found.about("BGPUnguardedPeers") == []
+    assert found.about("BGPBfdPeers") == ["tor names no BGPPeer"]
+    graph.settle(FelixSettings())
+    found.play(graph.flush())
+    assert found.about("BGPBfdPeers") == []
+
+
 def test_parameters_that_change_change_what_follows_from_them() -> None:
     graph, found = BgpGraph("n1"), Told()
     for key, value in {N1: ONE, **POOLS}.items():

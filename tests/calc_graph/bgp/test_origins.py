@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pytest
 from msgspec.structs import replace
 
@@ -19,13 +16,10 @@ from calc_graph.model import (
     IpPoolKey,
     Node,
     NodeKey,
-    Value,
     WorkloadEndpoint,
     WorkloadEndpointKey,
 )
-from tests.calc_graph.bgp.told import told
-
-State = Mapping[Any, Value]
+from tests.calc_graph.bgp.told import State, told
 
 NODE = Node(bgp_ipv4="10.0.0.2/24", bgp_ipv6="fd00::2/64")
 POOLS: State = {
@@ -179,9 +173,12 @@ def test_a_node_that_goes_takes_its_origins_with_it() -> None:
 
 
 def test_blocks_that_are_not_exported_are_known_all_the_same() -> None:
-    pool = {IpPoolKey("v4"): IpPool("10.65.0.0/16", bgp_export=False)}
-    retiring = {BlockAffinityKey("n2", "10.65.3.0/26"): BlockAffinity("pendingDeletion")}
-    outside = {BlockAffinityKey("n2", "10.99.0.0/26"): CONFIRMED}
-    found = told({OWN: CONFIRMED, **retiring, **outside, **pool}).origins["n2"]
+    state: State = {
+        OWN: CONFIRMED,
+        BlockAffinityKey("n2", "10.65.3.0/26"): BlockAffinity("pendingDeletion"),
+        BlockAffinityKey("n2", "10.99.0.0/26"): CONFIRMED,
+        IpPoolKey("v4"): IpPool("10.65.0.0/16", bgp_export=False),
+    }
+    found = told(state).origins["n2"]
     assert (found.nets, found.retiring) == ((), ())
     assert found.withheld == ("10.65.2.0/26", "10.65.3.0/26")

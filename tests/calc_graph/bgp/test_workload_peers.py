@@ -33,7 +33,7 @@ def key(name: str, host: str = "n1") -> WorkloadEndpointKey:
     return WorkloadEndpointKey(host, "k8s", f"ns/{name}", "eth0")
 
 
-def router(selector: str = "app == 'router'", as_number: int = 65001, **more: str) -> BgpPeer:
+def router(selector: str = "app == 'router'", as_number: int = 65001, **more) -> BgpPeer:
     return BgpPeer(workload_selector=selector, as_number=as_number, **more)
 
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
+from calc_graph.bgp.resources import BgpFilter
 from calc_graph.bgp.updates import BgpFilterUpdate
 from dataplane.bird import reasons
 from dataplane.bird.reasons import rule_text
 from dataplane.bird.wanted import Wanted
-from tests.dataplane.bird.golden_cases import BgpFilter, tor
+from tests.dataplane.bird.golden_cases import tor
 
 CASES = [
     ("Global_10_0_0_254", "import", 1, "cluster prefix announced from outside"),

@@ -16,7 +16,8 @@ from dataplane.bird.outcome import Outcome
 from dataplane.bird.settings import BirdSettings
 from dataplane.bird.version import Version
 from felixpy.bgp import bringing as module
-from felixpy.bgp.bringing import Bringing, SecretsPlace
+from felixpy.bgp.bringing import Bringing
+from felixpy.bgp.secrets_place import SecretsPlace
 from tests.felixpy.bgp.bird_values import MESH, SECRET, SPEAKER, TOR, UPDATES
 
 CONFIRMED, UNCHANGED = Outcome("confirmed", restarted=("Mesh_10_0_0_2",)), Outcome("unchanged")

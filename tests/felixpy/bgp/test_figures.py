@@ -100,6 +100,7 @@ LINES = [
     'bird_bgp_state_count{name="Mesh_10_0_0_2",proto="BGP",state="Established"} 1.0',
     'bird_bgp_state_count{name="Global_10_0_0_254",proto="BGP",state="Active"} 1.0',
     "felixpy_bird_config_refused 1.0",
+    "felixpy_bird_stale_routes_removed_total 3.0",
     'felixpy_bgp_password_refused{peer="Mesh_10_0_0_2",reason="no such Secret"} 1.0',
     'felixpy_bgp_rejected_routes{direction="in",peer="Mesh_10_0_0_2",'
     'reason="outside the cluster\'s pools"} 1.0',
@@ -124,7 +125,7 @@ OF_MESH = {
 def test_the_page(tmp_path: Path) -> None:
     settings = BirdSettings(control_socket=tmp_path / "b.ctl")
     with bird_at(settings.control_socket, USUAL):
-        lines = page(read_figures(settings, BROUGHT))
+        lines = page(read_figures(settings, BROUGHT, 3))
     for line in LINES:
         assert line in lines
     for name, value in OF_MESH.items():

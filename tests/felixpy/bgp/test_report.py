@@ -159,14 +159,14 @@ def test_a_hint_where_signatures_do_not_agree(
 
 
 def test_details_name_each_session_and_no_password() -> None:
-    settings = BirdSettings(unguarded=frozenset(("mesh",)))
+    settings = BirdSettings(unguarded=frozenset(("mesh", "tor")))
     seen = structs.replace(SEEN, faults=SignatureFaults(unexpected=4))
     found = report.details(WELL, seen, settings)
     tor, mesh = found.sessions
     assert (tor.name, tor.filters, tor.password, tor.unguarded) == (
         *(TOR.name, ("narrow", "wide")),
-        *("none", False),
+        *("none", True),
     )
     assert "has a password" in tor.hint
-    assert (mesh.name, mesh.password, mesh.unguarded, mesh.hint) == (MESH.name, "set", True, "")
+    assert (mesh.name, mesh.password, mesh.unguarded, mesh.hint) == (MESH.name, "set", False, "")
     assert b"hidden" not in msgspec.json.encode(found)

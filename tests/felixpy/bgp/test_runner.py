@@ -16,7 +16,7 @@ from dataplane.bird.version import Version
 from felixpy.bgp import bringing
 from felixpy.bgp.off import BgpOff
 from felixpy.bgp.part import open_bgp
-from felixpy.bgp.runner import BgpRunner, secrets_place
+from felixpy.bgp.runner import BgpRunner
 from felixpy.config import Config
 from felixpy.status import BgpStatus
 from felixpy.statusrep.directory import DirectoryStatusStore
@@ -158,17 +158,6 @@ async def test_who_asks_for_this_node_is_answered(
     world.runner.turn(in_force=True)
     async with asyncio.timeout(10):
         assert (await answered.get()).endswith("caliconodestatuses/s")
-
-
-def test_where_secrets_are() -> None:
-    config = Config(secrets_path="/etc/x")
-    place = secrets_place(config, {"NAMESPACE": "kube-system", "CREDENTIALS_DIRECTORY": "/run/c"})
-    assert (place.path, place.namespace, place.credentials) == (
-        Path("/etc/x"),
-        "kube-system",
-        Path("/run/c"),
-    )
-    assert secrets_place(config, {}).credentials is None
 
 
 async def test_the_part_follows_the_parameter(tmp_path: Path) -> None:

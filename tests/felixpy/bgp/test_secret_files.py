@@ -66,7 +66,7 @@ def test_the_ways_of_symbolic_links_count_too(file, tmp_path):
     assert read_safe(str(link)).exposed == ""
 
 
-def other(info: os.stat_result) -> os.stat_result:
+def other(info: os.stat_result) -> SimpleNamespace:
     """The same with another owner; only root could make a real one."""
     fields = {name: getattr(info, name) for name in dir(info) if name.startswith("st_")}
     return SimpleNamespace(**fields | {"st_uid": 12345})

@@ -7,15 +7,26 @@ from pathlib import Path
 import pytest
 
 from dataplane.bird.settings import BirdSettings
-from felixpy.config import ConfigError, resolve, secrets_namespace, to_bird_settings
+from felixpy.config import (
+    Config,
+    ConfigError,
+    resolve,
+    secrets_namespace,
+    to_bird_settings,
+    to_felix_settings,
+)
 from felixpy.config.sources import parse_file, read_environment, read_machine
 
 HOST = read_machine({}, "n1")
 
 
-def settings(text: str, environ: dict[str, str] | None = None) -> BirdSettings:
+def config(text: str, environ: dict[str, str] | None = None) -> Config:
     sources = (parse_file(text, "felixpy.cfg"), *read_environment(environ or {}), HOST)
-    return to_bird_settings(resolve(sources).config)
+    return resolve(sources).config
+
+
+def settings(text: str, environ: dict[str, str] | None = None) -> BirdSettings:
+    return to_bird_settings(config(text, environ))
 
 
 DEFAULTS = BirdSettings(device_route_protocol=3)  # Felix's default
@@ -46,6 +57,15 @@ def test_each_parameter_reaches_the_dataplane() -> None:
         bfd=frozenset(("tor-a", "mesh")),
         unguarded=frozenset(("rr",)),
     )
+
+
+def test_the_graph_is_told_which_bgppeers_are_named() -> None:
+    text = "BGPBfdPeers = tor-a, mesh, *\nBGPUnguardedPeers = rr, mesh"
+    assert to_felix_settings(config(text)).named_peers == {
+        ("BGPBfdPeers", "tor-a"),
+        ("BGPUnguardedPeers", "rr"),
+        ("BGPUnguardedPeers", "mesh"),
+    }
 
 
 ROUTER_IDS = [
