@@ -68,8 +68,9 @@ class Nodes:
         if not isinstance(key, NodeKey):
             return
         if isinstance(value, Node):
+            ipv4, ipv6 = (text.partition("/")[0] for text in (value.ipv4, value.ipv6))
             self._ends[key.name] = NodeEnd(
-                key.name, value.ipv4, value.ipv6, value.wireguard_key, value.wireguard_key_v6
+                key.name, ipv4, ipv6, value.wireguard_key, value.wireguard_key_v6
             )
         else:
             self._ends.pop(key.name, None)

@@ -9,7 +9,6 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from typing import Final
 from dataplane import rtnetlink, rtrules
 from dataplane.families import Family
 from dataplane.interfaces import Interface
-from dataplane.netlink import ROUTE, NetlinkError, Socket
+from dataplane.netlink import ROUTE, Message, NetlinkError, Request, Socket
 from dataplane.overlay.mtu import OVERHEADS, host_mtu
 from dataplane.rtnetlink import BY_CALICO, KernelRoute
 from dataplane.rtrules import KernelRule
@@ -27,7 +26,6 @@ from dataplane.wireguard.state import DeviceState
 from felixpy.wireguard.finding import Finding
 
 _CONF: Final = Path("/proc/sys/net/ipv4/conf")
-_NETS: Final = Path("/sys/class/net")
 _REMOVE_FLAG: Final = (6, 16)  # the first kernel that takes one AllowedIP away by itself
 # The least that a node must be able to take, so that nothing smaller need be carried.
 # Source: RFC 791, RFC 8200.
@@ -105,14 +103,11 @@ async def check_routing(
 ) -> list[Finding]:
     """`active`: WireGuard's device is there, so what has our marks in table and rules is ours."""
     kernel = Socket(ROUTE)
+    doing = f"listing IPv{family} routes and rules"
     try:
-        routes = await kernel.query(
-            rtnetlink.list_routes(family, settings.table), f"listing table {settings.table}"
-        )
-        rules = await kernel.query(rtrules.list_rules(family), "listing rules")
+        routes = await _list(kernel, rtnetlink.list_routes(family, settings.table), doing)
+        rules = await _list(kernel, rtrules.list_rules(family), doing)
     except NetlinkError as error:
-        if error.code in (errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
-            return [Finding("routing", "ok", "this kernel routes nothing of that family", family)]
         return [Finding("routing", "warn", f"not known: {error}", family)]
     finally:
         kernel.close()
@@ -125,6 +120,16 @@ async def check_routing(
         _priority(family, settings, others),
         _mark(family, settings, others),
     ]
+
+
+async def _list(kernel: Socket, request: Request, doing: str) -> list[Message]:
+    """Nothing where there is no such table yet, or this kernel does not have the family."""
+    try:
+        return await kernel.query(request, doing)
+    except NetlinkError as error:
+        if error.code not in (errno.ENOENT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+        return []
 
 
 def _is_ours(rule: KernelRule, settings: WireguardSettings, active: bool) -> bool:
@@ -195,16 +200,22 @@ def _number(path: Path) -> int | None:
         return None
 
 
-def local_mtu(pattern: str, nets: Path = _NETS) -> int:
-    """The smallest MTU of the interfaces that lead to other nodes; as Overlays has it."""
-    return host_mtu(_interfaces(nets), re.compile(pattern))
+async def local_mtu(pattern: str) -> int:
+    """The smallest MTU of the interfaces that lead to other nodes; as Overlays has it.
 
-
-def _interfaces(nets: Path) -> Iterable[Interface]:
-    for path in sorted(nets.iterdir()):
-        mtu, carrier = _number(path / "mtu"), _number(path / "carrier")
-        if mtu is not None:
-            yield Interface(path.name, 0, bool(carrier), mtu=mtu)
+    Raises DataplaneError.
+    """
+    kernel = Socket(ROUTE)
+    try:
+        messages = await kernel.query(rtnetlink.list_links(), "listing interfaces")
+    finally:
+        kernel.close()
+    links = [link for m in messages if (link := rtnetlink.parse_link(m.body)) is not None]
+    interfaces = (
+        Interface(link.name, link.device, link.admin_up and link.carrier, mtu=link.mtu)
+        for link in links
+    )
+    return host_mtu(interfaces, re.compile(pattern))
 
 
 def outer_size(family: Family, settings: WireguardSettings, host: int) -> int:

@@ -60,7 +60,7 @@ async def check_machine(
 ) -> list[Finding]:
     """`devices`: the families that matter, each with its device if there is one."""
     settings = facts.settings
-    host = machine.local_mtu(facts.mtu_interfaces)
+    host = await machine.local_mtu(facts.mtu_interfaces)
     found = [await machine.check_kernel(), machine.check_remove_flag(), *check_clock(directory)]
     for family, state in devices.items():
         device = settings.device_of(family)
@@ -143,7 +143,7 @@ def _addresses(host: str) -> list[str]:
 
 async def check_peers(facts: Facts, devices: Mapping[Family, DeviceState | None]) -> list[Finding]:
     found: list[Finding] = []
-    host = machine.local_mtu(facts.mtu_interfaces)
+    host = await machine.local_mtu(facts.mtu_interfaces)
     for family, state in devices.items():
         size = machine.outer_size(family, facts.settings, host)
         port = facts.settings.ports[0 if family == 4 else 1]
@@ -161,7 +161,8 @@ def _handshake(key: str, state: DeviceState | None) -> float:
     """UNIX time; 0.0: none that this device knows of."""
     if state is None:
         return 0.0
-    return next((p.handshake for k, p in state.peers.items() if shown(k) == key), 0.0)
+    told = canonical_key(key)
+    return next((p.handshake for k, p in state.peers.items() if shown(k) == told), 0.0)
 
 
 def reachability(target: Target, reached: Reached, handshake: float, now: float) -> Finding:

@@ -23,8 +23,9 @@ from dataplane.families import Family
 
 # What traceroute sends to: commonly let through, and commonly nobody's.
 NOBODYS_PORT: Final = 33434
-_SECONDS: Final = 1.0
-_ROUNDS: Final = 4  # so many routers, each with a smaller MTU than the one before
+_SECONDS: Final = 0.7  # for an answer
+_SILENT: Final = 2  # so often nothing comes back before it is believed: one packet may be lost
+_ROUNDS: Final = 5  # so many packets: each router may carry less than the one before
 _AT_ONCE: Final = 100  # two sockets each
 _SO_MARK: Final = 36
 _DISCOVER: Final = {4: (socket.IPPROTO_IP, 10), 6: (socket.IPPROTO_IPV6, 23)}  # …_MTU_DISCOVER
@@ -110,13 +111,17 @@ async def _listen(
     seconds: float,
 ) -> Reached:
     size = min(target.size, link.getsockopt(*_MTU[target.family]))
+    silent = 0
     for _ in range(_ROUNDS):
         transport.sendto(bytes(size - _HEADERS[target.family]))
         try:
             async with asyncio.timeout(seconds):
                 error = await answers.errors.get()
         except TimeoutError:
-            return Reached(mtu=_smaller(link, target))
+            silent += 1
+            if silent == _SILENT:
+                break
+            continue
         if error.errno == errno.ECONNREFUSED:
             return Reached(refused=True, proved=size, mtu=_smaller(link, target))
         mtu = link.getsockopt(*_MTU[target.family])

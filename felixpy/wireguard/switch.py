@@ -137,7 +137,12 @@ class Switch:
             self._asking = asyncio.create_task(asking, name="wireguard pre-flight")
 
     async def _warn_of_peers(self, families: dict[Family, None]) -> None:
-        self._warn(await check_peers(self._facts(), families))
+        try:
+            found = await check_peers(self._facts(), families)
+        except DataplaneError as error:
+            log.warning("wireguard.preflight_failed", reason=str(error))
+            return
+        self._warn(found)
 
     def _warn(self, found: Iterable[Finding]) -> None:
         """Each once."""

@@ -28,7 +28,14 @@ from felixpy.control import Control
 from felixpy.holds import Hold, Holds
 from felixpy.holds_control import register as register_holds
 from felixpy.rundir import Lock, run_directory
-from felixpy.status import BgpStatus, DataplaneStatus, DatastoreStatus, Problem, Status
+from felixpy.status import (
+    BgpStatus,
+    DataplaneStatus,
+    DatastoreStatus,
+    Problem,
+    Status,
+    WireguardStatus,
+)
 
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -104,7 +111,11 @@ def test_a_wrong_command_line(argv: list[str], capsys: pytest.CaptureFixture[str
     assert "usage: felixpy" in capsys.readouterr().err
 
 
-GROUPS = {"bgp": ("rejected", "config", "rbac", "upstream")}
+GROUPS = {
+    "bgp": ("rejected", "config", "rbac", "upstream"),
+    "wireguard": ("key",),
+    "doctor": ("wireguard",),
+}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -115,13 +126,13 @@ def test_a_group_names_its_commands(group: str, capsys: pytest.CaptureFixture[st
         assert ended.value.code == (exits.OK if words else exits.REFUSED)
         said = capsys.readouterr()
         if words == ["--help"]:
-            assert all(f"    {name} " in said.out for name in GROUPS[group])
+            assert all(f"    {name}" in said.out for name in GROUPS[group])
         elif words:
             assert "--json" in said.out
             assert "--config" in said.out
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert f"    {group} " in capsys.readouterr().out
+    assert f"    {group}" in capsys.readouterr().out
 
 
 def test_every_command_has_its_module() -> None:
@@ -475,6 +486,42 @@ def test_status_has_a_line_for_bgp(
         assert main(["status", "-c", str(config)]) == exits.OK
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  bgp ")]
     assert lines == ([] if said is None else [f"  bgp         {said}"])
+
+
+WIREGUARD_LINES = [
+    ((), []),
+    (
+        (WireguardStatus(4, {"no key": 1, "ready": 3}),),
+        ["3 of 4 peers encrypted; 1 without a key"],
+    ),
+    (
+        (WireguardStatus(4, {"leaving": 1, "waiting": 2}), WireguardStatus(6, {"ready": 2})),
+        [
+            "0 of 2 peers encrypted; 1 leaving; 2 waiting for a handshake",
+            "IPv6: 2 of 2 peers encrypted",
+        ],
+    ),
+    (
+        (WireguardStatus(4, {"waiting": 1}, "this kernel has no WireGuard"),),
+        ["0 of 1 peers encrypted; 1 waiting for a handshake; this kernel has no WireGuard"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("wireguard", "said"), WIREGUARD_LINES)
+def test_status_has_a_line_for_wireguard(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    wireguard: tuple[WireguardStatus, ...],
+    said: list[str],
+) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, structs.replace(KNOWN, wireguard=wireguard))
+        assert main(["status", "-c", str(config)]) == exits.OK
+    start = "  wireguard   "
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(start)]
+    assert lines == [f"{start}{line}" for line in said]
 
 
 DROPPED = Dropped(

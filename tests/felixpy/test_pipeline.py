@@ -11,6 +11,8 @@ from types import MappingProxyType
 import pytest
 
 from calc_graph.model import (
+    FelixConfiguration,
+    FelixConfigurationKey,
     Key,
     NodeKey,
     Policy,
@@ -41,6 +43,8 @@ from felixpy.reporter import Reporter
 from felixpy.services import Services
 from felixpy.status import BgpStatus, read
 from felixpy.statusrep.directory import DirectoryStatusStore
+from felixpy.wireguard import switch
+from felixpy.wireguard.finding import Finding
 from felixpy.wireguard.publishing import PublishedKey
 
 ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
@@ -103,6 +107,7 @@ class Node:
         self.reporter = reporter = Reporter("n1", "1", directory, time.monotonic)
         self.holds = Holds(lambda: None)
         self.built: list[FakeDataplane] = []
+        self.settings: list[Settings] = []
         self.pipeline = Pipeline(
             live,
             reporter,
@@ -116,7 +121,8 @@ class Node:
             asyncio.Event(),
         )
 
-    async def build(self, _: Settings, __: Callable[[], None]) -> FakeDataplane:
+    async def build(self, settings: Settings, _: Callable[[], None]) -> FakeDataplane:
+        self.settings.append(settings)
         self.built.append(FakeDataplane())
         return self.built[-1]
 
@@ -234,6 +240,36 @@ class FakeBgp:
 
     async def close(self) -> None:
         self.events.append("closed")
+
+
+async def test_wireguard_that_is_held_back_is_no_reason_to_wait_for_the_rest(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [Finding("UDP port", "fail", "another program has it", 4, "stop it", holds=True)]
+
+    async def check_machine(*_: object) -> list[Finding]:
+        return taken
+
+    async def check_peers(*_: object) -> list[Finding]:
+        return []
+
+    monkeypatch.setattr(switch, "check_machine", check_machine)
+    monkeypatch.setattr(switch, "check_peers", check_peers)
+    on: dict[Key, Value | None] = {
+        FelixConfigurationKey("default"): FelixConfiguration({"wireguardEnabled": "true"})
+    }
+    assert await node.turn({**FULL, **on})
+    assert [each.wireguard.held for each in node.settings] == [{4}]
+    assert node.holds.counts() == {"wireguard": 1}
+    assert 0 < node.pipeline.seconds_to_next() <= switch.RETRY
+    facts = node.pipeline.wireguard_facts()
+    assert facts is not None
+    assert facts.settings.families == {4}
+    node.holds.confirm(["wireguard"])
+    assert await node.turn({})  # the dataplane is another one, and told everything again
+    assert [each.wireguard.held for each in node.settings] == [{4}, frozenset()]
+    assert node.holds.counts() == {}
+    await node.pipeline.close()
 
 
 async def test_keys_are_published_once_there_are_some(node: Node, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dataplane.netlink import NetlinkError
 from dataplane.settings import WireguardSettings
 from dataplane.wireguard.kernel import NoWireguardError
 from dataplane.wireguard.state import DeviceState
+from dataplane.wireguard.status import FamilyStatus
 from felixpy import exits
 from felixpy.cli import main
 from felixpy.commands.wireguard import key as module
@@ -123,9 +124,13 @@ def test_a_node_without_a_name_has_no_key(config: Path, capsys: pytest.CaptureFi
 # ---------------------------------------------------------------- the control socket
 
 
+async def no_status() -> tuple[FamilyStatus, ...]:
+    return ()
+
+
 async def test_keys_over_the_control_socket(tmp_path: Path) -> None:
     control, keys = Control(), [PublishedKey(4, KEY, True), PublishedKey(6, OTHER, False)]
-    register(control, lambda: keys)
+    register(control, lambda: keys, no_status, lambda: None)
     await control.open(run_directory(tmp_path))
     try:
         assert await asyncio.to_thread(ask_keys, run_directory(tmp_path)) == keys
