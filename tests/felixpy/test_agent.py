@@ -23,6 +23,7 @@ from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import Intervals, Settings
+from dataplane.wireguard.status import FamilyStatus
 from felixpy import agent as module
 from felixpy import pipeline, services
 from felixpy.agent import Agent
@@ -82,6 +83,9 @@ class FakeDataplane:
 
     def wireguard_keys(self) -> dict[Family, str]:
         return {}
+
+    def wireguard_known(self) -> tuple[FamilyStatus, ...]:
+        return ()
 
     def summary(self) -> Summary:
         return Summary(0, 0, 0, 0)

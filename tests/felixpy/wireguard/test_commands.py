@@ -95,7 +95,7 @@ def test_one_screen_as_wg_has_it(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = time.time()
-    monkeypatch.setattr(status.time, "time", lambda: now)
+    monkeypatch.setattr(time, "time", lambda: now)
     agent_says(monkeypatch, known(now - 3725))
     code, out, _ = printed(capsys, "status", "wireguard", "-c", str(config))
     assert code == exits.OK

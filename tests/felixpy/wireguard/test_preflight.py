@@ -11,7 +11,7 @@ import pytest
 from dataplane.families import Family
 from dataplane.settings import WireguardSettings
 from dataplane.wireguard.state import DeviceState, PeerState
-from felixpy.wireguard import clock, machine, preflight
+from felixpy.wireguard import clock, machine, preflight, probes
 from felixpy.wireguard.facts import Facts, NodeEnd
 from felixpy.wireguard.finding import Finding, Verdict
 from felixpy.wireguard.probes import Reached, Target
@@ -162,7 +162,7 @@ async def test_a_handshake_is_found_by_the_key_that_the_node_publishes(
     async def host(_: str) -> int:
         return 1500
 
-    monkeypatch.setattr(preflight.probes, "probe_all", reach)
+    monkeypatch.setattr(probes, "probe_all", reach)
     monkeypatch.setattr(machine, "local_mtu", host)
     nodes = (NodeEnd("a", "10.0.0.1"), NodeEnd("b", "10.0.0.2", key=KEY), NodeEnd("c", "10.0.0.3"))
     peer = PeerState(handshake=time.time() - 5)
