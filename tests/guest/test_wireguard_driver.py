@@ -6,7 +6,7 @@ from tests.guest.conftest import Guest
 
 pytestmark = pytest.mark.guest
 
-SECONDS = 400  # some times what it takes
+SECONDS = 600  # some times what it takes
 
 
 def test_wireguard_driver(guest: Guest) -> None:
