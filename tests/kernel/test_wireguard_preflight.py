@@ -187,21 +187,44 @@ async def test_many_at_once_take_no_longer_than_one(inside: Namespace) -> None:
 
 # ---------------------------------------------------------------- the agent
 
+BEHIND_N2 = "10.66.2.0/26"
+CLUSTER = f"""\
+apiVersion: projectcalico.org/v3
+kind: Node
+metadata: {{name: n2}}
+spec: {{bgp: {{ipv4Address: 10.7.2.1/24}}}}
+---
+apiVersion: projectcalico.org/v3
+kind: IPPool
+metadata: {{name: pool}}
+spec: {{cidr: 10.66.0.0/16}}
+---
+apiVersion: projectcalico.org/v3
+kind: IPAMBlock
+metadata: {{name: b2}}
+spec: {{cidr: {BEHIND_N2}, affinity: "host:n2", allocations: [], attributes: []}}
+"""
 
-def test_an_agent_holds_the_switch_back_until_the_port_is_free_or_somebody_confirms(
-    netns: Callable[[str], Namespace], tmp_path: Path
+
+@pytest.mark.parametrize("strict", ["false", "true"])
+def test_an_agent_holds_the_switch_back_until_somebody_confirms(
+    netns: Callable[[str], Namespace], tmp_path: Path, strict: str
 ) -> None:
     lab = Lab(netns, tmp_path)
+    lab.write("cluster.yaml", CLUSTER)
     code = "import socket, time; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM);"
     lab.node.start("python3", "-c", f"{code} s.bind(('0.0.0.0', 51820)); time.sleep(600)")
     eventually(lambda: "51820" in lab.node.run("ss -uln"), "a listener")
-    lab.configure(WireguardEnabled="true")
+    lab.configure(WireguardEnabled="true", WireguardStrict=strict)
     running = lab.launch()
     lab.await_status("another program has 51820", 4)
     code_, said = lab.ask("status", "wireguard")
     assert (code_, "unavailable: the switch is held back" in said) == (4, True)
     assert lab.reaches("w1", "w2")
-    assert "lookup 1" not in lab.node.run("ip rule")
+    closed = strict == "true"
+    assert ("lookup 1" in lab.node.run("ip rule")) == closed
+    routes = lab.node.run("ip route show table 1 2>/dev/null", check=False)
+    assert (f"unreachable {BEHIND_N2}" in routes) == closed
     doctor = (sys.executable, "-m", "felixpy", "doctor", "wireguard", "-c", str(lab.config))
     process = lab.node.start(*doctor)
     said, code_ = process.communicate(timeout=PATIENCE)[0], process.returncode
