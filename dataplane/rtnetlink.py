@@ -257,16 +257,11 @@ def _route_head(
     kind: int,
     flags: int = 0,
 ) -> bytes:
+    short = table if table < 256 else _COMPAT
     head = _ROUTE.pack(
-        SOCKET_FAMILY[family], key.length, 0, key.tos, _short(table), protocol, scope, kind, flags
+        SOCKET_FAMILY[family], key.length, 0, key.tos, short, protocol, scope, kind, flags
     )
-    body = head + _long(table) + attribute(_DST, key.destination)
+    body = head + attribute(_DST, key.destination)
+    if short != table:
+        body += attribute(_TABLE, _U32.pack(table))
     return body + attribute(_PRIORITY, _U32.pack(key.metric)) if key.metric else body
-
-
-def _short(table: int) -> int:
-    return table if table < 256 else _COMPAT
-
-
-def _long(table: int) -> bytes:
-    return attribute(_TABLE, _U32.pack(table)) if table >= 256 else b""
