@@ -120,8 +120,10 @@ def parse_link(body: bytes) -> LinkState | None:
 
 def list_routes(family: Family, table: int, device: int = 0, protocol: int = 0) -> Request:
     """All routes of a table, or those of one device, or those that one protocol made."""
-    head = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, _short(table), protocol, 0, 0, 0)
-    body = head + _long(table)
+    short = table if table < 256 else _COMPAT
+    body = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, short, protocol, 0, 0, 0)
+    if short != table:
+        body += attribute(_TABLE, _U32.pack(table))
     return Request(GETROUTE, DUMP, body + (attribute(_OIF, _U32.pack(device)) if device else b""))
 
 
