@@ -42,8 +42,13 @@ class Finished(NamedTuple):
 
 
 class Guest:
-    def __init__(self, kernel: Path, log: IO[bytes]) -> None:
+    """`bytecode` is a directory that was compiled into: the guest need not compile it."""
+
+    def __init__(self, kernel: Path, log: IO[bytes], bytecode: Path | None = None) -> None:
         self._log = log
+        self._environment = dict(ENVIRONMENT)
+        if bytecode is not None:
+            self._environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
         serve = shlex.join([sys.executable, str(Path(__file__).with_name("serve.py"))])
         vng = [str(Path(sys.executable).with_name("vng")), "--disable-kvm", "--run", str(kernel)]
         self._process = subprocess.Popen(
@@ -87,7 +92,11 @@ class Guest:
         self, argv: Sequence[str], *, timeout: float = 60, env: dict[str, str] | None = None
     ) -> Finished:
         """Run a command as root in the guest; after `timeout` seconds it is ended, status 124."""
-        request = {"argv": list(argv), "env": {**ENVIRONMENT, **(env or {})}, "timeout": timeout}
+        request = {
+            "argv": list(argv),
+            "env": {**self._environment, **(env or {})},
+            "timeout": timeout,
+        }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -100,11 +109,14 @@ class Guest:
         assert done.status == 0, f"{script}\nexit {done.status}: {done.output}"
         return done.output
 
-    def pytest(self, *arguments: str, timeout: float = 240) -> None:
-        """Run tests of this project in the guest; they have to pass, and there has to be one."""
+    def pytest(self, *arguments: str, timeout: float = 240) -> str:
+        """Run tests of this project in the guest; they have to pass, and there has to be one.
+        Returns what they print.
+        """
         argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
         done = self.run(argv, timeout=timeout)
         assert done.status == 0, f"{shlex.join(argv)}\nexit {done.status}:\n{done.output}"
+        return done.output
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
@@ -131,10 +143,22 @@ def _newest_kernel() -> Path:
     return max(kernels, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
 
 
+def _compile(into: Path) -> None:
+    """What tests in the guest import, as bytecode: a machine without KVM needs minutes for that."""
+    modules = "felixpy.agent, felixpy.commands.run, pytest, pytest_asyncio, tests.kernel.agent_lab"
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(into)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run(
+        [sys.executable, "-c", f"import {modules}"], cwd=TOP, env=environment, check=True
+    )
+
+
 @pytest.fixture(scope="session")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A booted guest, shared by all tests of the session: leave it as you found it."""
-    with (tmp_path_factory.mktemp("guest") / "log").open("w+b") as log:
-        running = Guest(_newest_kernel(), log)
+    scratch = tmp_path_factory.mktemp("guest")
+    _compile(scratch / "bytecode")
+    with (scratch / "log").open("w+b") as log:
+        running = Guest(_newest_kernel(), log, scratch / "bytecode")
         yield running
         running.stop()

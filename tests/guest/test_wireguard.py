@@ -10,4 +10,5 @@ SECONDS = 1200  # some times what it takes
 
 
 def test_wireguard_between_three_nodes(guest: Guest) -> None:
-    guest.pytest("tests/guest/inside_wireguard.py", timeout=SECONDS)
+    """Lost packets and packets in clear, step by step, are printed: pytest -s."""
+    print(guest.pytest("-rP", "tests/guest/inside_wireguard.py", timeout=SECONDS))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
 import sys
 import time
@@ -92,6 +93,7 @@ def _be_a_process(
         for number, descriptor in enumerate((read, write, errors)):
             os.dup2(descriptor, number)
         os.closerange(3, 1024)  # pipes of others: they end when their own reader does
+        logging.getLogger().handlers.clear()  # of the test's own
         sys.stdin = os.fdopen(0, "r")
         sys.stdout = os.fdopen(1, "w")
         sys.stderr = os.fdopen(2, "w")
