@@ -25,6 +25,7 @@ ON = {"wireguardEnabled": True, "wireguardEnabledV6": True}
 W1, W2, W3 = "10.65.1.2", "10.65.2.2", "10.65.3.2"
 V1, V2 = "fd65:0:0:1::2", "fd65:0:0:2::2"
 MOVING, MOVED = "10.65.66.2", "10.65.66.0/26"
+BLOCK2, BLOCK3 = "10.65.2.0/26", "10.65.3.0/26"
 EXTRA = "10.65.67.0/26"
 FLOWS = (("w1", W2, 200), ("w2", W1, 50), ("w1", V2, 50))
 SETTLED = 3.0  # seconds that show that it stays so
@@ -174,7 +175,7 @@ def test_a_block_moves(three: Cluster) -> None:
         assert step.received[flow] > 0, step
     three.flow("w1", MOVING, 0)
     three.remove("moving.yaml")
-    three.until(lambda: MOVED not in three.table(1), "a block less")
+    three.until(lambda: not three.way(1, MOVED), "a block less")
 
 
 def test_a_key_changes(three: Cluster) -> None:
@@ -209,8 +210,7 @@ def test_two_nodes_with_one_key(three: Cluster) -> None:
     told = " ".join(three.problems(1))
     assert "n2" in told, told
     assert "n3" in told, told
-    assert "unreachable 10.65.2.0/26" in three.table(1)
-    assert "unreachable 10.65.3.0/26" in three.table(1)
+    assert [three.way(1, block) for block in (BLOCK2, BLOCK3)] == ["unreachable"] * 2
     del three.claimed[3]
     three.until(three.encrypted, "encryption once the keys are two again")
     assert_all_is_well(three, "the keys are two again")
@@ -219,28 +219,28 @@ def test_two_nodes_with_one_key(three: Cluster) -> None:
 def test_a_peer_without_a_key_is_reached_in_clear(three: Cluster) -> None:
     """As with Felix: nothing demands encryption."""
     three.withheld.add(3)
-    three.until(lambda: "throw 10.65.3.0/26" in three.table(1), "a route beside WireGuard")
+    three.until(lambda: three.way(1, BLOCK3) == "throw", "a route beside WireGuard")
     with three.step("node 3 has no key") as step:
         three.wait(SETTLED)
     assert step.clear_between(W1, W3) > 0, step
     assert step.clear_between(W1, W2, V1, V2) == 0, step
     # What is to be encrypted or not to go at all.
     three.write("pools.yaml", manifests.pools(encryption="required"))
-    three.until(lambda: "unreachable 10.65.3.0/26" in three.table(1), "a pool to be encrypted")
+    three.until(lambda: three.way(1, BLOCK3) == "unreachable", "a pool to be encrypted")
     with three.step("node 3 has no key, and the pool demands encryption") as step:
         three.wait(SETTLED)
     assert_nothing_in_clear(step)
     assert step.received[f"w1 > {W3}"] == 0, step
     three.write("pools.yaml", manifests.pools())
-    three.until(lambda: "throw 10.65.3.0/26" in three.table(1), "a pool as before")
+    three.until(lambda: three.way(1, BLOCK3) == "throw", "a pool as before")
     reload(three, WireguardStrict="true")
-    three.until(lambda: "unreachable 10.65.3.0/26" in three.table(1), "strictness")
+    three.until(lambda: three.way(1, BLOCK3) == "unreachable", "strictness")
     with three.step("node 3 has no key, and WireguardStrict") as step:
         three.wait(SETTLED)
     assert_nothing_in_clear(step)
     assert step.received[f"w1 > {W3}"] == 0, step
     reload(three)
-    three.until(lambda: "throw 10.65.3.0/26" in three.table(1), "no strictness any more")
+    three.until(lambda: three.way(1, BLOCK3) == "throw", "no strictness any more")
     three.write("policy.yaml", manifests.encrypted_policy("w1"))
     with three.step("node 3 has no key, and the policy that allows it demands encryption") as step:
         three.until(lambda: not three.reaches("w1", W3), "the policy")
@@ -298,20 +298,22 @@ def test_hosts_are_encrypted(three: Cluster) -> None:
     for n in (1, 2):
         three.attend(n)
     flow = three.flow("n1", "172.31.0.2")
+    talking = "02:31:00:00:00:01 UDP-9998 172.31.0.1 > 172.31.0.2"
     three.wait(1)
     with three.step("hosts talk") as step:
         three.wait(SETTLED)
-    assert step.clear_between("172.31.0.1", "172.31.0.2") > 100, step
+    assert step.hosts[talking] > 100, step
     reload(three, RouteSource="WorkloadIPs", WireguardHostEncryptionEnabled="true")
-    three.until(lambda: "172.31.0.2 dev wireguard.cali" in three.table(1), "host encryption")
-    three.until(lambda: "172.31.0.1 dev wireguard.cali" in three.table(2), "host encryption")
+    three.until(lambda: three.way(1, "172.31.0.2") == "device", "host encryption")
+    three.until(lambda: three.way(2, "172.31.0.1") == "device", "host encryption")
     three.wait(SETTLED)
     with three.step("hosts talk, and are encrypted") as step:
         three.wait(SETTLED)
     assert_nothing_in_clear(step)
+    assert not step.hosts, step
     assert step.received[flow] > 100, step
     reload(three)
-    three.until(lambda: "172.31.0.2 dev" not in three.table(1), "no host encryption")
+    three.until(lambda: not three.way(1, "172.31.0.2"), "no host encryption")
     three.flow("n1", "172.31.0.2", 0)
     three.until(three.encrypted, "encryption of workloads")
 
@@ -320,7 +322,7 @@ def test_a_node_leaves(three: Cluster) -> None:
     with three.step("node 3 leaves") as step:
         three.stop(3)
         three.leave(3)
-        three.until(lambda: "10.65.3.0/26" not in three.table(1), "a peer less")
+        three.until(lambda: not three.way(1, BLOCK3), "a peer less")
         three.wait(SETTLED)
     assert step.clear_between(W1, W2, V1, V2) == 0, step
     assert_nothing_lost(step, f"w1 > {W3}")

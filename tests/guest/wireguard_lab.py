@@ -68,9 +68,17 @@ def _talk() -> None:
     wireguard_traffic.Workload().run()
 
 
+def _is_of_hosts(what: str) -> bool:
+    """Not what they carry for workloads, in a tunnel."""
+    _, name, source, _, target = what.split()
+    if name in ("IPIP", "UDP-4789"):
+        return False
+    return source.startswith(_HOSTS) and target.startswith(_HOSTS)
+
+
 class Step:
-    """`encrypted` is how many packets of WireGuard were on the wire, `clear` what else was there;
-    of that, `hosts` is what hosts said to each other by ICMP, such as a pre-flight's answers.
+    """`encrypted` is how many packets of WireGuard were on the wire, `clear` what else was there,
+    without `hosts`: what these said to each other, such as a pre-flight's questions.
     """
 
     def __init__(self, what: str) -> None:
@@ -88,7 +96,7 @@ class Step:
         for what, count in counts.items():
             if what.startswith("wireguard"):
                 self.encrypted += count
-            elif what.startswith("ICMP") and all(e.startswith(_HOSTS) for e in what.split()[1::2]):
+            elif _is_of_hosts(what):
                 self.hosts[what] += count
             else:
                 self.clear[what] += count
@@ -153,7 +161,8 @@ class Cluster:
             "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1"
             " net.ipv4.ip_forward=1;"
             f"ip link add eth0 type veth peer name p{n} netns {self.wire.name};"
-            f"ip link set eth0 up; ip addr add 172.31.0.{n}/24 dev eth0;"
+            f"ip link set eth0 address 02:31:00:00:00:{n:02x} up;"
+            f"ip addr add 172.31.0.{n}/24 dev eth0;"
             f"ip addr add fd31::{n}/64 dev eth0 nodad"
         )
         self.wire.run(f"ip link set p{n} master br0 up")
@@ -305,15 +314,25 @@ class Cluster:
 
         return within(self.nodes[n], lambda: asyncio.run(ask()))
 
-    def table(self, n: int, family: int = 4) -> str:
-        """The routes of WireGuard's table."""
-        return self.nodes[n].run(f"ip -{family} route show table 1 2>&1; true")
+    def table(self, n: int) -> str:
+        """The routes of WireGuard's tables, of both families."""
+        shown = self.nodes[n].run("ip route show table 1 2>&1; ip -6 route show table 1 2>&1; true")
+        return f"\n{shown}"
 
-    def leads(self, n: int, to: int) -> bool:
-        """Whether what node n sends to the workloads of another is encrypted, in both families."""
-        found = self.table(n), self.table(n, 6)
-        ways = f"10.65.{to}.0/26 dev wireguard.cali", f"fd65:0:0:{to}::/122 dev wg-v6.cali"
-        return all(way in text for way, text in zip(ways, found, strict=True))
+    def way(self, n: int, net: str) -> str:
+        """Of what goes from node n to a net: "device", "throw", "unreachable", "" for none.
+
+        Below each route to the device there is one that takes its place when the device goes.
+        """
+        lines = [line.split() for line in self.table(n).splitlines()]
+        kinds = ["device" if words[0] == net else words[0] for words in lines if net in words[:2]]
+        return next((kind for kind in kinds if kind in ("device", "throw")), "".join(kinds[:1]))
+
+    def leads(self, n: int, *others: int) -> bool:
+        """Whether what node n sends to workloads of others is encrypted, in both families."""
+        text = self.table(n)
+        blocks = [b for to in others for b in (f"10.65.{to}.0/26", f"fd65:0:0:{to}::/122")]
+        return all(f"\n{block} dev w" in text for block in blocks)
 
     def behind(self, n: int, other: int, net: str) -> bool:
         """Whether node n encrypts what goes to a net for another node."""
@@ -322,7 +341,7 @@ class Cluster:
             return False
         peer = device.peers.get(theirs.public_key or b"")
         has = peer is not None and net in peer.nets
-        return has and f"{net} dev wireguard.cali" in self.table(n)
+        return has and self.way(n, net) == "device"
 
     @contextmanager
     def messages(self, n: int) -> Iterator[Callable[[], int]]:
@@ -336,7 +355,7 @@ class Cluster:
         self.nodes[n].run("ip link del nlmon0")
 
     def encrypted(self) -> bool:
-        return all(self.leads(n, to) for n in self.agents for to in self.agents if n != to)
+        return all(self.leads(n, *(self.agents.keys() - {n})) for n in self.agents)
 
     def problems(self, n: int) -> list[str]:
         status = self.status(n)
@@ -362,7 +381,7 @@ class Cluster:
         """Everything that explains a failure."""
         parts = []
         for n in self.agents:
-            parts += [f"--- node {n}", *self.problems(n), self.table(n), self.table(n, 6)]
+            parts += [f"--- node {n}", *self.problems(n), self.table(n)]
             parts += [str(self.device(n)), self.log(n)[-3000:]]
         return "\n".join(parts)
 

@@ -1,7 +1,8 @@
 """What passes a wire, counted: a program that runs in the namespace of a laboratory's bridge.
 
     in   a line, any                        on standard input
-    out  {"wireguard4": 7, "ICMP 10.65.1.2 > 10.65.2.2": 1, …}   since the line before
+    out  {"wireguard4": 7, "02:31:00:00:00:01 UDP-53 10.65.1.2 > 10.65.2.2": 1, …}
+         since the line before; first who has sent the frame, then what the packet says
 
 UDP to 51820 over IPv4 and to 51821 over IPv6 is counted by the kernel, however fast it comes; ARP
 is left out, and so is what IPv6 says to neighbours.  Everything else is told by its ends.
@@ -101,12 +102,12 @@ def describe(frame: bytes) -> str | None:
         if protocol == 0 or (protocol == 58 and payload[0] in _SAYS_TO_NEIGHBOURS):
             return None  # 0: before the report of a listener
     else:
-        return f"frame {kind:#06x}"
+        return f"{frame[6:12].hex(':')} frame-{kind:#06x} ? > ?"
     source, target = (socket.inet_ntop(family, end) for end in ends)
-    name = _NAMES.get(protocol, f"protocol {protocol}")
+    name = _NAMES.get(protocol, f"protocol-{protocol}")
     if protocol in (6, 17):
-        name += f" {int.from_bytes(payload[2:4], 'big')}"
-    return f"{name} {source} > {target}"
+        name += f"-{int.from_bytes(payload[2:4], 'big')}"
+    return f"{frame[6:12].hex(':')} {name} {source} > {target}"
 
 
 def watch_wire() -> None:
