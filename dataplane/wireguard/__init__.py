@@ -20,6 +20,8 @@ The order of writes is this, and no step begins before the kernel has taken the 
     a peer comes        peer and AllowedIPs, kept alive -> a handshake -> its routes -> the rule
     a net comes         AllowedIP -> its route -> its route in the main table
     a peer or net goes  its routes in the main table -> here -> its AllowedIPs -> the peer
+    a net comes here    its route in the main table -> its route here, which leaves it to that
+    a net leaves here   its route here -> its route in the main table
     a net moves         AllowedIP at the new peer, which takes it from the old one, once the new
                         one has answered; until then its route is not the device's
     WireGuard goes off  the published key withdrawn -> the rule, as others who have heard of it

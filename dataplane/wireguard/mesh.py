@@ -195,6 +195,10 @@ class Mesh:
         """What is behind a node."""
         return tuple(self._nets.on(node))
 
+    def is_ours(self, net: str) -> bool:
+        """Whether it is behind this node."""
+        return self._nets.node_of(net) == self._hostname
+
     def problems(self) -> dict[str, str]:
         """Nodes that publish what makes them no peer, by name."""
         found: dict[str, str] = {}

@@ -1,10 +1,14 @@
 """One family that WireGuard is on for: what the mesh wants, handed to the drivers in its order.
 
     add            what the device has is known -> peers and AllowedIPs that come
-    lead           routes that come or change -> the rule
+    lead           routes that come or change, but for those that open -> the rule
     (here the main table is written: a net that comes is never there first, one that goes last)
-    take away      routes that go -> AllowedIPs that move to who is not ready -> AllowedIPs and
-                   peers that go
+    take away      routes that go or open -> AllowedIPs that move to who is not ready -> AllowedIPs
+                   and peers that go
+
+A route opens that led to the device, or to nowhere, and leaves its net to the main table: that has
+to know better by then.  Of a net that comes to this node it still has the way to the node before,
+in clear; and of one that leaves it, the way to the next, which is why its route here goes first.
 
 Each step asks the mesh again, with what the kernel has taken in the steps before it.
 
@@ -22,7 +26,7 @@ from dataplane.interfaces import Interface
 from dataplane.settings import Settings
 from dataplane.wireguard.mesh import Event, Mesh
 from dataplane.wireguard.sinks import Peers, Step, Table
-from dataplane.wireguard.state import DeviceState, shown
+from dataplane.wireguard.state import DeviceState, RouteKind, shown
 from dataplane.wireguard.status import HELD, FamilyStatus, family_status
 
 
@@ -46,7 +50,9 @@ class On:
         self._device: Interface | None = None
         self._adopted = False  # the mesh knows what an agent before this one has left
         self._shown = True  # the table holds what the mesh wants
-        self._gone: dict[str, None] = {}  # nets whose route goes after those of the main table
+        self._closing: set[str] = set()  # nets whose route does not leave them to the main table
+        # routes that are written after those of the main table; None: gone
+        self._later: dict[str, RouteKind | None] = {}
         self._again = False  # the last step has made work for another round
 
     # ------------------------------------------------------------ told
@@ -148,7 +154,13 @@ class On:
 
     async def _adopt(self) -> None:
         """Until this has come to its end nothing is written: it would open what is closed."""
-        self._mesh.adopt(await self._table.read())
+        found = await self._table.read()
+        self._mesh.adopt(found)
+        for net, kind in found.items():
+            if kind != "throw":
+                self._closing.add(net)
+                self._later[net] = None  # unless somebody asks for it by then
+                self._table.desire(net, kind)
         await self._peers.look()
         self._adopted = True
 
@@ -165,14 +177,17 @@ class On:
             self._shown = True
             for net, kind in self._mesh.routes.items():
                 self._table.desire(net, kind)
+                if kind != "throw":
+                    self._closing.add(net)
         await self._table.write_routes()
         await self._table.ask(asked=True)
 
     async def _take_routes_away(self) -> None:
-        gone, self._gone = self._gone, {}
-        for net in gone:
-            self._table.desire(net, None)
+        later, self._later = self._later, {}
+        self._closing -= later.keys()
         if self._shown:
+            for net, kind in later.items():
+                self._table.desire(net, kind)
             await self._table.write_routes()
         self._mesh.routes_written()
 
@@ -187,16 +202,27 @@ class On:
         self._mesh.observe(self._usable())
         changed = self._mesh.resolve()
         for net, kind in changed.items():
-            self._gone.pop(net, None)
-            if kind is None:
-                self._gone[net] = None
-            elif self._shown:
+            self._later.pop(net, None)
+            if self._opens(net, kind):
+                self._later[net] = kind
+                continue
+            if self._shown:
                 self._table.desire(net, kind)
+                if kind in ("device", "unreachable"):
+                    self._closing.add(net)
         peers = self._mesh.take_peers()
         if peers is not None:
             self._peers.desire(peers)
         self._peers.watch(self._mesh.waiting)
         return bool(changed)
+
+    def _opens(self, net: str, kind: RouteKind | None) -> bool:
+        """Whether the main table has to be written first.  What is ours still, within a block of
+        ours, loses its own route only once that of the block is as it should be.
+        """
+        if kind is None and self._mesh.is_ours(net):
+            return True
+        return kind in ("throw", None) and net in self._closing
 
     def _usable(self) -> DeviceState | None:
         device = self._device
@@ -209,7 +235,8 @@ class On:
         await self._table.ask(asked=False)
         if self._shown:
             self._shown = False
-            for net in (*self._mesh.routes, *self._gone):
+            for net in (*self._mesh.routes, *self._later):
                 self._table.desire(net, None)
-            self._gone.clear()
+            self._later.clear()
+            self._closing.clear()
             await self._table.write_routes()

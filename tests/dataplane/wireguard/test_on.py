@@ -236,6 +236,48 @@ async def test_to_this_node() -> None:
     assert await n.apply() == ["10.0.2.1/32 throw", "- a 10.0.2.1/32"]
 
 
+async def test_to_this_node_only_once_the_main_table_knows() -> None:
+    """Until then that has the way to the node before: two packets of a flow went it in clear."""
+    n = await settled(*node("a", A, B))
+    n.kernel.may_be_clear |= {A, B}
+    n.told(*behind(HERE, A))
+    assert await n.apply(routed=False) == []
+    await n.on.before(n.step)
+    assert n.kernel.take() == []
+    await n.on.after(n.step)
+    assert n.kernel.take() == [f"{A} throw", f"- a {A}"]
+
+
+async def test_to_this_node_while_no_agent_ran() -> None:
+    n = await settled(*node("a", A, B))
+    n.kernel.may_be_clear |= {A, B}
+    again = Node(n.kernel)
+    again.has_device()
+    again.told(*node("a"), *behind(HERE, A))
+    await again.on.before(again.step)
+    assert n.kernel.routes == {A: "device", B: "device"}
+    await again.on.after(again.step)
+    assert n.kernel.routes == {A: "throw"}
+
+
+async def test_from_this_node_before_the_main_table_knows() -> None:
+    """It loses its way to the workload here, and has that of the block, in clear."""
+    n = await settled(*node("a", A), *behind(HERE, "10.0.1.1/32"))
+    n.told(*gone("10.0.1.1/32"))
+    await n.on.before(n.step)
+    assert n.kernel.take() == ["10.0.1.1/32 gone"]
+
+
+async def test_a_block_comes_to_a_net_that_was_here_before() -> None:
+    n = await settled(*node("a", A), *behind(HERE, "10.0.1.1/32"))
+    n.kernel.may_be_clear |= {A}
+    n.told(*behind(HERE, A))
+    await n.on.before(n.step)
+    assert n.kernel.take() == []
+    await n.on.after(n.step)
+    assert sorted(n.kernel.take()) == sorted(["10.0.1.1/32 gone", f"{A} throw", f"- a {A}"])
+
+
 async def test_from_a_node_that_goes_to_one_that_has_not_answered() -> None:
     n = await settled(*node("a", A), *node("c"))
     n.told(end("a", ""), HostRemove("a"), *behind("c", A))
