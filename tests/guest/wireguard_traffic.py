@@ -33,6 +33,7 @@ class Flow:
     def __init__(self, name: str, to: str, rate: float, *, stream: bool) -> None:
         self.name, self.to, self.interval, self.stream = name, to, 1 / rate, stream
         self.due = time.monotonic()
+        self.unsent = b""
         family = socket.AF_INET6 if ":" in to else socket.AF_INET
         kind = socket.SOCK_STREAM if stream else socket.SOCK_DGRAM
         self.socket = socket.socket(family, kind)
@@ -42,11 +43,13 @@ class Flow:
             self.socket.setblocking(False)
 
     def send(self, epoch: int) -> None:
-        text = f"{self.name}|{epoch}|"
+        text = f"{self.name}|{epoch}|".encode()
         if self.stream:
-            self.socket.send(text.encode().ljust(_RECORD, b"."))
+            if len(self.unsent) < _RECORD:
+                self.unsent += text.ljust(_RECORD, b".")
+            self.unsent = self.unsent[self.socket.send(self.unsent) :]
         else:
-            self.socket.sendto(text.encode(), (self.to, _UDP))
+            self.socket.sendto(text, (self.to, _UDP))
 
 
 class Workload:
