@@ -237,6 +237,15 @@ class Node(Router):
             self.agent.wait(timeout=30)
             self.agent = None
 
+    def comes_to(self, wanted: object, ask: Callable[..., object], *arguments: object) -> None:
+        """As the function; a failure shows what the agent has said as well."""
+        try:
+            comes_to(wanted, ask, *arguments)
+        except AssertionError as error:
+            assert self.agent is not None
+            ended = self.agent.poll()
+            raise AssertionError(f"{error}\n{ended}: {self.said.read_text()[-4000:]}") from None
+
     def felixpy(self, *words: str) -> tuple[int, str]:
         """Exit status and output of another command, which reads this node's configuration."""
         done = subprocess.run(
