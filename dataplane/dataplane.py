@@ -108,14 +108,24 @@ FIRST_RETRY, LAST_RETRY = 0.1, 10.0  # seconds
 
 
 class Applied(NamedTuple):
-    """One apply: how long it took, what is wrong after it, by step or by what was asked, and how
-    much of what was written.
+    """One apply: how long it took, which steps failed and are tried again, how much of what was
+    written, and what was asked for and cannot be had, whatever the kernel does.
     """
 
     seconds: float
-    problems: dict[str, str]
+    failures: Mapping[str, str]  # by step
     written: Mapping[str, int] = {}
-    complete: bool = True  # no step has failed: what was asked for before is in the kernel
+    refused: Mapping[str, str] = {}  # by what was asked
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """All that is wrong after it."""
+        return {**self.failures, **self.refused}
+
+    @property
+    def complete(self) -> bool:
+        """Whether what was asked for before, and can be had, is in the kernel."""
+        return not self.failures
 
 
 class Summary(NamedTuple):
@@ -477,8 +487,7 @@ class Dataplane:
         self._in_force |= not any(name in self._problems for name in self._guards)
         if self._in_force:
             self._states.judge()
-        problems = {**self._problems, **self._refused()}
-        return Applied(seconds, problems, self._written() - before, not self._problems)
+        return Applied(seconds, self._problems, self._written() - before, self._refused())
 
     def _written(self) -> Counter[str]:
         return Counter(

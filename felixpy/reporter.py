@@ -85,10 +85,13 @@ class Reporter:
             )
 
     def applied(self, applied: Applied, summary: Summary, backend: str) -> None:
-        """After each apply: what it did, and whether anything is still pending."""
+        """After each apply: what it did, and whether anything is still pending.
+
+        What cannot be had is a problem to be told, and pending it is not.
+        """
         known = self._status.dataplane
         wrote = bool(applied.written)
-        state = "failing" if applied.problems else IN_SYNC
+        state = IN_SYNC if applied.complete else "failing"
         self.problems.replace("dataplane", applied.problems)
         self._change(
             dataplane=DataplaneStatus(

@@ -150,7 +150,7 @@ class Services:
 
     def count_apply(self, applied: Applied) -> None:
         self._metrics.apply_seconds.observe(applied.seconds)
-        if applied.problems:
+        if not applied.complete:
             self._metrics.failures.inc()
         for what, count in applied.written.items():
             self._metrics.written.labels(what).inc(count)

@@ -41,7 +41,9 @@ class DatastoreStatus(Struct, frozen=True):
 class DataplaneStatus(Struct, frozen=True):
     """`writes` counts the applies that wrote something; `seconds` is how long the last one took."""
 
-    state: str = "waiting"  # "waiting" for the datastore, "in sync", "failing"
+    # "waiting" for the datastore, "in sync"; "failing" while a step fails and is tried again.  What
+    # cannot be had, whatever is tried, is among the problems and leaves the state as it is.
+    state: str = "waiting"
     backend: str = ""
     writes: int = 0
     last_write: str = ""

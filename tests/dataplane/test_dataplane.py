@@ -255,7 +255,19 @@ async def test_what_is_refused_is_a_problem_but_not_tried_again(node: FakeNode) 
     applied = await node.dataplane.apply()
     assert applied is not None
     assert applied.problems.keys() == {"workload endpoint default/a", "host endpoint h"}
+    assert (applied.complete, applied.failures) == (True, {})
     assert await node.dataplane.apply() is None
+
+
+async def test_what_has_failed_is_not_what_cannot_be_had(node: FakeNode) -> None:
+    node.desire(hep("h", "eth0"))
+    node.journal.failing = {"IPv4 routes": "no luck"}
+    applied = await node.dataplane.apply()
+    assert applied is not None
+    assert not applied.complete
+    assert applied.failures == {"IPv4 routes": "no luck"}
+    assert applied.refused.keys() == {"host endpoint h"}
+    assert applied.problems == {**applied.failures, **applied.refused}
 
 
 async def test_a_mistake_of_ours_is_no_failed_step(node: FakeNode) -> None:

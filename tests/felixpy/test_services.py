@@ -107,7 +107,8 @@ def test_what_metrics_say(services: Services) -> None:
     port = free_port()
     services.count_resync()
     services.count_changes({"PolicyKey": 3}, 0.5)
-    services.count_apply(Applied(0.25, {"step": "failed"}, {"chains": 2}))
+    services.count_apply(Applied(0.25, {"step": "failed"}, {"chains": 1}))
+    services.count_apply(Applied(0.25, {}, {"chains": 1}, {"asked": "cannot be had"}))
     services.settle(with_metrics(port))
     code, text = get(port, "/metrics")
     assert code == 200
@@ -131,8 +132,8 @@ def test_what_metrics_say(services: Services) -> None:
         "felix_calc_graph_output_events_total 0.0",
         "felix_calc_graph_update_time_seconds_count 1.0",
         "felix_calc_graph_update_time_seconds_sum 0.5",
-        "felix_int_dataplane_apply_time_seconds_count 1.0",
-        "felix_int_dataplane_apply_time_seconds_sum 0.25",
+        "felix_int_dataplane_apply_time_seconds_count 2.0",
+        "felix_int_dataplane_apply_time_seconds_sum 0.5",
         "felix_int_dataplane_failures_total 1.0",
         'felixpy_dataplane_written_total{what="chains"} 2.0',
         "felixpy_flows_ended_total 0.0",
