@@ -75,6 +75,10 @@ class IpPoolKey(Struct, frozen=True, order=True):
     name: str
 
 
+class IpsecNodeKey(Struct, frozen=True, order=True):
+    name: str
+
+
 class NodeKey(Struct, frozen=True, order=True):
     name: str
 
@@ -283,6 +287,41 @@ class Node(Struct, frozen=True):
     cluster_id: str = ""  # of a route reflector, an IPv4 address
 
 
+class IpsecNode(Struct, frozen=True):
+    """What a node publishes of its end of IPsec: a resource of felixpy's own, felixpy/v1 IPsecNode.
+
+    layout           states for each pair of nodes, or those that all senders share
+    tag              24 bits, never 0: what tells this node's states from those of others
+    boot             32 hex digits, made anew whenever the node's states are: no key has two lives
+    receive          key ID -> key check value, for keys whose receiving states are in the kernel
+    peers            node -> what this node has for it
+    ipv4, ipv6       the ends of its tunnels, without length; "" where it has none of the family
+    allow_clear      it takes packets in clear as well
+    node_encryption  what nodes say to each other is encrypted too
+    """
+
+    enabled: bool = False
+    layout: Literal["pair", "shared"] = "pair"
+    tag: int = 0
+    boot: str = ""
+    receive: dict[int, str] = {}
+    peers: dict[str, IpsecPeering] = {}
+    ipv4: str = ""
+    ipv6: str = ""
+    allow_clear: bool = False
+    node_encryption: bool = False
+
+
+class IpsecPeering(Struct, frozen=True):
+    """`tag`: that of the peer's states that are in the kernel for receiving, 0 for none.
+
+    `sends`: the key ID that the peer is sent to with, 0 for none.
+    """
+
+    tag: int = 0
+    sends: int = 0
+
+
 class FelixConfiguration(Struct, frozen=True):
     """`values`: parameter name as in the specification (lowerCamel) -> raw text."""
 
@@ -305,6 +344,7 @@ Key: TypeAlias = (
     | NetworkSetKey
     | IpPoolKey
     | NodeKey
+    | IpsecNodeKey
     | BlockKey
     | BgpKey
     | FelixConfigurationKey
@@ -319,6 +359,7 @@ Value: TypeAlias = (
     | NetworkSet
     | IpPool
     | Node
+    | IpsecNode
     | Block
     | BgpValue
     | FelixConfiguration

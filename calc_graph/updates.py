@@ -28,6 +28,7 @@ from calc_graph.model import (
     HostEndpointKey,
     Icmp,
     IpPool,
+    IpsecNode,
     PolicyKey,
     PortRange,
     Protocol,
@@ -307,6 +308,17 @@ class WireguardEndpointRemove(Struct, frozen=True):
     node: str
 
 
+class IpsecPeer(Struct, frozen=True):
+    """What a node publishes of its end of IPsec, this node among them."""
+
+    node: str
+    end: IpsecNode
+
+
+class IpsecPeerRemove(Struct, frozen=True):
+    node: str
+
+
 class ServiceCidrsUpdate(Struct, frozen=True):
     """The addresses of services; packets to them that nothing translated are looping."""
 
@@ -337,5 +349,7 @@ Update: TypeAlias = (
     | EncapUpdate
     | WireguardEndpoint
     | WireguardEndpointRemove
+    | IpsecPeer
+    | IpsecPeerRemove
     | ServiceCidrsUpdate
 )

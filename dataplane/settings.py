@@ -148,6 +148,27 @@ class WireguardSettings(Struct, frozen=True):
         return self.devices[0 if family == 4 else 1]
 
 
+class IpsecSettings(Struct, frozen=True):
+    """`families` are those it is on for.
+
+    interface        the network-facing one; "": that of the default route
+    layout           states for each pair of nodes, with derived keys, or those that all share
+    reqid            ties our states to our policies
+    allow_clear      nothing is closed while keys are missing
+    node_encryption  what nodes say to each other is encrypted too, except `clear_ports`
+    key_grace        seconds for which a key that left the file is still received at most
+    """
+
+    families: frozenset[Family] = frozenset()
+    interface: str = ""
+    layout: Literal["pair", "shared"] = "pair"
+    reqid: int = 1
+    allow_clear: bool = False
+    node_encryption: bool = False
+    clear_ports: tuple[tuple[Literal["tcp", "udp"], int], ...] = ()
+    key_grace: float = 300.0
+
+
 class Settings(Struct, frozen=True):
     hostname: str
     render: RenderSettings = RenderSettings()
@@ -170,4 +191,5 @@ class Settings(Struct, frozen=True):
     route_sync: bool = True
     tunnels: TunnelSettings = TunnelSettings()
     wireguard: WireguardSettings = WireguardSettings()
+    ipsec: IpsecSettings = IpsecSettings()
     external_node_cidrs: tuple[str, ...] = ()

@@ -1,0 +1,30 @@
+"""IPsec: tunnels between the nodes' own addresses, with keys that rotate, and nothing in clear.
+
+    told          IpsecPeer, HostUpdate, RouteUpdate, PoolUpdate      calc_graph
+    keys          KeyRing, whenever another one is to be used          felixpy.ipsec
+        |
+    ipsec.py      one that is on, or off, for the dataplane
+      mesh.py       which key each peer is sent to with, what is to be in the kernel, what is to be
+                    published; pure
+        states.py     states of a peer            policies.py   policies of a net
+        |
+      driver.py     states and policies: what is there, and the difference, in the order of writes
+      table.py      rules and routes of table 200
+        |
+      kernel.py     dataplane.xfrm: the messages
+
+The order of writes is this, and no step begins before the kernel has taken the one before:
+
+    a peer comes       what closes the way to its nets -> receiving states -> it is told, and tells
+                       us of its own -> sending states -> the way opens, encrypted -> table 200
+    a net comes        what closes the way to it -> policies in -> the way opens -> its route
+    a peer, a net goes its route in the main table -> the way closes -> sending states -> table 200
+                       -> policies in, receiving states -> what closes the way
+    a net moves        its policies are exchanged in place, one message each
+    a key comes        receiving states, for all peers -> published -> for each peer that has
+                       published it: sending state -> its policies out, exchanged in place
+    a key goes         nobody sends with it any more -> no longer published -> a while later its
+                       receiving states
+    IPsec goes off     published -> policies out -> nobody sends any more -> all the rest, receiving
+                       states last
+"""
