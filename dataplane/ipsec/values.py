@@ -20,7 +20,7 @@ PROTOCOL: Final = 50  # of rules and routes, FRA_PROTOCOL and RTPROT
 
 Direction: TypeAlias = Literal["in", "out", "fwd"]
 Action: TypeAlias = Literal["allow", "block"]
-ANYBODY: Final[dict[Family, str]] = {4: "0.0.0.0", 6: "::"}  # noqa: S104: nobody binds to it
+ANYBODY: Final[dict[Family, str]] = {4: "0.0.0.0", 6: "::"}  # noqa: S104
 EVERYWHERE: Final[dict[Family, str]] = {4: "0.0.0.0/0", 6: "::/0"}
 
 
