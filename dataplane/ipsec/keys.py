@@ -1,6 +1,225 @@
 """Keys of IPsec, which never show themselves, and what is derived from them.
 
 Algorithm    what the kernel is to do with a key
-Key          ID, algorithm, and the secret
+Key          ID, algorithm, and the secret of one record of the key file
+Material     what goes into one state: a key as it is, or one derived for a pair of nodes
 KeyRing      those of a key file
+
+Secrets are in arrays, which can be overwritten; what hmac returns cannot be, and is let go at once.
+Nothing here can be copied, pickled or shown.  Which lengths an algorithm takes is not known here:
+felixpy.ipsec.algorithms has asked before.
+
+Sources: sections 4.2 and 5.3 of the IPsec reference; RFC 5869 (HKDF).
 """
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import ip_address
+from types import TracebackType
+from typing import Final, NoReturn, TypeAlias
+
+from msgspec import Struct
+
+from dataplane.ipsec import ids
+from dataplane.ipsec.values import StateWish
+
+_CHECK_BYTES: Final = 8
+_HASH: Final = "sha256"
+_HASH_BYTES: Final = hashlib.sha256().digest_size
+_PROCESS_SECRET: Final = secrets.token_bytes(_HASH_BYTES)
+
+Octets: TypeAlias = bytes | bytearray | memoryview
+
+
+class Algorithm(Struct, frozen=True):
+    """`aead` with `icv_bits`, or `auth` with `trunc_bits` and `encryption`: the kernel's names."""
+
+    aead: str = ""
+    icv_bits: int = 0
+    auth: str = ""
+    trunc_bits: int = 0
+    encryption: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (self.aead,) if self.aead else (self.auth, self.encryption)
+
+    @property
+    def tag_bits(self) -> int:
+        """Of what a packet is authenticated with."""
+        return self.icv_bits if self.aead else self.trunc_bits
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.names)} {self.tag_bits}"
+
+
+class _Secret:
+    """Holds one, shows it to nobody, and is the only one that does."""
+
+    __slots__ = ()
+
+    def __reduce_ex__(self, _protocol: object) -> NoReturn:
+        raise TypeError(f"{type(self).__name__} cannot be copied")
+
+
+class Material(_Secret):
+    """What goes into one state.  As a context it is overwritten at the end."""
+
+    __slots__ = ("_auth_bytes", "_octets", "algorithm")
+
+    def __init__(self, algorithm: Algorithm, octets: bytearray, auth_bytes: int = 0) -> None:
+        """`octets` belongs to it from now on: with two algorithms, `auth_bytes` for the first."""
+        self.algorithm = algorithm
+        self._octets = octets
+        self._auth_bytes = auth_bytes
+
+    @property
+    def aead(self) -> memoryview:
+        """Salt at the end, as the kernel has it; empty with two algorithms."""
+        return memoryview(self._octets)[: len(self._octets) if self.algorithm.aead else 0]
+
+    @property
+    def auth(self) -> memoryview:
+        return memoryview(self._octets)[: self._auth_bytes]
+
+    @property
+    def encryption(self) -> memoryview:
+        return memoryview(self._octets)[0 if self.algorithm.encryption else len(self._octets) :][
+            self._auth_bytes :
+        ]
+
+    @property
+    def fingerprint(self) -> bytes:
+        """Equal to `fingerprint` of the same keys from elsewhere, in this process."""
+        return fingerprint(*((self.aead,) if self.algorithm.aead else (self.auth, self.encryption)))
+
+    def forget(self) -> None:
+        """Overwrite it in place."""
+        self._octets[:] = bytes(len(self._octets))
+
+    def __enter__(self) -> Material:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.forget()
+
+    def __repr__(self) -> str:
+        return f"Material({self.algorithm})"
+
+
+class Key(_Secret):
+    """One record of a key file.
+
+    `check` tells whether two nodes mean the same by an ID: 16 hex digits, of no use to anybody who
+    has not got the key.
+    """
+
+    __slots__ = ("_auth_bytes", "_octets", "algorithm", "check", "id")
+
+    def __init__(
+        self, key_id: int, algorithm: Algorithm, octets: bytearray, auth_bytes: int = 0
+    ) -> None:
+        """`octets` belongs to it from now on: with two algorithms, `auth_bytes` for the first."""
+        self.id = key_id
+        self.algorithm = algorithm
+        self.check = _check(key_id, algorithm, octets)
+        self._octets = octets
+        self._auth_bytes = auth_bytes
+
+    def material(self, wish: StateWish) -> Material:
+        """For that state: derived for its two ends where it has a life, else the key as it is."""
+        octets = self._derived(wish) if wish.life else bytearray(self._octets)
+        return Material(self.algorithm, octets, self._auth_bytes)
+
+    def _derived(self, wish: StateWish) -> bytearray:
+        ends = [ip_address(address).packed for address in (wish.source, wish.id.destination)]
+        info = b"felixpy-ipsec" + bytes([self.id]) + b"".join(ends) + wish.life.encode("ascii")
+        return hkdf(self._octets, info, len(self._octets))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Key):
+            return NotImplemented
+        same = hmac.compare_digest(self._octets, other._octets)
+        mine = (self.id, self.algorithm, self._auth_bytes)
+        return same and mine == (other.id, other.algorithm, other._auth_bytes)
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.check))
+
+    def __repr__(self) -> str:
+        return f"Key({self.id}, {self.algorithm}, check {self.check})"
+
+
+class KeyRing(Mapping[int, Key]):
+    """Key ID -> key, the newest first."""
+
+    __slots__ = ("_keys",)
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        """`keys` in the order of the file.  Raises ValueError when an ID is there twice."""
+        by_id: dict[int, Key] = {}
+        for key in keys:
+            if key.id in by_id:
+                raise ValueError(f"key ID {key.id} is there twice")
+            by_id[key.id] = key
+        self._keys = {i: by_id[i] for i in ids.newest_first(list(by_id))}
+
+    @property
+    def newest(self) -> int:
+        """0: the ring is empty."""
+        return next(iter(self._keys), 0)
+
+    @property
+    def checks(self) -> dict[int, str]:
+        """Key ID -> check value."""
+        return {key.id: key.check for key in self._keys.values()}
+
+    def __getitem__(self, key_id: int) -> Key:
+        return self._keys[key_id]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __repr__(self) -> str:
+        return f"KeyRing({list(self._keys.values())})"
+
+
+def fingerprint(*parts: Octets) -> bytes:
+    """Of an AEAD key, or of an authentication and an encryption key: to compare, in this process.
+
+    Two of them are compared with `hmac.compare_digest`.
+    """
+    lengths = bytes(len(part) for part in parts)
+    digest = hmac.new(_PROCESS_SECRET, lengths, _HASH)
+    for part in parts:
+        digest.update(part)
+    return digest.digest()
+
+
+def hkdf(secret: Octets, info: bytes, length: int, salt: bytes = b"") -> bytearray:
+    """HKDF-SHA256, RFC 5869; `length` is 8160 at most.  Whoever gets it overwrites it."""
+    pseudorandom = hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH)
+    derived = bytearray()
+    block = b""
+    for counter in range(1, -(-length // _HASH_BYTES) + 1):
+        block = hmac.digest(pseudorandom, block + info + bytes([counter]), _HASH)
+        derived += block
+    del derived[length:]
+    return derived
+
+
+def _check(key_id: int, algorithm: Algorithm, octets: Octets) -> str:
+    words = ("felixpy-ipsec-kcv", str(key_id), *algorithm.names, str(algorithm.tag_bits))
+    return hmac.digest(octets, "\0".join(words).encode("ascii"), _HASH)[:_CHECK_BYTES].hex()
