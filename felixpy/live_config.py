@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 
 # Who the node is and where its resources come from: nothing that was learnt so far holds any more.
 IDENTITY = ("DatastoreType", "DatastorePath", "FelixHostname", *ETCD)
-_READ = (*IDENTITY, "BGPEnabled")  # and how much of them is read
+_READ = (*IDENTITY, "BGPEnabled", "IPsecEnabled")  # and how much of them is read
 
 
 class Ask(Enum):

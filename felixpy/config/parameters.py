@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from felixpy.config.groups.bgp import Bgp
 from felixpy.config.groups.identity import Identity
 from felixpy.config.groups.interfaces import Interfaces
+from felixpy.config.groups.ipsec import Ipsec
 from felixpy.config.groups.overlays import Overlays
 from felixpy.config.groups.process import Process
 from felixpy.config.groups.rules import Rules
@@ -21,13 +22,13 @@ from felixpy.config.parameter import Parameter, parameter_of
 
 
 @dataclass(frozen=True)
-class Config(Identity, Process, Interfaces, Rules, Overlays, Bgp):
+class Config(Identity, Process, Interfaces, Rules, Overlays, Ipsec, Bgp):
     """The effective values.  Each field is described where its group declares it."""
 
 
 def _table() -> dict[str, Parameter[Any]]:
     found = {}
-    for group in (Identity, Process, Interfaces, Rules, Overlays, Bgp):
+    for group in (Identity, Process, Interfaces, Rules, Overlays, Ipsec, Bgp):
         for declared in dataclasses.fields(group):
             parameter = parameter_of(str(group.__doc__), declared)
             found[parameter.name] = parameter

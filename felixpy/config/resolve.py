@@ -30,6 +30,7 @@ from felixpy.config.parameters import (
 )
 from felixpy.config.problems import ConfigError, Problem, error, warning
 from felixpy.config.sources import DISCOVERY, Rank, Setting, Source
+from felixpy.config.to_ipsec import ipsec_faults, ipsec_oddities
 from felixpy.config.to_wireguard import wireguard_faults
 from felixpy.config.types import BOOL
 
@@ -37,6 +38,7 @@ from felixpy.config.types import BOOL
 _CHOSEN_TOGETHER = ("DatastoreType", *ETCD)
 _TABLES = ("RouteTableRange", "RouteTableRanges")
 _WIREGUARD = (*_TABLES, *(name for name in PARAMETERS if name.startswith("Wireguard")))
+_IPSEC = ("IptablesMarkMask", *(name for name in PARAMETERS if name.startswith("IPsec")))
 _NOT_BUILT = "has no effect: this version of felixpy does not do that yet"
 
 
@@ -183,6 +185,7 @@ class _Resolution:
         self._check_hostname()
         self._check_marks()
         self._check_wireguard()
+        self._check_ipsec()
 
     def _check_datastore(self) -> None:
         if not self._refused.isdisjoint(_CHOSEN_TOGETHER):
@@ -215,14 +218,25 @@ class _Resolution:
             self._keep("WireguardEnabled", "WireguardEnabledV6")
 
     def _check_wireguard(self) -> None:
-        faults = list(wireguard_faults(self._value))
+        if self._report_faults(wireguard_faults(self._value)):
+            self._keep(*_WIREGUARD)
+
+    def _check_ipsec(self) -> None:
+        if self._report_faults(ipsec_faults(self._value)):
+            self._keep(*_IPSEC)
+        for name, reason in ipsec_oddities(self._value):
+            self._warn(self.given[name][0], reason)
+
+    def _report_faults(self, faults: Iterable[tuple[str, str]]) -> bool:
+        """Whether there are any."""
+        found = False
         for name, reason in faults:
+            found = True
             given = self.given.get(name)
             where = given[0].where if given else "configuration"
             said = f"= {PARAMETERS[name].show(self._value(name))}: {reason}"
             self.problems.append(error(where, name, said))
-        if faults:
-            self._keep(*_WIREGUARD)
+        return found
 
     def _value(self, name: str) -> Any:
         parameter = PARAMETERS[name]

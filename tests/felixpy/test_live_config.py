@@ -52,6 +52,9 @@ ASKS = [
     ("WireguardListeningPort = 1\n", Ask.DATAPLANE),
     ("WireguardEnabled = true\n", Ask.DATAPLANE),
     ("WireguardStrict = true\nWireguardClearHosts = 10.0.0.1\n", Ask.DATAPLANE),
+    ("IPsecEnabled = true\nIPsecKeyFile = /k\n", Ask.EVERYTHING),
+    ("IPsecAllowClear = true\nIPsecKeyGrace = 60\n", Ask.DATAPLANE),
+    ("IPsecKeyFile = /k\nIPsecKeyMaxAge = 60\n", Ask.LIVE),
     ("NFTablesMode = enabled\n", Ask.LIVE),  # not built yet
 ]
 

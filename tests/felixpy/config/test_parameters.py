@@ -34,6 +34,9 @@ OWN = {
     *("BGPEnabled", "BirdConfigFile", "BirdControlSocket", "SecretsPath"),
     *("BirdConfirmTimeoutSecs", "BGPRouterID", "BGPBfdPeers", "BGPUnguardedPeers"),
     *("WireguardStrict", "WireguardClearHosts"),
+    *("IPsecEnabled", "IPsecKeyFile", "IPsecKeySecret", "IPsecInterface", "IPsecReqID"),
+    *("IPsecNodeEncryption", "IPsecNodeClearPorts", "IPsecStateLayout", "IPsecAllowClear"),
+    *("IPsecKeyGrace", "IPsecKeyMaxAge"),
 }
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
 # A name that is nobody's must not become another node's.
