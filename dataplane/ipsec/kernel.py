@@ -167,11 +167,14 @@ class StateDelete(NamedTuple):
 class PolicyPut(NamedTuple):
     """Make it, or exchange the one that is called so without a gap.
 
-    Unless it may `replace`: then EEXIST if there is one, whatever its priority.
+    Unless it may `replace`: then EEXIST if there is one, whatever its priority.  `index`: the
+    number it is to have, its direction in the lowest three bits; 0: the kernel chooses one, as it
+    does where that number is taken.  What is exchanged keeps the number it has.
     """
 
     wish: PolicyWish
     replace: bool = True
+    index: int = 0
 
 
 class PolicyDelete(NamedTuple):
@@ -210,6 +213,6 @@ class Xfrm(Protocol):
     async def read_states(self, family: Family) -> list[KernelState]: ...
     async def read_policies(self, family: Family) -> list[KernelPolicy]: ...
     async def change(self, changes: Sequence[Change]) -> list[int]: ...  # error numbers, 0: done
-    async def trial(self, key: Key) -> str: ...  # "" or why this kernel cannot use it
-    def listen(self) -> XfrmListener: ...
+    async def trial(self, key: Key, family: Family = 4) -> str: ...  # "" or why this kernel cannot use it
+    async def listen(self) -> XfrmListener: ...
     def close(self) -> None: ...
