@@ -1,0 +1,98 @@
+"""Whose a state or a policy is that was found in the kernel: pure.
+
+in   KernelState, KernelPolicy, the addresses of this node, our reqid
+out  "ours"       to be kept, exchanged or deleted as we like
+     "doubtful"   it looks like ours and may be somebody else's: reported, and left alone
+     "foreign"    of strongSwan or whoever: none of our business
+
+A policy carries a signature: the kernel lets its maker choose the number by which policies are
+listed, and keeps it for as long as the policy is there, through every exchange.  Ours begin with
+SIGNATURE, where the kernel's own counting does not come to.  So nothing on disk has to remember
+what was installed, and nothing there can be out of step with the kernel: blocks, which have neither
+reqid nor template, are as certain as tunnels.  The guide's dumps do not show the number.
+
+A state has no such number.  It is ours if all of this holds: ESP, tunnel, our reqid, our mark and
+an own address at the end that is ours, an SPI of one of the two layouts with the counting that goes
+with it, and nothing besides.  strongSwan's SPIs begin at 0xc0000000, far above.
+Source: section 10.1 of the IPsec reference; linux net/xfrm/xfrm_policy.c, xfrm_gen_index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final, Literal, TypeAlias
+
+from dataplane.ipsec.kernel import ESP, TUNNEL, KernelPolicy, KernelState
+from dataplane.ipsec.values import ANYBODY, DECRYPTED, EVERYWHERE, MARK_MASK, Direction, Selector
+
+Claim: TypeAlias = Literal["ours", "doubtful", "foreign"]
+
+SIGNATURE: Final = 0x66000000  # the highest byte of the number of each policy of ours
+LAST_PRIORITY: Final = 65000  # the largest of ours; those of others are larger by far
+NUMBERS: Final = 1 << 21  # what is left beside signature and direction
+
+_DIRECTIONS: Final[dict[Direction, int]] = {"in": 0, "out": 1, "fwd": 2}
+_DIRECTION_BITS: Final = 3
+_SIGNED: Final = 0xFF000000
+_ID_BITS: Final = 4
+_SPIS: Final = 1 << 28  # a tag of 24 bits and an ID of four
+
+
+def index_of(number: int, direction: Direction) -> int:
+    """`number` below NUMBERS."""
+    return SIGNATURE | number << _DIRECTION_BITS | _DIRECTIONS[direction]
+
+
+def number_of(index: int) -> int | None:
+    """None for what does not carry our signature."""
+    if index & _SIGNED != SIGNATURE:
+        return None
+    return (index & ~_SIGNED) >> _DIRECTION_BITS
+
+
+def claim_of_policy(policy: KernelPolicy, reqid: int) -> Claim:
+    """One with our signature that has become something else is doubtful: whoever exchanged it may
+    rely on it.  Of ours with another reqid the parameter has changed.
+    """
+    signed = number_of(policy.index) is not None
+    templates = policy.templates
+    formed = (
+        policy.id is not None
+        and policy.priority <= LAST_PRIORITY
+        and len(templates) <= 1
+        and all((t.protocol, t.mode, t.plain) == (ESP, TUNNEL, True) for t in templates)
+    )
+    if signed:
+        return "ours" if formed else "doubtful"
+    with_reqid = bool(templates) and templates[0].reqid == reqid
+    return "doubtful" if formed and with_reqid else "foreign"
+
+
+def claim_of_state(state: KernelState, reqid: int, own: Collection[str]) -> Claim:
+    """`own`: addresses of this node."""
+    if (state.protocol, state.mode, state.reqid) != (ESP, TUNNEL, reqid) or not _is_spi(state):
+        return "foreign"
+    marks = (state.set_mark, state.set_mark_mask)
+    receives = marks == (DECRYPTED, MARK_MASK) and state.id.destination in own
+    sends = marks == (0, 0) and state.source in own
+    if not receives and not sends:
+        return "doubtful" if state.id.destination in own or state.source in own else "foreign"
+    everywhere = EVERYWHERE[state.family]
+    alone = (
+        state.plain
+        and not (state.mark or state.mark_mask or state.if_id or state.limited)
+        and state.selector == Selector(everywhere, everywhere)
+    )
+    return "ours" if alone and _counts_as_it_should(state) else "doubtful"
+
+
+def _is_spi(state: KernelState) -> bool:
+    return state.id.spi < _SPIS and state.id.spi & ((1 << _ID_BITS) - 1) != 0
+
+
+def _counts_as_it_should(state: KernelState) -> bool:
+    """With an SPI that is a key's ID all senders share it; else it is of two nodes, who count."""
+    shared = state.id.spi < 1 << _ID_BITS
+    if shared:
+        return not state.esn and state.replay_window == 0
+    return state.esn and state.source != ANYBODY[state.family]
