@@ -31,11 +31,22 @@ _NO_SUPPRESSION: Final = b"\xff\xff\xff\xff"
 
 
 class Rule(NamedTuple):
-    """`not from all fwmark MARK/MARK lookup TABLE`: what does not carry the mark asks the table."""
+    """What carries the mark asks the table; inverted, what does not.
+
+    `mask` 0: all bits of the mark.
+    """
 
     priority: int
     table: int
     mark: int
+    mask: int = 0
+    inverted: bool = True
+    protocol: int = BY_CALICO
+
+    def __str__(self) -> str:
+        who = "not from all" if self.inverted else "from all"
+        mark = f"{self.mark:#x}/{self.mask or self.mark:#x}"
+        return f"{self.priority}: {who} fwmark {mark} lookup {self.table}"
 
 
 class KernelRule(NamedTuple):
@@ -92,13 +103,14 @@ def add_rule(family: Family, rule: Rule) -> Request:
     that has the same mark and is not inverted.
     """
     table = rule.table if rule.table < 256 else _COMPAT
-    head = _RULE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, _TO_TABLE, _INVERT)
+    flags = _INVERT if rule.inverted else 0
+    head = _RULE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, _TO_TABLE, flags)
     body = (
         attribute(_PRIORITY, _U32.pack(rule.priority))
         + attribute(_MARK, _U32.pack(rule.mark))
-        + attribute(_MASK, _U32.pack(rule.mark))
+        + attribute(_MASK, _U32.pack(rule.mask or rule.mark))
         + attribute(_TABLE, _U32.pack(rule.table))
-        + attribute(_PROTOCOL, bytes([BY_CALICO]))
+        + attribute(_PROTOCOL, bytes([rule.protocol]))
     )
     return Request(NEWRULE, CREATE, head + body)
 

@@ -1,18 +1,20 @@
-"""The rule that sends packets to a routing table of ours, one family.
+"""The rules that send packets to a routing table of ours, one family.
 
-    in   desire            the rule, or that there is none
+    in   desire            all that there are to be
          notice, lost      what others do to rules, as it happens
-    out  apply             it is there, once; others that are ours are not
+    out  apply             each is there, once; others that are ours are not
          read              those of ours that are there
          check             the background look
 
-Ours are rules of the form that we and Felix make: they lead to our table, or carry our protocol
-number, which Felix's do not.  As long as ours is there, so are all others that lead to its table,
-because nobody else has any business there; the rest is never touched.
+Which are ours is told by who makes the driver.  For WireGuard's table they are rules of the form
+that we and Felix make: they lead to our table, or carry our protocol number, which Felix's do not.
+As long as one of ours is there, so are all others that lead to its table, because nobody else has
+any business there; the rest is never touched.
 
-The new rule comes first and the old one goes then, so there is no moment without.  The kernel
-deletes the first rule that looks like the one named, and does not look closely (`delete_rule`): so
-ours has to be the last of its priority, or is added once more, and what was written is read again.
+New rules come first and old ones go then, so there is no moment without.  The kernel deletes the
+first rule that looks like the one named, and does not look closely (`delete_rule`): so ours have to
+be the last of their priority, or are added once more, and what was written is read again.  A rule
+of ours behind one of somebody else's that looks alike cannot be deleted: it stays, and is told.
 
 Nothing is done before something has been asked for.
 Source: projectcalico/calico felix/routerule/route_rule.go; section 1.7 of the routes reference.
@@ -23,7 +25,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple, TypeAlias
 
 import structlog
 
@@ -46,58 +49,102 @@ class RuleError(DataplaneError):
     """The kernel refused, or somebody keeps changing what is written; it is tried again."""
 
 
+# whether a rule is ours, given whether any rule of ours is wished for
+Owned: TypeAlias = Callable[[KernelRule, bool], bool]
+
+
 class Difference(NamedTuple):
     """`add` before `remove`, in this order."""
 
-    add: bool
-    remove: tuple[KernelRule, ...]
+    add: tuple[Rule, ...] = ()
+    remove: tuple[KernelRule, ...] = ()
 
 
-def difference(wish: Rule | None, found: list[KernelRule]) -> Difference:
+def difference(wishes: Sequence[Rule], found: list[KernelRule]) -> Difference:
     """`found` are those of ours, in the kernel's order."""
-    keep = -1
-    if wish is not None:
-        same = [index for index, rule in enumerate(found) if rule.priority == wish.priority]
-        if same and _is(found[same[-1]], wish):
-            keep = same[-1]
-    surplus = tuple(rule for index, rule in enumerate(found) if index != keep)
-    return Difference(wish is not None and keep < 0, surplus)
+    kept: dict[int, Rule] = {}  # place in `found` -> what it is
+    closed: set[int] = set()  # priorities, among whose rules an earlier one is not to stay
+    for place in range(len(found) - 1, -1, -1):
+        rule = found[place]
+        wish = next((wish for wish in wishes if _is(rule, wish)), None)
+        if wish is None or wish in kept.values() or rule.priority in closed:
+            closed.add(rule.priority)
+        else:
+            kept[place] = wish
+    surplus = tuple(rule for place, rule in enumerate(found) if place not in kept)
+    return Difference(tuple(w for w in wishes if w not in kept.values()), surplus)
+
+
+def of_table(table: int) -> Owned:
+    """For a table of Felix's kind, which `not from all` leads to."""
+
+    def owned(rule: KernelRule, wished: bool) -> bool:
+        if wished and rule.table == table:
+            return True
+        formed = rule.inverted and rule.plain and rule.mark == rule.mask != 0 and rule.table != 0
+        return formed and (rule.table == table or rule.protocol == BY_CALICO)
+
+    return owned
+
+
+def made_by(table: int, protocol: int, marks: Collection[tuple[int, int]]) -> Owned:
+    """For a table that others may use as well; `marks` with their masks."""
+
+    def owned(rule: KernelRule, _wished: bool) -> bool:
+        here = (rule.table, rule.protocol) == (table, protocol)
+        return here and (rule.mark, rule.mask) in marks
+
+    return owned
 
 
 def _is(rule: KernelRule, wish: Rule) -> bool:
-    return (
-        rule.inverted
-        and rule.plain
-        and rule.protocol == BY_CALICO
-        and rule.mask == rule.mark
-        and (rule.priority, rule.table, rule.mark) == wish
+    told = Rule(rule.priority, rule.table, rule.mark, rule.mask, rule.inverted, rule.protocol)
+    return rule.plain and told == wish._replace(mask=wish.mask or wish.mark)
+
+
+def _looks_like(one: KernelRule, other: KernelRule) -> bool:
+    """To a deletion of `one`."""
+    return (one.priority, one.table, one.mark, one.mask) == (
+        other.priority,
+        other.table,
+        other.mark,
+        other.mask,
     )
 
 
 class RuleDriver:
     """`refresh_seconds` is the time between checks, 0 for never; it may be changed at any time."""
 
-    def __init__(self, family: Family, table: int, refresh_seconds: float = 90.0) -> None:
-        """Raises ValueError for a table that is the kernel's."""
+    def __init__(
+        self,
+        family: Family,
+        table: int,
+        refresh_seconds: float = 90.0,
+        owned: Owned | None = None,
+    ) -> None:
+        """`owned` None: as `of_table`.  Raises ValueError for a table that is the kernel's."""
         if table in _NOT_OURS:
             raise ValueError(f"table {table} is not ours to use")
         self._family: Family = family
         self._table = table
+        self._owned = of_table(table) if owned is None else owned
         self.refresh_seconds = refresh_seconds
         self.written = 0  # rules added or removed, since the start
         self._socket = Socket(ROUTE)
         self._asked = False
-        self._wish: Rule | None = None
+        self._wishes: tuple[Rule, ...] = ()
         self._found: list[KernelRule] | None = None  # None: to be read
+        self._hidden: list[KernelRule] = []  # ours, behind others' that look alike
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
 
-    def desire(self, rule: Rule | None) -> None:
-        """It leads to the driver's table; None: there is to be none.  Raises ValueError."""
-        if rule is not None and rule.table != self._table:
-            raise ValueError(f"a rule to table {rule.table}, where {self._table} is ours")
-        if not self._asked or rule != self._wish:
-            self._asked, self._wish = True, rule
+    def desire(self, *rules: Rule) -> None:
+        """All of them; they lead to the driver's table.  Raises ValueError."""
+        for rule in rules:
+            if rule.table != self._table:
+                raise ValueError(f"a rule to table {rule.table}, where {self._table} is ours")
+        if not self._asked or rules != self._wishes:
+            self._asked, self._wishes = True, rules
             self._found = None  # whose rules are ours depends on it
 
     @property
@@ -153,8 +200,8 @@ class RuleDriver:
                 if self._found is None:
                     self._found = await self._list()
                     self._read_at = asyncio.get_running_loop().time()
-                todo = difference(self._wish, self._found)
-                if not todo.add and not todo.remove:
+                todo = difference(self._wishes, self._found)
+                if todo == Difference():
                     return
                 self._found = None
                 await self._write(todo)
@@ -164,13 +211,10 @@ class RuleDriver:
         self._socket.close()
 
     def _differs(self, found: list[KernelRule]) -> bool:
-        return difference(self._wish, found) != Difference(add=False, remove=())
+        return difference(self._wishes, found) != Difference()
 
     def _is_ours(self, rule: KernelRule) -> bool:
-        if self._wish is not None and rule.table == self._table:
-            return True
-        formed = rule.inverted and rule.plain and rule.mark == rule.mask != 0 and rule.table != 0
-        return formed and (rule.table == self._table or rule.protocol == BY_CALICO)
+        return self._owned(rule, bool(self._wishes))
 
     async def _list(self) -> list[KernelRule]:
         request = rtrules.list_rules(self._family)
@@ -181,23 +225,30 @@ class RuleDriver:
                 raise
             return []
         parsed = (rtrules.parse_rule(message.body) for message in messages)
-        return [p[1] for p in parsed if p and p[0] == self._family and self._is_ours(p[1])]
+        ours: list[KernelRule] = []
+        others: list[KernelRule] = []
+        self._hidden = []
+        for rule in [p[1] for p in parsed if p and p[0] == self._family]:
+            (ours if self._is_ours(rule) else others).append(rule)
+            if rule in ours and any(_looks_like(rule, other) for other in others):
+                self._hidden.append(rule)
+        return ours
 
     async def _write(self, todo: Difference) -> None:
-        if todo.add and self._wish is not None:
-            (code,) = await self._socket.execute([rtrules.add_rule(self._family, self._wish)])
+        for rule in todo.add:
+            (code,) = await self._socket.execute([rtrules.add_rule(self._family, rule)])
             if code:
-                raise RuleError(f"{self._told(self._wish)}: {os.strerror(code)}")
+                raise RuleError(f"{rule}: {os.strerror(code)}")
             self.written += 1
-            log.info("rule.added", family=self._family, rule=self._told(self._wish))
+            log.info("rule.added", family=self._family, rule=str(rule))
+        if hidden := [rule for rule in todo.remove if rule in self._hidden]:
+            told = f"{hidden[0].priority} to {hidden[0].table}"
+            raise RuleError(f"rule {told}: a deletion would take somebody else's that looks alike")
         codes = await self._socket.execute([rtrules.delete_rule(rule) for rule in todo.remove])
-        for rule, code in zip(todo.remove, codes, strict=True):
+        for surplus, code in zip(todo.remove, codes, strict=True):
             if code not in (0, errno.ENOENT):
-                raise RuleError(f"rule {rule.priority} to {rule.table}: {os.strerror(code)}")
+                told = f"{surplus.priority} to {surplus.table}"
+                raise RuleError(f"rule {told}: {os.strerror(code)}")
             self.written += not code
         if todo.remove:
             log.info("rule.removed", family=self._family, count=len(todo.remove))
-
-    def _told(self, rule: Rule) -> str:
-        mark = f"{rule.mark:#x}"
-        return f"{rule.priority}: not from all fwmark {mark}/{mark} lookup {rule.table}"

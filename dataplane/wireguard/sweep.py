@@ -63,7 +63,7 @@ async def _rules(family: Family, settings: Settings, *, dry_run: bool) -> tuple[
     try:
         found = await driver.read()
         if not dry_run:
-            driver.desire(None)
+            driver.desire()
             await driver.apply()
     finally:
         driver.close()

@@ -66,7 +66,7 @@ class WireguardTable:
     async def ask(self, *, asked: bool) -> None:
         """Add the rule, or remove it.  Raises RuleError."""
         if self._enabled:
-            self._rules.desire(self._rule if asked else None)
+            self._rules.desire(*([self._rule] if asked else []))
             await self._rules.apply()
 
     async def is_asked(self) -> bool:

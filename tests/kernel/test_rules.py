@@ -39,7 +39,7 @@ class Node:
         self._listener = Listener(ROUTE, (rtrules.GROUP_RULE_V4, rtrules.GROUP_RULE_V6))
 
     async def want(self, rule: Rule | None = RULE) -> None:
-        self.driver.desire(rule)
+        self.driver.desire(*([] if rule is None else [rule]))
         await self.driver.apply()
 
     async def until_told(self) -> None:
