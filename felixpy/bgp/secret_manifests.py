@@ -1,6 +1,7 @@
 """The text of a manifest file to the Secrets in it.
 
-    in   YAML or JSON text, one or more documents, which may be lists of Secrets
+    in   YAML or JSON text, one or more documents, which may be lists of Secrets; who judges what
+         stands under a key, BGP's passwords unless said otherwise
     out  the v1 Secrets with what each key holds: Password, or why it is none
          ManifestError where the text as a whole cannot be read
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -27,6 +28,7 @@ from felixpy.datastore.resources.names import is_name
 from felixpy.datastore.yaml_documents import Document, Tree, YamlError
 
 Values: TypeAlias = Mapping[str, Password | str]
+Judge: TypeAlias = Callable[[bytes], Password | str]  # the value, or why it is none
 
 _FIELDS: Final = ("apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData")
 # validation.IsConfigMapKey of k8s.io/apimachinery
@@ -60,7 +62,7 @@ class ManifestText(Struct, frozen=True):
     strange: tuple[str, ...] = ()
 
 
-def read_secrets(text: str, *, is_json: bool) -> ManifestText:
+def read_secrets(text: str, *, is_json: bool, judged: Judge = judge) -> ManifestText:
     """Raises ManifestError."""
     read = json_documents.read_documents if is_json else yaml_documents.read_documents
     try:
@@ -74,7 +76,7 @@ def read_secrets(text: str, *, is_json: bool) -> ManifestText:
     strange: list[str] = []
     for document in documents:
         for tree in _resources(document):
-            found = _secret(tree, document.line)
+            found = _secret(tree, document.line, judged)
             if isinstance(found, str):
                 strange.append(f"line {document.line}: {found}")
             else:
@@ -94,7 +96,7 @@ def _resources(document: Document) -> Iterator[Tree]:
         yield tree
 
 
-def _secret(tree: Tree, line: int) -> SecretManifest | str:
+def _secret(tree: Tree, line: int, judged: Judge) -> SecretManifest | str:
     if not isinstance(tree, dict) or (tree.get("apiVersion"), tree.get("kind")) != ("v1", "Secret"):
         return "not a v1 Secret: it counts for nothing"
     metadata = tree.get("metadata")
@@ -118,22 +120,21 @@ def _secret(tree: Tree, line: int) -> SecretManifest | str:
         if not all(_KEY.fullmatch(key) for key in values):
             return SecretManifest(name, namespace, line, wrong=f"its {field} has an improper key")
     # stringData wins, as where the API server writes it into data
-    encoded = {key: _of_base64(value) for key, value in data.items()}
-    return SecretManifest(
-        name, namespace, line, encoded | {key: _of_text(value) for key, value in plain.items()}
-    )
+    encoded = {key: _of_base64(value, judged) for key, value in data.items()}
+    written = {key: _of_text(value, judged) for key, value in plain.items()}
+    return SecretManifest(name, namespace, line, encoded | written)
 
 
-def _of_base64(value: Tree) -> Password | str:
+def _of_base64(value: Tree, judged: Judge) -> Password | str:
     if not isinstance(value, str):
         return "is not text: what stands under data must be base64"
     try:
-        return judge(base64.b64decode(value.translate(_LINE_ENDS), validate=True))
+        return judged(base64.b64decode(value.translate(_LINE_ENDS), validate=True))
     except (binascii.Error, ValueError):
         return "is not base64: what is plain belongs under stringData"
 
 
-def _of_text(value: Tree) -> Password | str:
+def _of_text(value: Tree, judged: Judge) -> Password | str:
     if not isinstance(value, str):
         return "is not text: put it in quotes"
-    return judge(value.encode("utf-8", "surrogatepass"))
+    return judged(value.encode("utf-8", "surrogatepass"))

@@ -30,7 +30,7 @@ from calc_graph.bgp.resources import SecretRef
 from dataplane.bird.credentials import Credential, Password
 from felixpy.bgp.passwords import judge
 from felixpy.bgp.secret_files import SafeFile, read_safe
-from felixpy.bgp.secret_manifests import ManifestError, SecretManifest, read_secrets
+from felixpy.bgp.secret_manifests import Judge, ManifestError, SecretManifest, read_secrets
 from felixpy.datastore.manifest_files import Hop, Tree, UnreadableError, hops_to, walk
 from felixpy.datastore.resources.names import is_stored_name
 
@@ -77,10 +77,17 @@ class Store(Struct, frozen=True):
 
 
 def read_store(
-    root: Path, credentials: Path | None, before: Store, enter: Callable[[str], None]
+    root: Path,
+    credentials: Path | None,
+    before: Store,
+    enter: Callable[[str], None],
+    judged: Judge = judge,
 ) -> Store:
-    """`enter` is called with each directory below `root` before it is looked into."""
-    own = _read_credentials(credentials, before.credentials) if credentials else {}
+    """`enter` is called with each directory below `root` before it is looked into.
+
+    `judged` says what may stand under a key: passwords of BGP unless said otherwise.
+    """
+    own = _read_credentials(credentials, before.credentials, judged) if credentials else {}
     hops = frozenset(hops_to(root))
     try:
         tree = walk(root, enter)
@@ -91,15 +98,17 @@ def read_store(
             for path, file in before.files.items()
         }
         return Store(str(root), kept, own, away, hops)
-    return Store(str(root), _read_tree(tree, before.files), own, "", hops | tree.hops)
+    return Store(str(root), _read_tree(tree, before.files, judged), own, "", hops | tree.hops)
 
 
-def _read_tree(tree: Tree, before: Mapping[str, ManifestFile]) -> dict[str, ManifestFile]:
+def _read_tree(
+    tree: Tree, before: Mapping[str, ManifestFile], judged: Judge
+) -> dict[str, ManifestFile]:
     files: dict[str, ManifestFile] = {}
     for path in sorted(tree.files):
         known = before.get(path, ManifestFile())
         try:
-            files[path] = _manifest_file(path, read_safe(path))
+            files[path] = _manifest_file(path, read_safe(path), judged)
         except FileNotFoundError:
             continue
         except (UnreadableError, ManifestError) as error:
@@ -112,13 +121,13 @@ def _read_tree(tree: Tree, before: Mapping[str, ManifestFile]) -> dict[str, Mani
     return files
 
 
-def _manifest_file(path: str, file: SafeFile) -> ManifestFile:
+def _manifest_file(path: str, file: SafeFile, judged: Judge) -> ManifestFile:
     """Raises ManifestError."""
     try:
         text = file.data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ManifestError("is not UTF-8 text") from None
-    found = read_secrets(text, is_json=path.endswith(".json"))
+    found = read_secrets(text, is_json=path.endswith(".json"), judged=judged)
     secrets = found.secrets
     if file.exposed:
         wrong = f"{path}: {file.exposed}"
@@ -127,7 +136,7 @@ def _manifest_file(path: str, file: SafeFile) -> ManifestFile:
 
 
 def _read_credentials(
-    directory: Path, before: Mapping[str, CredentialFile]
+    directory: Path, before: Mapping[str, CredentialFile], judged: Judge
 ) -> dict[str, CredentialFile]:
     try:
         paths = sorted(directory.iterdir())
@@ -146,7 +155,7 @@ def _read_credentials(
             found[path.name] = structs.replace(known, unreadable=why)
         else:
             exposed = f"the credential {path.name}: {file.exposed}" if file.exposed else ""
-            found[path.name] = CredentialFile(exposed or judge(file.data))
+            found[path.name] = CredentialFile(exposed or judged(file.data))
     return found
 
 

@@ -2,6 +2,7 @@
 
     in   a directory of v1 Secret manifests, watched; systemd's credentials
          want: which keys of which Secrets matter
+         judged: what may be a value, a password of BGP unless said otherwise
     out  credentials: what each of them comes to, complete from the first moment on
          changed: called when that, or a problem, has become another one
 
@@ -20,7 +21,8 @@ import structlog
 
 from calc_graph.bgp.resources import SecretRef
 from dataplane.bird.credentials import Credential
-from felixpy.bgp.passwords import suits_frr
+from felixpy.bgp.passwords import judge, suits_frr
+from felixpy.bgp.secret_manifests import Judge
 from felixpy.bgp.secret_store import Store, look_up, read_store, shown
 from felixpy.datastore.inotify import Inotify
 from felixpy.datastore.settling import OPEN_SECONDS, Settling
@@ -47,12 +49,16 @@ class Secrets:
         credentials_directory: Path | None,
         changed: Callable[[], None],
         *,
+        judged: Judge = judge,
+        for_frr: bool = True,
         rescan_seconds: float = RESCAN_SECONDS,
     ) -> None:
         self._path = path
         self._namespace = namespace
         self._credentials_directory = credentials_directory
         self._changed = changed
+        self._judged = judged
+        self._for_frr = for_frr
         self._rescan_seconds = rescan_seconds
         self._wanted: frozenset[SecretRef] = frozenset()
         self._credentials: dict[SecretRef, Credential] = {}
@@ -107,7 +113,7 @@ class Secrets:
                 continue
             if known is not None:
                 log.info("secret.changed", about=f"Secret {shown(ref)}")
-            if not suits_frr(credential.password):
+            if self._for_frr and not suits_frr(credential.password):
                 log.warning(
                     "secret.holds_a_space",
                     about=f"Secret {shown(ref)}",
@@ -166,4 +172,4 @@ class Secrets:
         return store
 
     def _read_now(self, before: Store, enter: Callable[[str], None]) -> Store:
-        return read_store(self._path, self._credentials_directory, before, enter)
+        return read_store(self._path, self._credentials_directory, before, enter, self._judged)
