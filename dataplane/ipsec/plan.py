@@ -1,0 +1,98 @@
+"""The order of writes: what is to be and what is there in, a list of requests in order out.  Pure.
+
+    additions   what closes and what is for receiving -> receiving states -> sending states
+                -> the way out, exchanged in place where it is there; then routes of table 200
+    (the main table's routes)
+    removals    the way out -> sending states; then routes of table 200
+                -> what is for receiving -> receiving states -> what closes
+
+Each stage begins when the kernel has taken the one before, and what one change depends on is wished
+for only when the kernel has it: an error in one stage keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple, TypeAlias
+
+from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
+
+Stage: TypeAlias = Literal[
+    "close", "accept", "receive", "send", "open", "shut", "mute", "refuse", "deafen", "unlock"
+]
+ADDITIONS: tuple[Stage, ...] = ("close", "accept", "receive", "send", "open")
+REMOVALS_BEFORE_ROUTES: tuple[Stage, ...] = ("shut", "mute")
+REMOVALS_AFTER_ROUTES: tuple[Stage, ...] = ("refuse", "deafen", "unlock")
+
+
+class Put(NamedTuple):
+    """`exchanges` what is there under the same ID: in place for a policy, by removal for a state."""
+
+    stage: Stage
+    wish: StateWish | PolicyWish
+    exchanges: bool = False
+
+
+class Remove(NamedTuple):
+    stage: Stage
+    id: StateId | PolicyId
+
+
+def additions(
+    states: Iterable[StateWish],
+    policies: Iterable[PolicyWish],
+    *,
+    present_states: Mapping[StateId, StateWish],
+    present_policies: Mapping[PolicyId, PolicyWish],
+) -> list[Put]:
+    """Of these wishes, those that the kernel does not fulfil, in order."""
+    puts: list[Put] = []
+    for state in states:
+        there = present_states.get(state.id)
+        if there != state:
+            puts.append(Put("receive" if state.receives else "send", state, there is not None))
+    for policy in policies:
+        found = present_policies.get(policy.id)
+        if found != policy:
+            puts.append(Put(_stage_of(policy), policy, found is not None))
+    return sorted(puts, key=lambda put: ADDITIONS.index(put.stage))
+
+
+def removals(
+    states: Iterable[StateId],
+    policies: Iterable[PolicyId],
+    *,
+    present_states: Mapping[StateId, StateWish],
+    present_policies: Mapping[PolicyId, PolicyWish],
+) -> list[Remove]:
+    """Of what is not wished for any more, what the kernel has, in order.
+
+    Between "mute" and "refuse" the routes of table 200 go.
+    """
+    gone: list[Remove] = []
+    for state in states:
+        there = present_states.get(state)
+        if there is not None:
+            gone.append(Remove("deafen" if there.receives else "mute", state))
+    for policy in policies:
+        found = present_policies.get(policy)
+        if found is not None:
+            gone.append(Remove(_end_of(found), policy))
+    order = (*REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES)
+    return sorted(gone, key=lambda removal: order.index(removal.stage))
+
+
+def _stage_of(policy: PolicyWish) -> Stage:
+    if policy.action == "block":
+        return "close"
+    if policy.id.direction != "out" or policy.template is None:
+        return "accept"
+    return "open"
+
+
+def _end_of(policy: PolicyWish) -> Stage:
+    if policy.action == "block":
+        return "unlock"
+    if policy.id.direction == "out" and policy.template is not None:
+        return "shut"
+    return "refuse"
