@@ -215,7 +215,9 @@ class Pipeline:
 
     async def wireguard_status(self) -> tuple[FamilyStatus, ...]:
         """As the kernel has it now.  Raises DataplaneError."""
-        return () if self._dataplane is None else await self._dataplane.wireguard_status()
+        if self._dataplane is None:
+            return ()
+        return await self._dataplane.wireguard.status(await self._dataplane.clear_packets())
 
     def wireguard_facts(self) -> Facts | None:
         """None before the datastore has said all that it knows."""
@@ -282,7 +284,7 @@ class Pipeline:
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
-            self._wireguard = self._dataplane.wireguard_known()
+            self._wireguard = self._dataplane.wireguard.known()
             self._reporter.wireguard(self._wireguard)
             self._report(self._dataplane)
             if applied.complete:
@@ -292,7 +294,7 @@ class Pipeline:
     def _publish_keys(self, dataplane: Dataplane) -> None:
         """The devices' own: there are none before something was applied."""
         self.wireguard_keys.check()
-        self.wireguard_keys.offer(dataplane.wireguard_keys())
+        self.wireguard_keys.offer(dataplane.wireguard.keys())
         self._reporter.problems.replace("wireguard", self.wireguard_keys.problems)
 
     def _report(self, dataplane: Dataplane) -> None:

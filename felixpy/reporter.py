@@ -11,7 +11,8 @@ from pathlib import Path
 import structlog
 from msgspec import structs
 
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from dataplane.wireguard.status import FamilyStatus
 from felixpy import status
 from felixpy.health import Health, notify

@@ -26,9 +26,10 @@ import structlog
 from calc_graph.updates import WireguardEndpoint, WireguardEndpointRemove
 from dataplane.families import Family
 from dataplane.interfaces import Interface
+from dataplane.parts import Step
 from dataplane.settings import WIREGUARD_DEVICES, Settings
 from dataplane.wireguard.mesh import Event
-from dataplane.wireguard.sinks import Peers, Step, Table
+from dataplane.wireguard.sinks import Peers, Table
 from dataplane.wireguard.state import DeviceState
 from dataplane.wireguard.status import FamilyStatus, Phase
 

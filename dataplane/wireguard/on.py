@@ -23,9 +23,10 @@ from collections.abc import Callable, Mapping
 
 from dataplane.families import Family
 from dataplane.interfaces import Interface
+from dataplane.parts import Step
 from dataplane.settings import Settings
 from dataplane.wireguard.mesh import Event, Mesh
-from dataplane.wireguard.sinks import Peers, Step, Table
+from dataplane.wireguard.sinks import Peers, Table
 from dataplane.wireguard.state import DeviceState, RouteKind, shown
 from dataplane.wireguard.status import HELD, FamilyStatus, family_status
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from dataplane.interfaces import Interface
 from dataplane.wireguard.state import DeviceState, PeerWish, RouteKind
-
-# Carry out one step of the order of writes; whether it has come to its end.
-Step: TypeAlias = Callable[[str, Coroutine[Any, Any, None]], Awaitable[bool]]
 
 
 class Peers(Protocol):

@@ -1,6 +1,7 @@
 """WireGuard that only remembers: a kernel's, looked at after each single write, and drivers.
 
 FakePeers, SilentTable                of a whole node: what was asked of them, and in which order
+ToldWireguard                         all of it, as the shell asks it
 
 kernel = FakeKernel()                 a device, as WireguardDriver is given one
 table = FakeTable(kernel)             its routing table and rule
@@ -24,7 +25,22 @@ from dataplane.netlink import NetlinkError
 from dataplane.settings import Settings, WireguardSettings
 from dataplane.wireguard.codec import REMOVE_ME, PeerChange
 from dataplane.wireguard.state import DeviceState, PeerState, PeerWish, RouteKind
+from dataplane.wireguard.status import FamilyStatus
 from tests.fakes.drivers import Journal, Looking
+
+
+class ToldWireguard:
+    """Says what it was told to say."""
+
+    def __init__(self, keys: Mapping[Family, str] | None = None) -> None:
+        self.published: Mapping[Family, str] = keys or {}
+        self.statuses: tuple[FamilyStatus, ...] = ()
+
+    def keys(self) -> dict[Family, str]:
+        return dict(self.published)
+
+    def known(self) -> tuple[FamilyStatus, ...]:
+        return self.statuses
 
 
 class FakePeer:
