@@ -253,7 +253,7 @@ async def test_wireguard_that_is_held_back_is_no_reason_to_wait_for_the_rest(
     assert [each.wireguard.held for each in node.settings] == [{4}]
     assert node.holds.counts() == {"wireguard": 1}
     assert 0 < node.pipeline.seconds_to_next() <= switch.RETRY
-    facts = node.pipeline.wireguard_facts()
+    facts = node.pipeline.wireguard.facts()
     assert facts is not None
     assert facts.settings.families == {4}
     node.holds.confirm(["wireguard"])
@@ -268,7 +268,7 @@ async def test_keys_are_published_once_there_are_some(node: Node, tmp_path: Path
     await node.pipeline.inbox.put(ENDPOINT, FULL[ENDPOINT])
     await node.pipeline.turn()  # not even a turn before in-sync
     await asyncio.sleep(0)
-    assert node.pipeline.wireguard_keys.keys() == ()
+    assert node.pipeline.wireguard.keys() == ()
     await node.turn(FULL)
     assert not file.exists()
     node.built[-1].wireguard.published = {4: KEY}
@@ -276,9 +276,9 @@ async def test_keys_are_published_once_there_are_some(node: Node, tmp_path: Path
     async with asyncio.timeout(10):
         while not file.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    assert node.pipeline.wireguard_keys.keys() == (PublishedKey(4, KEY, False),)
+    assert node.pipeline.wireguard.keys() == (PublishedKey(4, KEY, False),)
     await node.turn({NodeKey("n1"): NodeResource(wireguard_key=KEY)})
-    assert node.pipeline.wireguard_keys.keys() == (PublishedKey(4, KEY, True),)
+    assert node.pipeline.wireguard.keys() == (PublishedKey(4, KEY, True),)
     await node.pipeline.close()
 
 
