@@ -65,13 +65,11 @@ def difference(wish: Rule | None, found: list[KernelRule]) -> Difference:
 
 
 def _is(rule: KernelRule, wish: Rule) -> bool:
-    return (
-        rule.inverted
-        and rule.plain
-        and rule.protocol == BY_CALICO
-        and rule.mask == rule.mark
-        and (rule.priority, rule.table, rule.mark) == wish
-    )
+    if (rule.priority, rule.table, rule.protocol) != (wish.priority, wish.table, BY_CALICO):
+        return False
+    if wish.forwarded:
+        return rule.forwarded
+    return rule.inverted and rule.plain and rule.mask == rule.mark == wish.mark
 
 
 class RuleDriver:
@@ -169,6 +167,8 @@ class RuleDriver:
     def _is_ours(self, rule: KernelRule) -> bool:
         if self._wish is not None and rule.table == self._table:
             return True
+        if rule.forwarded:  # Felix has no such rule
+            return rule.protocol == BY_CALICO
         formed = rule.inverted and rule.plain and rule.mark == rule.mask != 0 and rule.table != 0
         return formed and (rule.table == self._table or rule.protocol == BY_CALICO)
 
@@ -199,5 +199,5 @@ class RuleDriver:
             log.info("rule.removed", family=self._family, count=len(todo.remove))
 
     def _told(self, rule: Rule) -> str:
-        mark = f"{rule.mark:#x}"
-        return f"{rule.priority}: not from all fwmark {mark}/{mark} lookup {rule.table}"
+        which = "iif lo" if rule.forwarded else f"fwmark {rule.mark:#x}/{rule.mark:#x}"
+        return f"{rule.priority}: not from all {which} lookup {rule.table}"

@@ -104,8 +104,11 @@ async def test_what_comes_is_before_the_main_table_and_what_goes_after_it() -> N
         *("IPv4 WireGuard peers removed", "IPv4 tunnels removed"),
     ]
     assert [step for step in steps if step in wanted] == wanted
-    assert (n.wireguard_tables[4].routes, n.wireguard_tables[4].rule) == ({A: "throw"}, True)
-    assert not n.wireguard_tables[6].rule
+    assert (n.wireguard_tables[4].routes, n.wireguard_tables[4].asked_by) == (
+        {A: "throw"},
+        "forwarded",
+    )
+    assert n.wireguard_tables[6].asked_by == "nobody"
     await n.dataplane.close()
 
 
@@ -142,15 +145,21 @@ async def test_switched_off_the_device_goes_last(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("dataplane.wireguard.off.QUIET_SECONDS", 0.0)
     n = wireguard_node(WG, families=())
     n.peers[4].state = DeviceState(7, OWN_KEY, 51820, 0x200000, {})
-    n.wireguard_tables[4].rule = True
+    n.wireguard_tables[4].asked_by = "everything"
     await n.dataplane.start()
     n.desire(end("here", OWN_KEY))
     await n.dataplane.apply()
     assert n.dataplane.wireguard.keys()[4] == ""
-    assert (n.wireguard_tables[4].rule, "wireguard.cali" in n.links.unwanted) == (True, False)
+    assert (n.wireguard_tables[4].asked_by, "wireguard.cali" in n.links.unwanted) == (
+        "everything",
+        False,
+    )
     n.desire(end("here", ""))
     await n.dataplane.apply()
-    assert (n.wireguard_tables[4].rule, "wireguard.cali" in n.links.unwanted) == (False, False)
+    assert (n.wireguard_tables[4].asked_by, "wireguard.cali" in n.links.unwanted) == (
+        "nobody",
+        False,
+    )
     n.desire(HERE)
     await n.dataplane.apply()
     assert "wireguard.cali" in n.links.unwanted
