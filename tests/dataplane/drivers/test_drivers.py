@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dataplane.settings import Intervals, WireguardSettings
+from dataplane.settings import Intervals, Settings, WireguardSettings
 from tests.fakes.drivers import Looking
-from tests.fakes.node import FakeNode, Settings, interface
+from tests.fakes.node import FakeNode, interface
 
 
 @pytest.fixture
