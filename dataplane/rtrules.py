@@ -23,10 +23,11 @@ _RULE: Final = struct.Struct(
 _U32: Final = struct.Struct("=I")
 _TO_TABLE: Final = 1
 _INVERT: Final = 0x2
-_PRIORITY, _MARK, _TABLE, _MASK, _PROTOCOL = 6, 10, 15, 16, 21
+_INCOMING, _PRIORITY, _MARK, _TABLE, _MASK, _PROTOCOL = 3, 6, 10, 15, 16, 21
 _SUPPRESS_PREFIX = 14
 _COMPAT = 252  # in a head that has no room for the number of a table
 
+_THIS_HOST: Final = b"lo\0"
 _NO_SUPPRESSION: Final = b"\xff\xff\xff\xff"
 
 
@@ -34,6 +35,7 @@ class Rule(NamedTuple):
     """What carries the mark asks the table; inverted, what does not.
 
     `mask` 0: all bits of the mark.
+    `forwarded`: `not from all iif lo lookup TABLE`, all that does not come from this host.
     """
 
     priority: int
@@ -42,15 +44,17 @@ class Rule(NamedTuple):
     mask: int = 0
     inverted: bool = True
     protocol: int = BY_CALICO
+    forwarded: bool = False
 
     def __str__(self) -> str:
         who = "not from all" if self.inverted else "from all"
-        mark = f"{self.mark:#x}/{self.mask or self.mark:#x}"
-        return f"{self.priority}: {who} fwmark {mark} lookup {self.table}"
+        mark = f"fwmark {self.mark:#x}/{self.mask or self.mark:#x}"
+        return f"{self.priority}: {who} {'iif lo' if self.forwarded else mark} lookup {self.table}"
 
 
 class KernelRule(NamedTuple):
-    """`table` is 0 for a rule that leads to none.  `plain`: it asks for nothing but the mark.
+    """`table` is 0 for a rule that leads to none.  `plain`: it asks for nothing but the mark;
+    `forwarded`: for nothing but that a packet does not come from this host.
 
     `body` is the message that told of it.
     """
@@ -63,6 +67,7 @@ class KernelRule(NamedTuple):
     protocol: int
     plain: bool
     body: bytes = b""
+    forwarded: bool = False
 
 
 def list_rules(family: Family) -> Request:
@@ -76,23 +81,27 @@ def parse_rule(body: bytes) -> tuple[Family, KernelRule] | None:
     if family is None:
         return None
     numbers = {_PRIORITY: 0, _MARK: 0, _MASK: 0, _TABLE: table}
-    protocol, plain = 0, not (dst or src or tos)
+    protocol, incoming, plain = 0, b"", not (dst or src or tos)
     for name, value in attributes(body, _RULE.size):
         if name in numbers:
             numbers[name] = _U32.unpack(value)[0]
         elif name == _PROTOCOL:
             protocol = value[0]
+        elif name == _INCOMING:
+            incoming = value
         elif name != _SUPPRESS_PREFIX or value != _NO_SUPPRESSION:
             plain = False
+    inverted, marked = bool(flags & _INVERT), bool(numbers[_MARK] or numbers[_MASK])
     return family, KernelRule(
         numbers[_PRIORITY],
         numbers[_TABLE] if action == _TO_TABLE else 0,
         numbers[_MARK],
         numbers[_MASK],
-        bool(flags & _INVERT),
+        inverted,
         protocol,
-        plain,
+        plain and not incoming,
         body,
+        forwarded=plain and inverted and not marked and incoming == _THIS_HOST,
     )
 
 
@@ -105,10 +114,11 @@ def add_rule(family: Family, rule: Rule) -> Request:
     table = rule.table if rule.table < 256 else _COMPAT
     flags = _INVERT if rule.inverted else 0
     head = _RULE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, _TO_TABLE, flags)
+    mark, mask = _U32.pack(rule.mark), _U32.pack(rule.mask or rule.mark)
+    by_mark = attribute(_MARK, mark) + attribute(_MASK, mask)
     body = (
         attribute(_PRIORITY, _U32.pack(rule.priority))
-        + attribute(_MARK, _U32.pack(rule.mark))
-        + attribute(_MASK, _U32.pack(rule.mask or rule.mark))
+        + (attribute(_INCOMING, _THIS_HOST) if rule.forwarded else by_mark)
         + attribute(_TABLE, _U32.pack(rule.table))
         + attribute(_PROTOCOL, bytes([rule.protocol]))
     )

@@ -138,13 +138,13 @@ class Agent:
         return None if self._pipeline is None else self._pipeline.bgp.details()
 
     def _wireguard_keys(self) -> tuple[PublishedKey, ...]:
-        return () if self._pipeline is None else self._pipeline.wireguard_keys.keys()
+        return () if self._pipeline is None else self._pipeline.wireguard.keys()
 
     async def _wireguard_status(self) -> tuple[FamilyStatus, ...]:
-        return () if self._pipeline is None else await self._pipeline.wireguard_status()
+        return () if self._pipeline is None else await self._pipeline.wireguard.details()
 
     def _wireguard_facts(self) -> Facts | None:
-        return None if self._pipeline is None else self._pipeline.wireguard_facts()
+        return None if self._pipeline is None else self._pipeline.wireguard.facts()
 
     # ---------------------------------------------------------------- one datastore
 

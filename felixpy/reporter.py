@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import structlog
 from msgspec import structs
 
-from dataplane.dataplane import Applied, Summary
-from dataplane.wireguard.status import FamilyStatus
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from felixpy import status
 from felixpy.health import Health, notify
 from felixpy.status import (
@@ -118,19 +117,10 @@ class Reporter:
         self.problems.replace("bgp", problems)
         self._change(bgp=status)
 
-    def wireguard(self, statuses: Iterable[FamilyStatus]) -> None:
-        """As of the last apply."""
-        found = (status for status in statuses if status.phase in ("on", "unavailable"))
-        self._change(
-            wireguard=tuple(
-                WireguardStatus(
-                    status.family,
-                    dict(sorted(Counter(peer.stage for peer in status.peers).items())),
-                    status.reason,
-                )
-                for status in found
-            )
-        )
+    def wireguard(self, status: tuple[WireguardStatus, ...], problems: Mapping[str, str]) -> None:
+        """Of the families that it is on for."""
+        self.problems.replace("wireguard", problems)
+        self._change(wireguard=status)
 
     def tell_ready(self) -> None:
         """To systemd: the start, or a reload, is done; not before the first apply has succeeded."""

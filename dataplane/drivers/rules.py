@@ -81,6 +81,8 @@ def of_table(table: int) -> Owned:
     def owned(rule: KernelRule, wished: bool) -> bool:
         if wished and rule.table == table:
             return True
+        if rule.forwarded:  # Felix has no such rule
+            return rule.protocol == BY_CALICO
         formed = rule.inverted and rule.plain and rule.mark == rule.mask != 0 and rule.table != 0
         return formed and (rule.table == table or rule.protocol == BY_CALICO)
 
@@ -98,17 +100,25 @@ def made_by(table: int, protocol: int, marks: Collection[tuple[int, int]]) -> Ow
 
 
 def _is(rule: KernelRule, wish: Rule) -> bool:
-    told = Rule(rule.priority, rule.table, rule.mark, rule.mask, rule.inverted, rule.protocol)
-    return rule.plain and told == wish._replace(mask=wish.mask or wish.mark)
+    same = (rule.priority, rule.table, rule.inverted, rule.protocol) == (
+        wish.priority,
+        wish.table,
+        wish.inverted,
+        wish.protocol,
+    )
+    if wish.forwarded:
+        return same and rule.forwarded
+    return same and rule.plain and (rule.mark, rule.mask) == (wish.mark, wish.mask or wish.mark)
 
 
 def _looks_like(one: KernelRule, other: KernelRule) -> bool:
     """To a deletion of `one`."""
-    return (one.priority, one.table, one.mark, one.mask) == (
+    return (one.priority, one.table, one.mark, one.mask, one.forwarded) == (
         other.priority,
         other.table,
         other.mark,
         other.mask,
+        other.forwarded,
     )
 
 

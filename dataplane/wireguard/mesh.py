@@ -87,6 +87,7 @@ class Mesh:
         self._port = settings.ports[0 if family == 4 else 1]
         self._keepalive = settings.keepalive
         self._strict = settings.strict
+        self._guards = settings.strict or settings.host_encryption
         self._default = _Node(closed=settings.strict)
         self._nets = Nets(family, hostname, settings)
         self._claims = Claims(family, hostname)
@@ -177,6 +178,11 @@ class Mesh:
     def closes(self) -> bool:
         """Whether any destination is to be unreachable."""
         return self._closed_routes > 0
+
+    @property
+    def keeps_from_clear(self) -> bool:
+        """Whether anything, wherever it is, is not to go in clear."""
+        return self._guards or self.closes or self._nets.has_encrypted_pools
 
     @property
     def waiting(self) -> frozenset[bytes]:

@@ -128,6 +128,10 @@ class Nets:
     def is_encrypted_pool(self, cidr: str) -> bool:
         return cidr in self._encrypted
 
+    @property
+    def has_encrypted_pools(self) -> bool:
+        return bool(self._encrypted)
+
     def must_be_encrypted(self, cidr: str) -> bool:
         return bool(self._encrypted) and self._encrypted_pools.contains(cidr)
 

@@ -26,9 +26,10 @@ import structlog
 from calc_graph.updates import WireguardEndpoint, WireguardEndpointRemove
 from dataplane.families import Family
 from dataplane.interfaces import Interface
+from dataplane.parts import Step
 from dataplane.settings import WIREGUARD_DEVICES, Settings
 from dataplane.wireguard.mesh import Event
-from dataplane.wireguard.sinks import Peers, Step, Table
+from dataplane.wireguard.sinks import Peers, Table
 from dataplane.wireguard.state import DeviceState
 from dataplane.wireguard.status import FamilyStatus, Phase
 
@@ -168,7 +169,9 @@ class Off:
     async def _find(self) -> None:
         """Whether there is anything of ours: a device, or a rule without one."""
         state = await self._peers.look()
-        if self._leaving is None and (self._is_ours(state) or await self._table.is_asked()):
+        if self._leaving is None and (
+            self._is_ours(state) or await self._table.asking() != "nobody"
+        ):
             self._leaving = Leaving(asyncio.get_running_loop().time())
             log.info("wireguard.leaving", device=self._name)
         self._looked = True
@@ -179,7 +182,7 @@ class Off:
             phase = "removing"  # nothing is decrypted any more
         if phase == "withdrawing":
             return
-        await self._table.ask(asked=False)
+        await self._table.ask("nobody")
         if phase == "removing" and not self._cleared:
             await self._table.write_routes()
             self._cleared = True

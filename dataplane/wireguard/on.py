@@ -6,9 +6,12 @@
     take away      routes that go or open -> AllowedIPs that move to who is not ready -> AllowedIPs
                    and peers that go
 
-A route opens that led to the device, or to nowhere, and leaves its net to the main table: that has
-to know better by then.  Of a net that comes to this node it still has the way to the node before,
-in clear; and of one that leaves it, the way to the next, which is why its route here goes first.
+A route opens that leaves its net to the main table: that has to know better by then (`Turns`).
+
+What the host itself says asks the table only once the device has an address to say it from: without
+one the answers would not come back.  Until then it takes the way it would without WireGuard, unless
+anything at all is to be kept from going in clear; then it is lost.  Once it has asked it always
+does.
 
 Each step asks the mesh again, with what the kernel has taken in the steps before it.
 
@@ -21,13 +24,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from dataplane.families import Family
+from dataplane.families import Family, family_of
 from dataplane.interfaces import Interface
+from dataplane.parts import Step
 from dataplane.settings import Settings
 from dataplane.wireguard.mesh import Event, Mesh
-from dataplane.wireguard.sinks import Peers, Step, Table
-from dataplane.wireguard.state import DeviceState, RouteKind, shown
+from dataplane.wireguard.sinks import Peers, Table
+from dataplane.wireguard.state import Asking, DeviceState, RouteKind, shown
 from dataplane.wireguard.status import HELD, FamilyStatus, family_status
+from dataplane.wireguard.turns import Turns
 
 
 class On:
@@ -42,6 +47,7 @@ class On:
         unavailable: Callable[[], str],
     ) -> None:
         self._family: Family = family
+        self._hostname = settings.hostname
         self._name = settings.wireguard.device_of(family)
         self._peers = peers
         self._table = table
@@ -50,9 +56,8 @@ class On:
         self._device: Interface | None = None
         self._adopted = False  # the mesh knows what an agent before this one has left
         self._shown = True  # the table holds what the mesh wants
-        self._closing: set[str] = set()  # nets whose route does not leave them to the main table
-        # routes that are written after those of the main table; None: gone
-        self._later: dict[str, RouteKind | None] = {}
+        self._turns = Turns()
+        self._host_asks = False
         self._again = False  # the last step has made work for another round
 
     # ------------------------------------------------------------ told
@@ -155,13 +160,16 @@ class On:
     async def _adopt(self) -> None:
         """Until this has come to its end nothing is written: it would open what is closed."""
         found = await self._table.read()
+        asking = await self._table.asking()
         self._mesh.adopt(found)
+        self._turns.adopt(found, asked=asking != "nobody")
+        self._host_asks = asking == "everything"
         for net, kind in found.items():
-            if kind != "throw":
-                self._closing.add(net)
-                self._later[net] = None  # unless somebody asks for it by then
-                self._table.desire(net, kind)
+            self._table.desire(net, kind)
         await self._peers.look()
+        self._resolve()
+        for net in found.keys() - self._mesh.routes.keys():
+            self._hand(net, None)
         self._adopted = True
 
     async def _add(self) -> None:
@@ -170,59 +178,60 @@ class On:
 
     async def _lead(self) -> None:
         self._resolve()
-        if not self._is_needed():
+        if not self._is_needed() and not self._turns.opens:
             await self._hide()
             return
         if not self._shown:
             self._shown = True
             for net, kind in self._mesh.routes.items():
-                self._table.desire(net, kind)
-                if kind != "throw":
-                    self._closing.add(net)
+                self._hand(net, kind)
         await self._table.write_routes()
-        await self._table.ask(asked=True)
+        await self._table.ask(self._asking())
+        self._turns.asked()
 
     async def _take_routes_away(self) -> None:
-        later, self._later = self._later, {}
-        self._closing -= later.keys()
+        self._turns.settled(self._mesh.nets(self._hostname))
+        for net, kind in self._turns.later().items():
+            self._table.desire(net, kind)
         if self._shown:
-            for net, kind in later.items():
-                self._table.desire(net, kind)
             await self._table.write_routes()
         self._mesh.routes_written()
+        if not self._is_needed():
+            await self._hide()
 
     async def _take_peers_away(self) -> None:
-        self._resolve()
+        self._again = self._resolve()
         await self._peers.apply_additions()
         await self._peers.apply_removals()
-        self._again = self._resolve()
+        self._again |= self._resolve()
 
     def _resolve(self) -> bool:
         """Hand over what the mesh makes of what the device holds; whether routes are different."""
         self._mesh.observe(self._usable())
         changed = self._mesh.resolve()
-        for net, kind in changed.items():
-            self._later.pop(net, None)
-            if self._opens(net, kind):
-                self._later[net] = kind
-                continue
-            if self._shown:
-                self._table.desire(net, kind)
-                if kind in ("device", "unreachable"):
-                    self._closing.add(net)
+        if self._shown:
+            for net, kind in changed.items():
+                self._hand(net, kind)
         peers = self._mesh.take_peers()
         if peers is not None:
             self._peers.desire(peers)
         self._peers.watch(self._mesh.waiting)
         return bool(changed)
 
-    def _opens(self, net: str, kind: RouteKind | None) -> bool:
-        """Whether the main table has to be written first.  What is ours still, within a block of
-        ours, loses its own route only once that of the block is as it should be.
-        """
-        if kind is None and self._mesh.is_ours(net):
-            return True
-        return kind in ("throw", None) and net in self._closing
+    def _hand(self, net: str, kind: RouteKind | None) -> None:
+        if self._turns.change(net, kind, ours=self._mesh.is_ours(net)):
+            self._table.desire(net, kind)
+
+    def _asking(self) -> Asking:
+        self._host_asks |= self._has_address() or self._mesh.keeps_from_clear
+        return "everything" if self._host_asks else "forwarded"
+
+    def _has_address(self) -> bool:
+        addresses = () if self._device is None else self._device.addresses
+        return any(
+            family_of(address) == self._family and not address.startswith("fe80:")
+            for address in addresses
+        )
 
     def _usable(self) -> DeviceState | None:
         device = self._device
@@ -232,11 +241,10 @@ class On:
         return not self.unavailable or self._mesh.closes
 
     async def _hide(self) -> None:
-        await self._table.ask(asked=False)
+        await self._table.ask("nobody")
+        self._host_asks = False
         if self._shown:
             self._shown = False
-            for net in (*self._mesh.routes, *self._later):
+            for net in self._turns.clear():
                 self._table.desire(net, None)
-            self._later.clear()
-            self._closing.clear()
             await self._table.write_routes()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from dataplane.interfaces import Interface
-from dataplane.wireguard.state import DeviceState, PeerWish, RouteKind
-
-# Carry out one step of the order of writes; whether it has come to its end.
-Step: TypeAlias = Callable[[str, Coroutine[Any, Any, None]], Awaitable[bool]]
+from dataplane.wireguard.state import Asking, DeviceState, PeerWish, RouteKind
 
 
 class Peers(Protocol):
@@ -50,10 +47,10 @@ class Table(Protocol):
         """What is there, whoever made it."""
 
     async def write_routes(self) -> None: ...
-    async def ask(self, *, asked: bool) -> None:
-        """Add the rule, or remove it."""
+    async def ask(self, asking: Asking) -> None:
+        """Have the rule that leads there, another one, or none."""
 
-    async def is_asked(self) -> bool:
-        """Whether there is a rule of ours, left by an agent before this one perhaps."""
+    async def asking(self) -> Asking:
+        """By a rule of ours, left by an agent before this one perhaps."""
 
     def close(self) -> None: ...

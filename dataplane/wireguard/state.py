@@ -17,6 +17,9 @@ KEY_BYTES: Final = 32
 # of a destination in the routing table of WireGuard
 RouteKind: TypeAlias = Literal["device", "throw", "unreachable"]
 
+# Which packets that are not encrypted yet ask that table first: all, or all but the host's own.
+Asking: TypeAlias = Literal["nobody", "forwarded", "everything"]
+
 
 def shown(key: bytes) -> str:
     return base64.b64encode(key).decode()

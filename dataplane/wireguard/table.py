@@ -1,9 +1,11 @@
 """The routing table of WireGuard and the rule that asks it, one family: two drivers as one.
 
-    99: not from all fwmark M/M lookup T
+    99: not from all fwmark M/M lookup T     everything
+    99: not from all iif lo lookup T         forwarded
 
 Every packet without the mark asks the table first, those of the host itself too; what the device
-has encrypted has the mark, and takes the other tables.  Without route synchronisation neither
+has encrypted has the mark, and takes the other tables.  By the second rule what the host itself
+sends does not ask, what the device has encrypted among it.  Without route synchronisation neither
 routes nor the rule are written, nor read.
 Source: section 3.6 of the routes reference.
 """
@@ -15,7 +17,7 @@ from dataplane.drivers.wireguard_routes import WireguardRouteDriver
 from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.settings import Settings
-from dataplane.wireguard.state import RouteKind
+from dataplane.wireguard.state import Asking, RouteKind
 
 
 class WireguardTable:
@@ -63,18 +65,26 @@ class WireguardTable:
         """Raises RouteError."""
         await self._routes.apply()
 
-    async def ask(self, *, asked: bool) -> None:
-        """Add the rule, or remove it.  Raises RuleError."""
+    async def ask(self, asking: Asking) -> None:
+        """Have the rule that leads here, another one, or none; never none in between.
+
+        Raises RuleError.
+        """
         if self._enabled:
-            self._rules.desire(*([self._rule] if asked else []))
+            self._rules.desire(*self._wish(asking))
             await self._rules.apply()
 
-    async def is_asked(self) -> bool:
-        """Whether there is a rule of ours, left by an agent before this one perhaps.
+    async def asking(self) -> Asking:
+        """By a rule of ours, left by an agent before this one perhaps.  Raises NetlinkError."""
+        found = await self._rules.read() if self._enabled else []
+        if all(rule.forwarded for rule in found):
+            return "forwarded" if found else "nobody"
+        return "everything"
 
-        Raises NetlinkError.
-        """
-        return self._enabled and bool(await self._rules.read())
+    def _wish(self, asking: Asking) -> tuple[Rule, ...]:
+        if asking == "nobody":
+            return ()
+        return (self._rule._replace(forwarded=asking == "forwarded"),)
 
     def close(self) -> None:
         self._routes.close()

@@ -24,12 +24,12 @@ from dataplane.clear_packets import ClearPackets
 from dataplane.families import Family, family_of
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.looks import Checked
+from dataplane.parts import Step
 from dataplane.settings import Settings
 from dataplane.wireguard.driver import WireguardDriver
 from dataplane.wireguard.mesh import Event
 from dataplane.wireguard.off import Off
 from dataplane.wireguard.on import On
-from dataplane.wireguard.sinks import Step
 from dataplane.wireguard.status import HELD, FamilyStatus
 from dataplane.wireguard.table import WireguardTable
 

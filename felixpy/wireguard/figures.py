@@ -24,11 +24,16 @@ log = structlog.get_logger(__name__)
 _NOTHING = PeerState()
 
 
+def wanted(known: Iterable[FamilyStatus]) -> tuple[FamilyStatus, ...]:
+    """Those of families that are switched on."""
+    return tuple(status for status in known if status.phase in ("on", "unavailable"))
+
+
 def read_figures(
     known: Iterable[FamilyStatus], clear: Callable[[], Awaitable[ClearPackets]]
 ) -> tuple[FamilyStatus, ...]:
     """Of families that are switched on.  What cannot be asked is as it was known last."""
-    statuses = tuple(status for status in known if status.phase in ("on", "unavailable"))
+    statuses = wanted(known)
     if not statuses:
         return ()
     try:

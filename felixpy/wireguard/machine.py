@@ -133,8 +133,12 @@ async def _list(kernel: Socket, request: Request, doing: str) -> list[Message]:
 
 
 def _is_ours(rule: KernelRule, settings: WireguardSettings, active: bool) -> bool:
+    if rule.table != settings.table:
+        return False
     form = rule.inverted and rule.plain and rule.mark == rule.mask != 0
-    return form and rule.table == settings.table and (active or rule.protocol == BY_CALICO)
+    if rule.protocol == BY_CALICO:
+        return form or rule.forwarded
+    return form and active
 
 
 def _table(family: Family, settings: WireguardSettings, routes: list[KernelRoute]) -> Finding:

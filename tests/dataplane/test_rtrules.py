@@ -26,6 +26,32 @@ def test_a_rule_is_read_back(family: Family, priority: int, table: int, mark: in
     )
 
 
+@given(families, numbers, numbers, numbers)
+def test_one_that_is_not_for_the_host_is_read_back(
+    family: Family, priority: int, table: int, mark: int
+) -> None:
+    request = rtrules.add_rule(family, Rule(priority, table, mark, forwarded=True))
+    assert rtrules.parse_rule(request.body) == (
+        family,
+        KernelRule(priority, table, 0, 0, True, 80, False, request.body, forwarded=True),
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        attribute(10, struct.pack("=I", 1)) + attribute(16, struct.pack("=I", 1)),
+        attribute(2, bytes([10, 0, 0, 1])),
+    ],
+    ids=["a mark", "a source"],
+)
+def test_what_asks_for_more_is_another(more: bytes) -> None:
+    body = rtrules.add_rule(4, Rule(99, 1, 0x200000, forwarded=True)).body + more
+    found = rtrules.parse_rule(body)
+    assert found is not None
+    assert not found[1].forwarded
+
+
 @given(families, st.binary(max_size=40))
 def test_whatever_the_kernel_tells_is_taken_apart(family: Family, rest: bytes) -> None:
     head = struct.pack("=BBBBBxxBI", {4: 2, 6: 10}[family], 0, 0, 0, 254, 1, 0)

@@ -63,7 +63,7 @@ class FakeNode:
         with (
             wireguard,
             mock.patch.multiple(
-                "dataplane.dataplane",
+                "dataplane.drivers.drivers",
                 IpsetDriver=partial(FakeIpsets, journal),
                 RouteDriver=partial(FakeRoutes, journal),
                 NeighbourDriver=partial(FakeNeighbours, journal),
@@ -79,16 +79,17 @@ class FakeNode:
                 cast(InterfaceMonitor, self.monitor),
                 self._wake,
             )
-        self.ipsets = cast(dict[Family, FakeIpsets], self.dataplane._ipsets)
-        self.routes = cast(dict[Family, FakeRoutes], self.dataplane._routes)
-        self.neighbours = cast(FakeNeighbours, self.dataplane._neighbours)
-        self.sysctls = cast(FakeSysctls, self.dataplane._sysctls)
-        self.vteps = cast(dict[Family, FakeVteps], self.dataplane._vteps)
-        self.links = cast(FakeLinks, self.dataplane._links)
-        self.peer_addresses = cast(FakePeerAddresses, self.dataplane._peer_addresses)
-        wireguard_parts = self.dataplane._wireguard
-        self.peers = cast(dict[Family, FakePeers], wireguard_parts._drivers)
-        self.wireguard_tables = cast(dict[Family, SilentTable], wireguard_parts._tables)
+        self.desired = self.dataplane._desired
+        drivers = self.dataplane._drivers
+        self.ipsets = cast(dict[Family, FakeIpsets], drivers.ipsets)
+        self.routes = cast(dict[Family, FakeRoutes], drivers.routes)
+        self.neighbours = cast(FakeNeighbours, drivers.neighbours)
+        self.sysctls = cast(FakeSysctls, drivers.sysctls)
+        self.vteps = cast(dict[Family, FakeVteps], drivers.vteps)
+        self.links = cast(FakeLinks, drivers.links)
+        self.peer_addresses = cast(FakePeerAddresses, drivers.peer_addresses)
+        self.peers = cast(dict[Family, FakePeers], drivers.wireguard._drivers)
+        self.wireguard_tables = cast(dict[Family, SilentTable], drivers.wireguard._tables)
 
     def _wake(self) -> None:
         self.wakes += 1

@@ -1,6 +1,7 @@
 """WireGuard that only remembers: a kernel's, looked at after each single write, and drivers.
 
 FakePeers, SilentTable                of a whole node: what was asked of them, and in which order
+ToldWireguard                         all of it, as the shell asks it
 
 kernel = FakeKernel()                 a device, as WireguardDriver is given one
 table = FakeTable(kernel)             its routing table and rule
@@ -23,8 +24,31 @@ from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.netlink import NetlinkError
 from dataplane.settings import Settings, WireguardSettings
 from dataplane.wireguard.codec import REMOVE_ME, PeerChange
-from dataplane.wireguard.state import DeviceState, PeerState, PeerWish, RouteKind
+from dataplane.wireguard.state import Asking, DeviceState, PeerState, PeerWish, RouteKind
+from dataplane.wireguard.status import FamilyStatus
 from tests.fakes.drivers import Journal, Looking
+
+
+class ToldWireguard:
+    """Says what it was told to say."""
+
+    def __init__(self, keys: Mapping[Family, str] | None = None) -> None:
+        self.published: Mapping[Family, str] = keys or {}
+        self.statuses: tuple[FamilyStatus, ...] = ()
+
+    def keys(self) -> dict[Family, str]:
+        return dict(self.published)
+
+    def known(self) -> tuple[FamilyStatus, ...]:
+        return self.statuses
+
+
+# what the journal is told of the rule that leads to the table
+RULES: dict[Asking, str] = {
+    "nobody": "no rule",
+    "forwarded": "rule, not for the host",
+    "everything": "rule",
+}
 
 
 class FakePeer:
@@ -44,12 +68,17 @@ class FakeKernel:
         self.peers: dict[bytes, FakePeer] = {}
         self.journal: list[str] = []
         self.routes: dict[str, RouteKind] = {}
-        self.rule = False
+        self.asking: Asking = "nobody"
         self.encrypted: set[str] = set()
         self.may_be_clear: set[str] = set()
         self.names: dict[bytes, str] = {}
         self.fails: list[str] = []  # beginnings of lines that the journal is not to get
         self._now = 1000.0
+
+    @property
+    def rule(self) -> bool:
+        """Whether packets of others ask the table."""
+        return self.asking != "nobody"
 
     # ------------------------------------------------------------ Device
 
@@ -139,7 +168,7 @@ class FakeKernel:
 
 
 class FakeTable:
-    """One route is written at a time, what comes before what goes."""
+    """One route is written at a time: what comes, the longest first; then what goes."""
 
     def __init__(self, kernel: FakeKernel) -> None:
         self.kernel = kernel
@@ -152,11 +181,11 @@ class FakeTable:
             self.wanted[net] = kind
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
-        """Routes over the device are gone with it."""
+        """Routes over the device are gone with it; below each of them is one that refuses."""
         if name == "wireguard.cali" and (interface is None or not interface.up):
             routes = self.kernel.routes
             for net in [net for net, kind in routes.items() if kind == "device"]:
-                del routes[net]
+                routes[net] = "unreachable"
 
     def set_refresh(self, seconds: float) -> None:
         """Nothing is looked at in between."""
@@ -173,12 +202,12 @@ class FakeTable:
     async def write_routes(self) -> None:
         routes = self.kernel.routes
         try:
-            for net, kind in self.wanted.items():
+            for net, kind in sorted(self.wanted.items(), key=lambda each: -_length(each[0])):
                 if routes.get(net) != kind:
                     self.kernel.note(f"{net} {kind}")
                     routes[net] = kind
                     self._done()
-            for net in [net for net in routes if net not in self.wanted]:
+            for net in sorted((net for net in routes if net not in self.wanted), key=_length):
                 self.kernel.note(f"{net} gone")
                 del routes[net]
                 self._done()
@@ -189,17 +218,21 @@ class FakeTable:
         self.written += 1
         self.kernel.check()
 
-    async def ask(self, *, asked: bool) -> None:
-        if self.kernel.rule != asked:
-            self.kernel.note("rule" if asked else "no rule")
-            self.kernel.rule = asked
+    async def ask(self, asking: Asking) -> None:
+        if self.kernel.asking != asking:
+            self.kernel.note(RULES[asking])
+            self.kernel.asking = asking
             self.written += 1
 
-    async def is_asked(self) -> bool:
-        return self.kernel.rule
+    async def asking(self) -> Asking:
+        return self.kernel.asking
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+def _length(net: str) -> int:
+    return int(net.partition("/")[2])
 
 
 class FakePeers(Looking):
@@ -243,7 +276,7 @@ class SilentTable(Looking):
     def __init__(self, journal: Journal, family: Family, settings: Settings) -> None:
         super().__init__(journal, f"IPv{family} WireGuard routes")
         self.routes: dict[str, RouteKind] = {}
-        self.rule = False
+        self.asked_by: Asking = "nobody"
 
     def desire(self, net: str, kind: RouteKind | None) -> None:
         self.routes.pop(net, None)
@@ -265,8 +298,8 @@ class SilentTable(Looking):
     async def write_routes(self) -> None:
         await self.journal.step(f"{self.name} written")
 
-    async def ask(self, *, asked: bool) -> None:
-        self.rule = asked
+    async def ask(self, asking: Asking) -> None:
+        self.asked_by = asking
 
-    async def is_asked(self) -> bool:
-        return self.rule
+    async def asking(self) -> Asking:
+        return self.asked_by

@@ -17,13 +17,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from calc_graph.updates import Update
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from dataplane.endpoint_states import EndpointKey, LocalEndpoint
 from dataplane.errors import DataplaneError
-from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import Intervals, Settings
-from dataplane.wireguard.status import FamilyStatus
 from felixpy import agent as module
 from felixpy import pipeline, services
 from felixpy.agent import Agent
@@ -32,6 +31,7 @@ from felixpy.datastore.source import DatastoreStartError
 from felixpy.live_config import LiveConfig
 from felixpy.status import read
 from felixpy.tasks import TaskEndedError, endless
+from tests.fakes.wireguard import ToldWireguard
 
 PROFILE = """\
 apiVersion: projectcalico.org/v3
@@ -56,6 +56,7 @@ class FakeDataplane:
     def __init__(self, kernel: Kernel, settings: Settings) -> None:
         self.kernel = kernel
         self.settings = settings
+        self.wireguard = ToldWireguard()
         self._news = True
         kernel.built.append(self)
 
@@ -80,12 +81,6 @@ class FakeDataplane:
 
     def take_endpoint_changes(self) -> dict[EndpointKey, LocalEndpoint | None]:
         return {}
-
-    def wireguard_keys(self) -> dict[Family, str]:
-        return {}
-
-    def wireguard_known(self) -> tuple[FamilyStatus, ...]:
-        return ()
 
     def summary(self) -> Summary:
         return Summary(0, 0, 0, 0)

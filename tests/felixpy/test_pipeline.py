@@ -23,11 +23,10 @@ from calc_graph.model import (
 )
 from calc_graph.model import Node as NodeResource
 from calc_graph.updates import Update
-from dataplane.dataplane import Applied, Summary
-from dataplane.families import Family
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from dataplane.interfaces import Interface
 from dataplane.settings import Settings
-from dataplane.wireguard.status import FamilyStatus
 from felixpy import pipeline as module
 from felixpy import services
 from felixpy.bgp.figures import BgpFigures
@@ -46,6 +45,7 @@ from felixpy.statusrep.directory import DirectoryStatusStore
 from felixpy.wireguard import switch
 from felixpy.wireguard.finding import Finding
 from felixpy.wireguard.publishing import PublishedKey
+from tests.fakes.wireguard import ToldWireguard
 
 ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
 POLICY = PolicyKey("NetworkPolicy", "default", "p")
@@ -60,9 +60,9 @@ class FakeDataplane:
     backend = "fake"
     interfaces: Mapping[str, Interface] = MappingProxyType({})
     in_force = False
-    keys: Mapping[Family, str] = MappingProxyType({})
 
     def __init__(self) -> None:
+        self.wireguard = ToldWireguard()
         self.told: list[Update] = []
 
     def desire(self, updates: Iterable[Update]) -> None:
@@ -73,15 +73,6 @@ class FakeDataplane:
 
     async def apply(self) -> Applied | None:
         return Applied(0.001, {}, {})
-
-    def wireguard_keys(self) -> Mapping[Family, str]:
-        return self.keys
-
-    def wireguard_known(self) -> tuple[FamilyStatus, ...]:
-        return ()
-
-    async def wireguard_status(self) -> tuple[FamilyStatus, ...]:
-        return ()
 
     def summary(self) -> Summary:
         return Summary(0, 0, 0, 0)
@@ -262,7 +253,7 @@ async def test_wireguard_that_is_held_back_is_no_reason_to_wait_for_the_rest(
     assert [each.wireguard.held for each in node.settings] == [{4}]
     assert node.holds.counts() == {"wireguard": 1}
     assert 0 < node.pipeline.seconds_to_next() <= switch.RETRY
-    facts = node.pipeline.wireguard_facts()
+    facts = node.pipeline.wireguard.facts()
     assert facts is not None
     assert facts.settings.families == {4}
     node.holds.confirm(["wireguard"])
@@ -277,17 +268,17 @@ async def test_keys_are_published_once_there_are_some(node: Node, tmp_path: Path
     await node.pipeline.inbox.put(ENDPOINT, FULL[ENDPOINT])
     await node.pipeline.turn()  # not even a turn before in-sync
     await asyncio.sleep(0)
-    assert node.pipeline.wireguard_keys.keys() == ()
+    assert node.pipeline.wireguard.keys() == ()
     await node.turn(FULL)
     assert not file.exists()
-    node.built[-1].keys = {4: KEY}
+    node.built[-1].wireguard.published = {4: KEY}
     await node.turn({})
     async with asyncio.timeout(10):
         while not file.exists():  # noqa: ASYNC110
             await asyncio.sleep(0.001)
-    assert node.pipeline.wireguard_keys.keys() == (PublishedKey(4, KEY, False),)
+    assert node.pipeline.wireguard.keys() == (PublishedKey(4, KEY, False),)
     await node.turn({NodeKey("n1"): NodeResource(wireguard_key=KEY)})
-    assert node.pipeline.wireguard_keys.keys() == (PublishedKey(4, KEY, True),)
+    assert node.pipeline.wireguard.keys() == (PublishedKey(4, KEY, True),)
     await node.pipeline.close()
 
 

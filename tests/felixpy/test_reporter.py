@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from felixpy import status
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, UNAVAILABLE, Reporter
 

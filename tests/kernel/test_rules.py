@@ -20,7 +20,9 @@ from tests.kernel.conftest import Namespace
 pytestmark = pytest.mark.kernel
 
 RULE = Rule(99, 1, 0x200000)
+FORWARDED = RULE._replace(forwarded=True)
 OURS = "99: not from all fwmark 0x200000/0x200000 lookup 1 proto 80"
+NOT_HOSTS = "99: not from all iif lo lookup 1 proto 80"
 FELIXS = "not from all fwmark 0x200000/0x200000 lookup 1"
 FOREIGN = (
     "ip -{0} rule add from all fwmark 0x1/0x1 lookup 2 pref 90;"
@@ -158,6 +160,42 @@ async def test_a_change_of_rule_is_never_without_one(node: Node) -> None:
     await node.want(Rule(98, 1, 0x400000))
     assert node.shown() == ["98: not from all fwmark 0x400000/0x400000 lookup 1 proto 80"]
     assert node.happened() == ["added", "added", "deleted"]
+
+
+async def test_the_hosts_own_packets_are_let_in_without_a_moment_between(node: Node) -> None:
+    await node.want(FORWARDED)
+    assert node.shown() == [NOT_HOSTS]
+    await node.want()
+    assert node.shown() == [OURS]
+    assert node.happened() == ["added", "added", "deleted"]
+    await node.want(FORWARDED)
+    assert node.shown() == [NOT_HOSTS]
+    await node.want(None)
+    assert node.shown() == []
+
+
+async def test_only_the_hosts_own_packets_go_round_the_table(node: Node) -> None:
+    """`ip route get` looks up as a packet of the host, or one that came in by an interface."""
+    net, far = ("10.9.0.0/24", "10.9.0.5") if node.family == 4 else ("fd09::/64", "fd09::5")
+    near = ("10.8.0.1/24", "10.8.0.2") if node.family == 4 else ("fd08::1/64", "fd08::2")
+    forwarding = "net.ipv4.ip_forward" if node.family == 4 else "net.ipv6.conf.all.forwarding"
+    node.inside.run(
+        f"sysctl -qw {forwarding}=1;"
+        "ip link add in0 type veth peer name out0; ip link set in0 up; ip link set out0 up;"
+        f"ip addr add {near[0]} dev in0 {'nodad' if node.family == 6 else ''};"
+        f"ip route add {net} via {near[1]};"
+        f"ip -{node.family} route add unreachable {net} table 1"
+    )
+    came = f"ip -{node.family} route get {far} from {near[1]} iif in0 2>&1; true"
+    sent = f"ip -{node.family} route get {far} 2>&1; true"
+    await node.want(FORWARDED)
+    assert "dev in0" in node.inside.run(sent)
+    assert "in0" not in node.inside.run(came).replace("iif in0", "")
+    await node.want()
+    for packet in (came, sent):
+        told = node.inside.run(packet)
+        assert "unreachable" in told.lower() or "No route" in told
+    assert "dev in0" in node.inside.run(sent.replace(far, f"{far} mark 0x200000"))
 
 
 async def test_what_somebody_deletes_is_repaired_at_once(node: Node) -> None:

@@ -56,6 +56,8 @@ ROUTING = [
     ("ip {f} rule add priority 500 fwmark 0x40000/0xe40000 table 7", {"mark"}),
     ("ip {f} rule add priority 500 fwmark 0x40000/0x40000 table 7", set()),
     ("ip {f} rule add not priority 99 fwmark 0x200000/0x200000 table 1 proto 80", set()),
+    ("ip {f} rule add not priority 99 iif lo table 1 proto 80", set()),
+    ("ip {f} rule add not priority 99 iif lo table 1", {"rule priority"}),
     (
         "ip {f} rule add not priority 99 fwmark 0x200000/0x200000 table 1",
         {"rule priority", "mark"},

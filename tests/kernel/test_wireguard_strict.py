@@ -57,6 +57,6 @@ async def test_what_cannot_be_encrypted_is_refused_until_it_is_switched_off(
     )
     dataplane.desire(TOLD)
     await until(lambda: "lookup 1 " not in rules() and not routes(), dataplane)
-    assert dataplane.wireguard_keys() == {4: "", 6: ""}
+    assert dataplane.wireguard.keys() == {4: "", 6: ""}
     await until(lambda: "wireguard.cali" not in inside.run("ip link show"), dataplane)
     await dataplane.close()

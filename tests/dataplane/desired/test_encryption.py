@@ -44,10 +44,10 @@ def test_a_policy_guards_both_families_and_takes_its_guards_along() -> None:
     node = FakeNode()
     node.told(W1, policy("a", ALLOW))
     plain = node.state()
-    assert not node.dataplane._encryption.required
+    assert not node.desired.encryption.required
     node.told(policy("a", ALLOW, encrypted=True), policy("b", ALLOW, encrypted=True))
     assert guarded(node) == {(4, "flows"), (6, "flows")}
-    assert node.dataplane._encryption.required
+    assert node.desired.encryption.required
     assert {"cali-encrypted-in", "cali-encrypted-out"} <= node.tables[4].programmed("filter").keys()
     node.told(PolicyRemove(gnp("b")))
     assert guarded(node) == {(4, "flows"), (6, "flows")}

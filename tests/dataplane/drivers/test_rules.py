@@ -10,6 +10,8 @@ from dataplane.rtrules import KernelRule
 WISH = Rule(99, 1, 0x200000)
 OURS = KernelRule(99, 1, 0x200000, 0x200000, True, 80, True)
 FELIXS = OURS._replace(protocol=0)
+FORWARDED = WISH._replace(forwarded=True)
+NOT_HOSTS = KernelRule(99, 1, 0, 0, True, 80, False, forwarded=True)
 NOTHING = Difference()
 
 
@@ -50,6 +52,19 @@ def test_the_difference(found: list[KernelRule], expected: Difference) -> None:
 )
 def test_every_part_counts(other: KernelRule) -> None:
     assert difference([WISH], [other]) == Difference(add=(WISH,), remove=(other,))
+
+
+@pytest.mark.parametrize(
+    ("wish", "found"), [(FORWARDED, OURS), (WISH, NOT_HOSTS)], ids=["narrower", "wider"]
+)
+def test_one_takes_the_place_of_the_other(wish: Rule, found: KernelRule) -> None:
+    assert difference([wish], [found]) == Difference(add=(wish,), remove=(found,))
+
+
+def test_one_that_is_not_for_the_host_is_known_again() -> None:
+    assert difference([FORWARDED], [NOT_HOSTS]) == NOTHING
+    other = NOT_HOSTS._replace(protocol=0)
+    assert difference([FORWARDED], [other]) == Difference(add=(FORWARDED,), remove=(other,))
 
 
 def test_without_a_wish_all_go() -> None:

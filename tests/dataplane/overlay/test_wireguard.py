@@ -71,7 +71,7 @@ def test_devices(case, on, given, told, tunnels, problems, mtu) -> None:
     assert node.links.tunnels == tunnels, case
     assert not node.links.unwanted & {"wireguard.cali", "wg-v6.cali", "wg9"}
     assert set(node.problems) == problems
-    assert node.dataplane._overlays.workload_mtu == mtu
+    assert node.desired.overlays.workload_mtu == mtu
 
 
 def test_a_kernel_without_it_is_a_problem_and_counts_for_the_mtu() -> None:
@@ -79,15 +79,15 @@ def test_a_kernel_without_it_is_a_problem_and_counts_for_the_mtu() -> None:
     n.links.unavailable = {"wireguard.cali": "this kernel has no WireGuard"}
     n.told(OWN)
     assert n.problems == {"wireguard.cali": "this kernel has no WireGuard"}
-    assert n.dataplane.wireguard_keys() == {4: "", 6: ""}
-    assert n.dataplane._overlays.workload_mtu == 1440
+    assert n.dataplane.wireguard.keys() == {4: "", 6: ""}
+    assert n.desired.overlays.workload_mtu == 1440
 
 
 async def test_what_is_to_be_published() -> None:
     n = wireguard_node(families=(4,))
-    assert n.dataplane.wireguard_keys() == {6: ""}  # of IPv4 it is not known yet
+    assert n.dataplane.wireguard.keys() == {6: ""}  # of IPv4 it is not known yet
     n.peers[4].state = DeviceState(7, OWN_KEY, 51820, 0x200000, {})
-    assert n.dataplane.wireguard_keys() == {4: shown(OWN_KEY), 6: ""}
+    assert n.dataplane.wireguard.keys() == {4: shown(OWN_KEY), 6: ""}
 
 
 async def test_what_comes_is_before_the_main_table_and_what_goes_after_it() -> None:
@@ -104,8 +104,11 @@ async def test_what_comes_is_before_the_main_table_and_what_goes_after_it() -> N
         *("IPv4 WireGuard peers removed", "IPv4 tunnels removed"),
     ]
     assert [step for step in steps if step in wanted] == wanted
-    assert (n.wireguard_tables[4].routes, n.wireguard_tables[4].rule) == ({A: "throw"}, True)
-    assert not n.wireguard_tables[6].rule
+    assert (n.wireguard_tables[4].routes, n.wireguard_tables[4].asked_by) == (
+        {A: "throw"},
+        "forwarded",
+    )
+    assert n.wireguard_tables[6].asked_by == "nobody"
     await n.dataplane.close()
 
 
@@ -142,15 +145,21 @@ async def test_switched_off_the_device_goes_last(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("dataplane.wireguard.off.QUIET_SECONDS", 0.0)
     n = wireguard_node(WG, families=())
     n.peers[4].state = DeviceState(7, OWN_KEY, 51820, 0x200000, {})
-    n.wireguard_tables[4].rule = True
+    n.wireguard_tables[4].asked_by = "everything"
     await n.dataplane.start()
     n.desire(end("here", OWN_KEY))
     await n.dataplane.apply()
-    assert n.dataplane.wireguard_keys()[4] == ""
-    assert (n.wireguard_tables[4].rule, "wireguard.cali" in n.links.unwanted) == (True, False)
+    assert n.dataplane.wireguard.keys()[4] == ""
+    assert (n.wireguard_tables[4].asked_by, "wireguard.cali" in n.links.unwanted) == (
+        "everything",
+        False,
+    )
     n.desire(end("here", ""))
     await n.dataplane.apply()
-    assert (n.wireguard_tables[4].rule, "wireguard.cali" in n.links.unwanted) == (False, False)
+    assert (n.wireguard_tables[4].asked_by, "wireguard.cali" in n.links.unwanted) == (
+        "nobody",
+        False,
+    )
     n.desire(HERE)
     await n.dataplane.apply()
     assert "wireguard.cali" in n.links.unwanted
@@ -162,4 +171,4 @@ def test_a_family_that_the_node_does_without() -> None:
     n = FakeNode(Settings("here", ipv6=False, wireguard=settings))
     n.resolve()
     assert n.problems == {"wg-v6.cali": "this node does without IPv6"}
-    assert n.dataplane.wireguard_keys() == {4: "", 6: ""}
+    assert n.dataplane.wireguard.keys() == {4: "", 6: ""}

@@ -113,7 +113,7 @@ class Node:
 def kernel() -> FakeKernel:
     """What an agent has left that had it on."""
     kernel = FakeKernel()
-    kernel.key, kernel.mark, kernel.port, kernel.rule = OWN_KEY, 0x200000, 51820, True
+    kernel.key, kernel.mark, kernel.port, kernel.asking = OWN_KEY, 0x200000, 51820, "everything"
     kernel.peers[key("a")] = FakePeer()
     kernel.peers[key("a")].nets = {A}
     kernel.answers(key("a"))
@@ -184,7 +184,7 @@ async def test_a_key_that_cannot_be_withdrawn_does_not_keep_it_on(kernel, monkey
 
 
 async def test_an_agent_that_starts_again_in_the_middle_goes_on(kernel, monkeypatch) -> None:
-    kernel.rule = False
+    kernel.asking = "nobody"
     n = Node(kernel, monkeypatch)
     n.has_device()
     assert await n.apply() == []
@@ -196,7 +196,7 @@ async def test_an_agent_that_starts_again_in_the_middle_goes_on(kernel, monkeypa
 async def test_a_rule_without_a_device_goes_with_its_routes_at_once(monkeypatch) -> None:
     """Strictness on a kernel without WireGuard leaves that."""
     kernel = FakeKernel()
-    kernel.rule = True
+    kernel.asking = "everything"
     kernel.routes = {A: "unreachable"}
     n = Node(kernel, monkeypatch)
     assert await n.apply() == ["no rule", f"{A} gone"]
@@ -213,7 +213,7 @@ async def test_where_there_is_nothing_the_table_is_not_ours(monkeypatch) -> None
 
 
 async def test_a_device_that_comes_later_is_looked_at(kernel, monkeypatch) -> None:
-    kernel.rule = False
+    kernel.asking = "nobody"
     n = Node(kernel, monkeypatch)
     assert await n.apply() == []
     n.has_device()
@@ -234,7 +234,7 @@ NAMES = [
 async def test_a_device_by_a_chosen_name_may_be_the_operators(
     kernel, monkeypatch, name, mark, ours
 ) -> None:
-    kernel.rule = False
+    kernel.asking = "nobody"
     kernel.mark = mark
     n = Node(kernel, monkeypatch, devices=(name, "wg-v6.cali"))
     n.has_device()

@@ -6,7 +6,6 @@ not answered, or anything that was encrypted goes in clear.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -16,84 +15,11 @@ from hypothesis import strategies as st
 
 from calc_graph.updates import HostRemove, WireguardEndpointRemove
 from dataplane.errors import DataplaneError
-from dataplane.interfaces import Interface
-from dataplane.settings import Settings, WireguardSettings
-from dataplane.wireguard.driver import WireguardDriver
-from dataplane.wireguard.on import On
 from dataplane.wireguard.state import shown
 from tests.dataplane.wireguard.builders import HERE, behind, end, gone, host, key, node, pool
-from tests.fakes.wireguard import FakeKernel, FakeTable
+from tests.dataplane.wireguard.one_family import ALL, Node, settled
 
 A, B, C = "10.0.1.0/26", "10.0.2.0/26", "10.0.3.0/26"
-ALL = ("a", "b", "c", "d")
-
-
-class Node:
-    """One family of WireGuard over a kernel; another one over the same kernel is a restart."""
-
-    def __init__(self, kernel: FakeKernel | None = None, **settings: Any) -> None:
-        self.kernel = kernel or FakeKernel()
-        self.kernel.names = {key(name): name for name in (*ALL, "x")}
-        given = WireguardSettings(families=frozenset({4}), **settings)
-        self.peers = WireguardDriver(4, given, kernel=self.kernel)
-        self.table = FakeTable(self.kernel)
-        self.unavailable = ""
-        self.on = On(
-            4,
-            Settings(HERE, wireguard=given),
-            self.peers,
-            self.table,
-            lambda: self.unavailable,
-        )
-        self.failed: list[str] = []
-        self.main: list[str] = []  # what is told to the journal where the main table is written
-
-    def has_device(self, *, up: bool = True, index: int = 7) -> None:
-        self.kernel.index = index
-        self.on.interface_changed(
-            "wireguard.cali", Interface("wireguard.cali", index, up=up, generation=index + up)
-        )
-
-    def told(self, *updates: Any) -> None:
-        for update in updates:
-            self.on.update(update)
-
-    async def step(self, name: str, work: Coroutine[Any, Any, None]) -> bool:
-        try:
-            await work
-        except DataplaneError:
-            self.failed.append(name)
-            return False
-        return True
-
-    async def apply(self, *, routed: bool = True) -> list[str]:
-        self.failed = []
-        await self.on.before(self.step)
-        self.kernel.journal.append("main")
-        if routed:
-            await self.on.after(self.step)
-        lines = self.kernel.take()
-        return [line for line in lines if line not in ("main", "key", "rule")] if lines else []
-
-    async def settle(self, *answering: str) -> list[str]:
-        """Apply until there is nothing to do; nodes answer as soon as they can."""
-        lines: list[str] = []
-        for _ in range(6):
-            lines += await self.apply()
-            for k, peer in self.kernel.peers.items():
-                if self.kernel.names[k] in answering and not peer.handshake:
-                    self.kernel.answers(k)
-            await self.peers.look()
-        return lines
-
-
-async def settled(*updates: Any, ready: tuple[str, ...] = ("a", "b"), **settings: Any) -> Node:
-    found = Node(**settings)
-    found.has_device()
-    found.told(*updates)
-    await found.settle(*ready)
-    assert await found.apply() == []
-    return found
 
 
 # ---------------------------------------------------------------- a peer comes
@@ -153,6 +79,77 @@ async def test_a_new_net_of_a_peer_that_has_answered_never_goes_in_clear() -> No
     n = await settled(*node("a", A))
     n.told(*behind("a", B))
     assert await n.apply() == [f"+ a {B}", f"{B} device"]
+
+
+# ---------------------------------------------------------------- this node's own packets
+
+
+async def test_what_the_host_says_asks_the_table_once_the_device_has_an_address() -> None:
+    """Section 4.2: the address is given out once the key is known."""
+    n = Node()
+    n.has_device(addresses=())
+    n.told(*node("a", A))
+    await n.settle("a")
+    assert (n.kernel.asking, n.kernel.routes) == ("forwarded", {A: "device"})
+    n.has_device(addresses=("10.0.9.1",))
+    await n.on.before(n.step)
+    assert n.kernel.take() == ["rule"]
+    n.has_device(addresses=())
+    await n.apply()
+    assert n.kernel.asking == "everything"  # what was encrypted is not sent in clear
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        pytest.param({"strict": True}, [], id="strict"),
+        pytest.param({"host_encryption": True}, [], id="between hosts"),
+        pytest.param({}, [pool(A)], id="a pool"),
+    ],
+)
+async def test_what_may_not_go_in_clear_does_not_for_lack_of_an_address(settings, told) -> None:
+    n = Node(**settings)
+    n.has_device(addresses=())
+    n.told(*told, *node("a", A))
+    await n.settle("a")
+    assert (n.kernel.asking, n.kernel.routes) == ("everything", {A: "device"})
+
+
+async def test_a_pool_that_must_be_encrypted_closes_to_the_host_as_well() -> None:
+    n = Node()
+    n.has_device(addresses=())
+    n.told(*node("a", A))
+    await n.settle("a")
+    n.told(pool("10.0.0.0/16"))
+    await n.on.before(n.step)
+    assert n.kernel.take() == ["10.0.0.0/16 unreachable", "rule"]
+
+
+async def test_another_key_closes_to_the_host_as_well() -> None:
+    n = Node()
+    n.has_device(addresses=())
+    n.told(*node("a", A))
+    await n.settle("a")
+    n.told(end("a", key("x")))
+    await n.apply()
+    assert (n.kernel.asking, n.kernel.routes) == ("everything", {A: "unreachable"})
+
+
+async def test_an_agent_that_starts_again_leaves_the_rule_as_it_is() -> None:
+    n = await settled(*node("a", A))
+    again = Node(n.kernel)
+    again.has_device(addresses=())
+    again.told(*node("a", A))
+    assert await again.apply() == []
+    assert n.kernel.asking == "everything"
+
+
+async def test_an_address_of_the_link_is_none() -> None:
+    n = Node()
+    n.has_device(addresses=("fe80::1", "fd00::1"))  # nor is one of the other family
+    n.told(*node("a", A))
+    await n.apply()
+    assert n.kernel.asking == "forwarded"
 
 
 # ---------------------------------------------------------------- a peer goes
@@ -246,6 +243,18 @@ async def test_to_this_node_only_once_the_main_table_knows() -> None:
     assert n.kernel.take() == []
     await n.on.after(n.step)
     assert n.kernel.take() == [f"{A} throw", f"- a {A}"]
+
+
+async def test_without_wireguard_the_last_that_is_closed_opens_late_too() -> None:
+    n = Node(strict=True)
+    n.unavailable = "this kernel has no WireGuard"
+    n.told(*node("a", A))
+    await n.apply()
+    n.told(*behind(HERE, A))
+    await n.on.before(n.step)
+    assert n.kernel.take() == []
+    await n.on.after(n.step)
+    assert n.kernel.take() == [f"{A} throw", "no rule", f"{A} gone"]
 
 
 async def test_to_this_node_while_no_agent_ran() -> None:
@@ -398,20 +407,17 @@ class SilentError(DataplaneError):
 
 async def test_a_device_that_goes_down_closes_and_comes_back() -> None:
     n = await settled(*node("a", A), *node("c", C), strict=True)
-    n.kernel.may_be_clear |= {A}  # as long as it takes to be told; the real table has a floor
     n.has_device(up=False)
-    assert await n.apply() == [f"{A} unreachable"]
-    n.kernel.may_be_clear.clear()
+    assert n.kernel.routes[A] == "unreachable"
+    assert await n.apply() == []
     n.has_device()
     assert await n.settle("a") == [f"{A} device"]
 
 
 async def test_a_device_that_was_made_anew_has_another_key_and_begins_again() -> None:
     n = await settled(*node("a", A))
-    n.kernel.may_be_clear |= {A}
     n.on.interface_changed("wireguard.cali", None)
     await n.apply()
-    n.kernel.may_be_clear.clear()
     assert n.kernel.routes == {A: "unreachable"}
     assert n.on.key is None
     n.kernel.peers.clear()
@@ -502,7 +508,10 @@ async def test_a_pool_that_must_be_encrypted_brings_the_table_and_takes_it_away(
     n.told(*node("a", A), pool("10.0.0.0/16"))
     assert sorted(await n.apply()) == ["10.0.0.0/16 unreachable", f"{A} unreachable"]
     n.told(pool("10.0.0.0/16", encrypted=False))
-    assert await n.apply() == ["no rule", f"{A} gone", "10.0.0.0/16 gone"]
+    await n.on.before(n.step)
+    assert n.kernel.take() == []  # it opens: the main table goes first
+    await n.on.after(n.step)
+    assert n.kernel.take() == [f"{A} throw", "10.0.0.0/16 gone", "no rule", f"{A} gone"]
     n.unavailable = ""
     n.has_device()
     assert f"{A} throw" in await n.apply()

@@ -1,0 +1,81 @@
+"""Keys never come up from the kernel: they are overwritten in the buffer that it wrote them to.
+
+    in   a datagram
+    out  the same, with a digest of the same length in place of each key, or zeros
+
+The kernel tells keys to whoever may read states: in dumps, in notifications, and in the answer to a
+request that it refused.  A kernel that is locked down tells zeros, which stay zeros.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from dataplane.xfrm import constants
+from dataplane.xfrm.attributes import MAXIMUM_KEY_BYTES, SECRET
+
+Digest: TypeAlias = Callable[[memoryview], bytes]  # as long as what it is given
+
+_HEADER: Final = struct.Struct("=IHH")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+_BITS: Final = struct.Struct("=I")
+_HEADER_BYTES: Final = 16
+_NAME_BYTES: Final = 64
+_ERROR: Final = 2
+_ERROR_BYTES: Final = _HEADER_BYTES + 4 + _HEADER_BYTES  # with the header of what was refused
+_CAPPED: Final = 0x100  # flag: nothing more of that is told
+_FIXED_BYTES: Final = {
+    constants.XFRM_MSG_NEWSA: 224,
+    constants.XFRM_MSG_UPDSA: 224,
+    constants.XFRM_MSG_DELSA: 24,
+}
+
+
+def zeros(key: memoryview) -> bytes:
+    return bytes(len(key))
+
+
+def conceal(datagram: memoryview, digest: Digest = zeros) -> None:
+    """Overwrite all keys in it."""
+    start = 0
+    while start + _HEADER_BYTES <= len(datagram):
+        length, kind, flags = _HEADER.unpack_from(datagram, start)
+        if length < _HEADER_BYTES:
+            datagram[start:] = bytes(len(datagram) - start)
+            return
+        message = datagram[start : start + length]
+        fixed = _FIXED_BYTES.get(kind)
+        if fixed is not None:
+            _conceal_state(message[_HEADER_BYTES + fixed :], digest)
+        elif kind == _ERROR and not flags & _CAPPED:
+            message[_ERROR_BYTES:] = bytes(max(len(message) - _ERROR_BYTES, 0))
+        start += length + 3 & ~3
+
+
+def _conceal_state(data: memoryview, digest: Digest) -> None:
+    start = 0
+    while start + 4 <= len(data):
+        length, number = _ATTRIBUTE.unpack_from(data, start)
+        if length < 4 or start + length > len(data):
+            data[start:] = bytes(len(data) - start)  # what cannot be told from a key
+            return
+        kind = SECRET.get(number & 0x3FFF)
+        if kind is not None:
+            value = data[start + 4 : start + length]
+            if len(value) < kind.head.size:
+                value[:] = bytes(len(value))
+            else:
+                told = kind.key(value, _BITS.unpack_from(value, _NAME_BYTES)[0])
+                _overwrite(told, digest)
+                rest = value[kind.head.size + len(told) :]
+                rest[:] = bytes(len(rest))
+        start += length + 3 & ~3
+
+
+def _overwrite(key: memoryview, digest: Digest) -> None:
+    if len(key) == MAXIMUM_KEY_BYTES:
+        key[:] = bytes(len(key))
+    elif any(key):
+        key[:] = digest(key)

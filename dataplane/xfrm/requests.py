@@ -1,0 +1,152 @@
+"""Commands as messages, with what is not said left as the kernel has it: endless, unmarked, any."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Any, Final
+
+from pyroute2.netlink import NLM_F_REQUEST
+
+from dataplane.xfrm import constants
+from dataplane.xfrm.attributes import Algorithm, Mark, ReplayEsn, Template
+from dataplane.xfrm.messages import (
+    userpolicy_id,
+    userpolicy_info,
+    usersa_id,
+    usersa_info,
+)
+from dataplane.xfrm.packed import PackedMessage
+
+STATE_COMMANDS: Final = {
+    "add": constants.XFRM_MSG_NEWSA,
+    "delete": constants.XFRM_MSG_DELSA,
+}
+POLICY_COMMANDS: Final = {
+    "add": constants.XFRM_MSG_NEWPOLICY,
+    "update": constants.XFRM_MSG_UPDPOLICY,
+    "delete": constants.XFRM_MSG_DELPOLICY,
+}
+_WHOLE: Final = 0xFFFF  # mask of a port
+
+
+@lru_cache(maxsize=4096)
+def address(text: str) -> bytes:
+    """16 bytes, those of IPv4 with zeros behind.  Raises OSError."""
+    return socket.inet_pton(family_of(text), text).ljust(16, b"\0")
+
+
+def family_of(text: str) -> int:
+    return socket.AF_INET6 if ":" in text else socket.AF_INET
+
+
+def state(
+    command: str,
+    *,
+    src: str = "",
+    dst: str,
+    spi: int,
+    proto: int = constants.IPPROTO_ESP,
+    mark: Mark | None = None,
+    **more: Any,
+) -> PackedMessage:
+    """More of "add": see `_new_state`."""
+    family = family_of(dst)
+    if command == "add":
+        message: PackedMessage = _new_state(family, **more)
+        message["saddr"] = address(src)
+    else:
+        message = usersa_id()
+    message.update(daddr=address(dst), spi=spi, proto=proto, family=family)
+    _optional(message, ("XFRMA_MARK", mark))
+    return _request(message, STATE_COMMANDS[command])
+
+
+def _new_state(
+    family: int,
+    *,
+    mode: int = constants.XFRM_MODE_TUNNEL,
+    reqid: int = 0,
+    aead: Algorithm | None = None,
+    auth: Algorithm | None = None,
+    crypt: Algorithm | None = None,
+    set_mark: Mark | None = None,
+    replay_window: int = 0,
+    esn: bool = False,
+    soft_packets: int = 0,
+    hard_add_seconds: int = 0,
+) -> usersa_info:
+    """`replay_window` in packets; with `esn`, a multiple of 32.  Lifetimes: 0 is without end."""
+    message = usersa_info()
+    message.update(sel_family=family, mode=mode, reqid=reqid)
+    if soft_packets:
+        message["soft_packet_limit"] = soft_packets
+    if hard_add_seconds:
+        message["hard_add_expires_seconds"] = hard_add_seconds
+    replay = None
+    if esn:
+        message["flags"] = constants.XFRM_STATE_ESN
+        replay = ReplayEsn(replay_window // 32, replay_window)
+    else:
+        message["replay_window"] = replay_window
+    _optional(
+        message,
+        ("XFRMA_ALG_AEAD", aead),
+        ("XFRMA_ALG_AUTH_TRUNC", auth),
+        ("XFRMA_ALG_CRYPT", crypt),
+        ("XFRMA_REPLAY_ESN_VAL", replay),
+        ("XFRMA_SET_MARK", set_mark and set_mark.value),
+        ("XFRMA_SET_MARK_MASK", set_mark and set_mark.mask),
+    )
+    return message
+
+
+def policy(
+    command: str,
+    *,
+    src: str,
+    dst: str,
+    direction: int,
+    proto: int = 0,
+    sport: int = 0,
+    dport: int = 0,
+    mark: Mark | None = None,
+    priority: int = 0,
+    action: int = constants.XFRM_POLICY_ALLOW,
+    templates: Iterable[Template] = (),
+) -> PackedMessage:
+    """`src` and `dst` are CIDRs; "delete" takes the selector, direction and mark."""
+    message: PackedMessage
+    if command == "delete":
+        message = userpolicy_id()
+    else:
+        message = userpolicy_info()
+        message.update(priority=priority, action=action)
+        _optional(message, ("XFRMA_TMPL", tuple(templates) or None))
+    source, _, source_bits = src.partition("/")
+    destination, _, destination_bits = dst.partition("/")
+    message.update(
+        sel_saddr=address(source),
+        sel_prefixlen_s=int(source_bits),
+        sel_daddr=address(destination),
+        sel_prefixlen_d=int(destination_bits),
+        sel_family=family_of(dst),
+        sel_proto=proto,
+        dir=direction,
+    )
+    if sport:
+        message.update(sel_sport=sport, sel_sport_mask=_WHOLE)
+    if dport:
+        message.update(sel_dport=dport, sel_dport_mask=_WHOLE)
+    _optional(message, ("XFRMA_MARK", mark))
+    return _request(message, POLICY_COMMANDS[command])
+
+
+def _optional(message: PackedMessage, *attributes: tuple[str, Any]) -> None:
+    message["attrs"].extend(pair for pair in attributes if pair[1] is not None)
+
+
+def _request(message: PackedMessage, kind: int) -> PackedMessage:
+    message["header"] = {"type": kind, "flags": NLM_F_REQUEST}
+    return message

@@ -1,0 +1,297 @@
+"""AsyncXFRMSocket: states and policies of the network namespace in which it is opened.
+
+    async with AsyncXFRMSocket() as xfrm:
+        await xfrm.bind()
+        await xfrm.policy("add", src="10.1.0.0/16", dst="10.2.0.0/16", direction=1, action=1)
+        async for policy in xfrm.get_policies():
+            ...
+
+Errors are pyroute2's NetlinkError, with the kernel's number.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any, Final
+
+from pyroute2.netlink import NETLINK_XFRM, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, nlmsg
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.marshal import Marshal
+from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
+
+from dataplane.xfrm import constants, requests
+from dataplane.xfrm.messages import (
+    user_expire,
+    userpolicy_id,
+    userpolicy_info,
+    usersa_id,
+    usersa_info,
+)
+from dataplane.xfrm.packed import PackedMessage
+from dataplane.xfrm.privacy import Digest, conceal, zeros
+
+_SOL_NETLINK: Final = 270
+_CAP_ACK, _EXT_ACK = 10, 11
+_SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
+_ERROR, _CAPPED, _ERROR_BYTES = 2, 0x100, 36
+_HEADER: Final = struct.Struct("=IHHII")
+_ERRNO: Final = struct.Struct("=i")
+_PORT: Final = struct.Struct("=I")
+_PORT_OFFSET: Final = 12
+
+_RECEIVE_BYTES: Final = 1 << 18  # a dump comes in pieces of 32 KiB at most
+_SEND_BYTES: Final = 1 << 17
+_SEND_MESSAGES: Final = 200  # a refusal of each of them fits into any receive buffer
+_BATCH_TAG: Final = 1  # below the sequence numbers that pyroute2 gives, and above 0: notifications
+_FIRST_BATCH_SEQUENCE: Final = 1 << 16  # above those
+_LAST_SEQUENCE: Final = 0xFFFFFFFF
+
+
+class MarshalXfrm(Marshal):  # type: ignore[misc]  # pyroute2 has no types
+    """What the kernel says, as messages.
+
+    Those caused by requests through the socket of port `own` are left out; 0: none is.
+    """
+
+    msg_map: Final = {
+        constants.XFRM_MSG_NEWSA: usersa_info,
+        constants.XFRM_MSG_UPDSA: usersa_info,
+        constants.XFRM_MSG_DELSA: usersa_id,
+        constants.XFRM_MSG_NEWPOLICY: userpolicy_info,
+        constants.XFRM_MSG_UPDPOLICY: userpolicy_info,
+        constants.XFRM_MSG_DELPOLICY: userpolicy_id,
+        constants.XFRM_MSG_EXPIRE: user_expire,
+        constants.XFRM_MSG_FLUSHSA: nlmsg,
+        constants.XFRM_MSG_FLUSHPOLICY: nlmsg,
+    }
+    own = 0
+
+    def parse_one_message(
+        self, key: int, flags: int, sequence_number: int, data: bytes, offset: int, length: int
+    ) -> Any:
+        """Raises NetlinkDecodeError; pyroute2's own would give back what it got that far."""
+        if self.own and _PORT.unpack_from(data, offset + _PORT_OFFSET)[0] == self.own:
+            return None
+        if key == self.error_type:
+            return _error(data, offset, length)
+        kind = self.msg_map.get(key)
+        if kind is None:
+            return super().parse_one_message(key, flags, sequence_number, data, offset, length)
+        message = kind(data, offset=offset)
+        message.decode()
+        message["header"]["error"] = None
+        return message
+
+
+class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has no types
+    marshal_class = MarshalXfrm
+
+    def __init__(self, *, digest: Digest = zeros, buffer_bytes: int = 1 << 20, **more: Any) -> None:
+        """`digest` stands for keys in what is read; `buffer_bytes` of the kernel for answers."""
+        super().__init__(NETLINK_XFRM, ext_ack=True, **more)
+        self._digest = digest
+        self._buffer_bytes = buffer_bytes
+        self._sequence = _FIRST_BATCH_SEQUENCE
+        self._batches = asyncio.Lock()
+        self._sending = memoryview(bytearray(_SEND_BYTES))
+
+    def setup_socket(self) -> Any:
+        opened = super().setup_socket()
+        for level, option, value in (
+            (socket.SOL_SOCKET, _SO_SNDBUFFORCE, self._buffer_bytes),
+            (socket.SOL_SOCKET, _SO_RCVBUFFORCE, self._buffer_bytes),
+            (_SOL_NETLINK, _CAP_ACK, 1),
+        ):
+            # Without them there is only more to read: an old kernel, or a container's rights.
+            with contextlib.suppress(OSError):
+                opened.setsockopt(level, option, value)
+        return opened
+
+    async def setup_endpoint(self) -> None:
+        """As pyroute2's, but what is received is in an array, where keys can be overwritten."""
+        if getattr(self.local, "transport", None) is None:
+            self.local.transport = _Endpoint(
+                self.event_loop, self.socket, self._received, self._failed
+            )
+            self.local.protocol = None
+
+    def enqueue(self, data: bytes, addr: Any) -> None:
+        """Answers to `execute` have a queue of their own."""
+        if len(data) < _HEADER.size:
+            return
+        if _HEADER.unpack_from(data)[3] >= _FIRST_BATCH_SEQUENCE:
+            self.msg_queue.put_nowait(_BATCH_TAG, data)
+        else:
+            super().enqueue(data, addr)
+
+    async def state(self, command: str, **fields: Any) -> None:
+        """ "add" or "delete", see requests.state."""
+        await self._acknowledged(requests.state(command, **fields))
+
+    async def policy(self, command: str, **fields: Any) -> None:
+        """ "add", "update" or "delete", see requests.policy."""
+        await self._acknowledged(requests.policy(command, **fields))
+
+    async def get_states(self) -> AsyncIterator[usersa_info]:
+        async for message in await self._dump(constants.XFRM_MSG_GETSA):
+            yield message
+
+    async def get_policies(self) -> AsyncIterator[userpolicy_info]:
+        async for message in await self._dump(constants.XFRM_MSG_GETPOLICY):
+            yield message
+
+    async def execute(self, messages: Sequence[PackedMessage]) -> list[int]:
+        """Have each done, in order, and return an error number for each, 0: done.
+
+        An error of one does not stop the next.
+        """
+        await self.setup_endpoint()
+        results: list[int] = []
+        async with self._batches:
+            self.msg_queue.ensure_tag(_BATCH_TAG)
+            while len(results) < len(messages):
+                results += await self._execute(messages, len(results))
+        return results
+
+    async def _execute(self, messages: Sequence[PackedMessage], index: int) -> list[int]:
+        """As many from `index` on as go out at once."""
+        if self._sequence > _LAST_SEQUENCE - _SEND_MESSAGES:
+            self._sequence = _FIRST_BATCH_SEQUENCE
+        first = self._sequence
+        end = 0
+        try:
+            for message in messages[index : index + _SEND_MESSAGES]:
+                if end + message.size > _SEND_BYTES:
+                    break
+                header = message["header"]
+                header.update(sequence_number=self._sequence, pid=self.epid)
+                end = message.encode_into(self._sending, start := end)
+                self._sequence += 1
+            # Errors come unasked: one acknowledgement, at the end, is enough.
+            flags = header["flags"] | NLM_F_ACK
+            struct.pack_into("=H", self._sending, start + 6, flags)
+            self.send(self._sending[:end])
+        finally:
+            self._sending[:end] = bytes(end)  # there are keys in it
+        return await self._results(first, self._sequence - first)
+
+    async def _results(self, first: int, count: int) -> list[int]:
+        results = [0] * count
+        while True:
+            data = await self.msg_queue.get(_BATCH_TAG)
+            for kind, sequence, start in _parts(data):
+                place = sequence - first
+                if kind == _ERROR and sequence == 0:
+                    raise NetlinkError(-_ERRNO.unpack_from(data, start)[0])
+                if kind != _ERROR or not 0 <= place < count:
+                    continue  # left over from what was given up
+                results[place] = -_ERRNO.unpack_from(data, start)[0]
+                if place == count - 1:
+                    return results
+
+    async def _acknowledged(self, message: PackedMessage) -> None:
+        kind = message["header"]["type"]
+        answers = await self.nlm_request(message, kind, NLM_F_REQUEST | NLM_F_ACK)
+        try:
+            async for _ in answers:
+                pass
+        finally:
+            message.data[:] = bytes(len(message.data))
+
+    async def _dump(self, kind: int) -> AsyncIterator[Any]:
+        answers: AsyncIterator[Any] = await self.nlm_request(
+            nlmsg(), kind, NLM_F_REQUEST | NLM_F_DUMP
+        )
+        return answers
+
+    def _received(self, datagram: memoryview) -> None:
+        conceal(datagram, self._digest)
+        self.enqueue(bytes(datagram), None)
+
+    def _failed(self, code: int) -> None:
+        """Tell everybody who waits for something."""
+        told = _HEADER.pack(_ERROR_BYTES, _ERROR, _CAPPED, 0, 0) + _ERRNO.pack(-code) + bytes(16)
+        for tag in self.msg_queue.queues:
+            self.msg_queue.put_nowait(tag, told)
+
+
+class _Endpoint:
+    """What pyroute2 takes for a transport of asyncio; it only reads."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        opened: socket.socket,
+        received: Callable[[memoryview], None],
+        failed: Callable[[int], None],
+    ) -> None:
+        opened.setblocking(False)
+        self._loop, self._socket, self._descriptor = loop, opened, opened.fileno()
+        self._received, self._failed = received, failed
+        self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
+        loop.add_reader(self._descriptor, self._readable)
+
+    def _readable(self) -> None:
+        try:
+            length = self._socket.recv_into(self._buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._failed(error.errno or errno.EIO)
+            return
+        self._received(self._buffer[:length])
+
+    def abort(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._descriptor)
+
+
+def _error(data: bytes, offset: int, length: int) -> nlmsg:
+    """pyroute2's own looks for the request in it, which is not told with NETLINK_CAP_ACK."""
+    message = nlmsg()
+    size, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
+    code = -_ERRNO.unpack_from(data, offset + _HEADER.size)[0]
+    error: OSError | None = None
+    if code == errno.ENOBUFS:
+        error = OSError(code, "messages were lost")
+    elif code:
+        error = NetlinkError(code, _reason(data[offset : offset + length]))
+    message["header"] = {
+        "length": size,
+        "type": kind,
+        "flags": flags,
+        "sequence_number": sequence,
+        "pid": port,
+        "error": error,
+    }
+    return message
+
+
+def _reason(message: bytes) -> str | None:
+    """The kernel's own words: attribute 1, NLMSGERR_ATTR_MSG."""
+    start = _ERROR_BYTES
+    while start + 4 <= len(message):
+        length, number = struct.unpack_from("=HH", message, start)
+        if number == 1:
+            return message[start + 4 : start + length].rstrip(b"\0").decode("utf-8", "replace")
+        start += max(length, 4) + 3 & ~3
+    return None
+
+
+def _parts(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Type, sequence number and start of the body of each message."""
+    start = 0
+    while start + _HEADER.size <= len(data):
+        length, kind, _, sequence, _ = _HEADER.unpack_from(data, start)
+        if length < _HEADER.size:
+            return
+        yield kind, sequence, start + _HEADER.size
+        start += length + 3 & ~3
