@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from operator import itemgetter
 from socket import htonl, htons
 from typing import Any, ClassVar, Final
 
@@ -21,6 +20,7 @@ from dataplane.xfrm.attributes import BY_NAME, BY_NUMBER, UNKNOWN
 _HEADER: Final = "IHHII"  # length, type, flags, sequence number, port
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _TYPE_BITS: Final = 0x3FFF
+_BEFORE_FIELDS: Final = 2  # `attrs` and `header`, which nlmsg puts in first
 _SWAPS: Final[dict[str, Callable[[int], int]]] = {"H": htons, "I": htonl}
 
 
@@ -31,7 +31,6 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
     names: ClassVar[tuple[str, ...]]
     blank: ClassVar[dict[str, Any]]
     swapped: ClassVar[tuple[tuple[int, Callable[[int], int]], ...]]
-    values_of: ClassVar[itemgetter[Any]]
 
     def __init_subclass__(cls) -> None:
         formats = [form for _, form in cls.fields]
@@ -44,7 +43,6 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
         cls.swapped = tuple(
             (place, _SWAPS[form[1:]]) for place, (_, form) in enumerate(kept) if form[0] == ">"
         )
-        cls.values_of = itemgetter(*cls.names)
 
     def __init__(self, data: Any = None, offset: int = 0, *rest: Any, **more: Any) -> None:
         super().__init__(data, offset, *rest, **more)
@@ -76,7 +74,7 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
                 pad = -size & 3
                 buffer[end : end + pad] = bytes(pad)
                 end += pad
-        values = list(self.values_of(self))
+        values = list(self.values())[_BEFORE_FIELDS:]
         for place, swap in self.swapped:
             values[place] = swap(values[place])
         header = self["header"]
