@@ -2,5 +2,6 @@
 
 algorithms.py   which algorithms a key file may name
 keyfile.py      its text -> a ring of keys
-source.py       the key file, the credential or the Secret, watched -> the ring in use
+feeds.py        the key file, or the Secret, as it is now, and when to look again
+source.py       KeySource: that -> the ring in use, and what was rejected
 """
