@@ -44,7 +44,15 @@ __all__ = [
 
 # Felix hands these on as they are, and looks at them as v3 resources when it does.
 _READ_WHOLE = frozenset(
-    {"Node", "BGPConfiguration", "BGPPeer", "BGPFilter", "CalicoNodeStatus", "LiveMigration"}
+    {
+        "Node",
+        "BGPConfiguration",
+        "BGPPeer",
+        "BGPFilter",
+        "CalicoNodeStatus",
+        "LiveMigration",
+        "IPsecNode",
+    }
 )
 
 _MAY_BE_ENCRYPTED = frozenset(

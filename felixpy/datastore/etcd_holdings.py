@@ -5,7 +5,8 @@
 
 Of each resource only a fingerprint of its JSON is kept, and the graph's keys that came of it.  A
 resource that cannot be read counts as absent, whatever it was before, or as what
-`decode.remainder` leaves of it.
+`decode.remainder` leaves of it; what a node publishes of IPsec counts as it was read last, as a
+node that others cannot read for a moment has its keys still.
 
 A large cluster has tens of thousands of them, so what is kept of one is a single tuple, under as
 much of its key as differs within the range.
@@ -32,6 +33,7 @@ _Held: TypeAlias = tuple[int, *tuple[Key, ...]]
 
 _LEFT: Final = {"BGPConfiguration": "its password alone"}
 _ENCRYPTED: Final = "encryption required"
+_KEPT: Final = "IPsecNode"
 _ANSWERED: Final = "CalicoNodeStatus"
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -57,17 +59,23 @@ class Holdings:
         try:
             changes = decode_stored(self.range.kind, *identity, value)
         except InvalidResourceError as error:
+            if self.range.kind == _KEPT and old is not None:
+                self._report(where, str(error), "as it was")
+                self._held[rest] = (fingerprint, *old[1:])
+                return []
             changes = remainder(self.range.kind, *identity, value)
-            reason = str(error)
-            if self._problems.report(where, f"{where}: {reason}"):
-                counts_as = _LEFT.get(self.range.kind, _ENCRYPTED) if changes else "absent"
-                log.warning("resource.invalid", key=where, reason=reason, counts_as=counts_as)
+            counts_as = _LEFT.get(self.range.kind, _ENCRYPTED) if changes else "absent"
+            self._report(where, str(error), counts_as)
         else:
             self._problems.clear(where)
         keys = [each for each, _ in changes]
         self._held[rest] = (fingerprint, *keys)
         gone = [Changed(each, None) for each in (old[1:] if old else ()) if each not in keys]
         return gone + [Changed(*change) for change in changes]
+
+    def _report(self, where: str, reason: str, counts_as: str) -> None:
+        if self._problems.report(where, f"{where}: {reason}"):
+            log.warning("resource.invalid", key=where, reason=reason, counts_as=counts_as)
 
     def delete(self, key: bytes) -> list[Changed]:
         old = self._held.pop(key[len(self._prefix) :], None)

@@ -1,12 +1,13 @@
 """Where in etcd the resources are that a node agent reads.
 
-    ranges(bgp=...)   what is listed and watched: one range of keys for each kind
-    identity(key)     of one of a range's keys: namespace and name
+    ranges(bgp=..., ipsec=...)   what is listed and watched: one range of keys for each kind
+    identity(key)                of one of a range's keys: namespace and name
 
 IPAM keeps its blocks beside the resources: a block's name is its CIDR, "10.65.0.0-26".  So are
 block affinities, below the node that has them.
 A node without BGP reads what a Felix reads; what BGP needs besides may be as much again, with an
-affinity for every block of every node.
+affinity for every block of every node.  What nodes publish of IPsec is felixpy's own, beside all
+that is Calico's, and read where the node may have IPsec.
 Sources: section 1.1 of the data model reference, section 1 of the BGP reference; projectcalico/
 calico libcalico-go/lib/backend/syncersv1/felixsyncer and bgpsyncer.
 """
@@ -26,6 +27,7 @@ BLOCKS: Final = (
     "/calico/ipam/v2/assignment/ipv4/block/",
     "/calico/ipam/v2/assignment/ipv6/block/",
 )
+IPSEC_NODES: Final = "/calico/felixpy/v1/ipsecnodes/"
 AFFINITIES: Final = "/calico/ipam/v2/host/"  # <node>/ipv4|ipv6/block/<CIDR>
 
 _PLURALS: Final = {
@@ -93,6 +95,8 @@ def _affinity(rest: str) -> tuple[str, str] | None:
 
 def resource_key(kind: str, name: str) -> str:
     """Of a resource without a namespace."""
+    if kind == "IPsecNode":
+        return f"{IPSEC_NODES}{name}"
     return f"{RESOURCES}{(_PLURALS | _BGP_PLURALS)[kind]}/{name}"
 
 
@@ -113,6 +117,9 @@ BGP_RANGES: Final = (
 )
 
 
-def ranges(*, bgp: bool) -> tuple[KeyRange, ...]:
-    """What a node reads; `bgp`: it speaks BGP."""
-    return (*RANGES, *BGP_RANGES) if bgp else RANGES
+IPSEC_RANGES: Final = (KeyRange("IPsecNode", IPSEC_NODES, namespaced=False),)
+
+
+def ranges(*, bgp: bool, ipsec: bool = False) -> tuple[KeyRange, ...]:
+    """What a node reads; `bgp`: it speaks BGP, `ipsec`: it may have IPsec."""
+    return (*RANGES, *(BGP_RANGES if bgp else ()), *(IPSEC_RANGES if ipsec else ()))

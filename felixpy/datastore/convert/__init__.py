@@ -23,6 +23,7 @@ from felixpy.datastore.convert import (
     endpoints,
     felix_configuration,
     ipam,
+    ipsec,
     kubernetes,
     policy,
 )
@@ -50,6 +51,7 @@ CONVERSIONS: dict[str, Conversion] = {
     "IPPool": cluster.convert_pool,
     "IPAMBlock": ipam.convert_block,
     "Node": cluster.convert_node,
+    "IPsecNode": ipsec.convert_ipsec_node,
     "BlockAffinity": ipam.convert_affinity,
     "BGPConfiguration": bgp.convert_bgp_configuration,
     "BGPPeer": bgp.convert_bgp_peer,

@@ -1,9 +1,10 @@
-"""The resources that users write: every kind of projectcalico.org/v3, and Kubernetes' Secret.
+"""The resources that are read: every kind of projectcalico.org/v3, Kubernetes' Secret, and what
+nodes publish of IPsec, which is felixpy's own.
 
     meta, fields, marks                     what all share: metadata, value types, checks on fields
     addresses, names, numbers, wireguard    texts that stand for something: how they are read
     policy, kubernetes, endpoints, ipam, bgp, cluster, felix_configuration (and felix_parts),
-    kube_controllers
+    kube_controllers, ipsec
 
 The types say what a JSON or YAML document may hold; the marks on their fields say which values make
 sense.  Rules between fields are in `felixpy.datastore.validation`.
@@ -22,6 +23,7 @@ from felixpy.datastore.resources import (
     endpoints,
     felix_configuration,
     ipam,
+    ipsec,
     kube_controllers,
     kubernetes,
     policy,
@@ -72,6 +74,7 @@ KINDS: dict[str, Kind] = {
         Kind("BGPFilter", bgp.BgpFilter),
         Kind("FelixConfiguration", felix_configuration.FelixConfiguration),
         Kind("KubeControllersConfiguration", kube_controllers.KubeControllersConfiguration),
+        Kind("IPsecNode", ipsec.IpsecNode, api_version=ipsec.API_VERSION),
         Kind("Secret", kubernetes.Secret, namespaced=True, api_version="v1"),
     )
 }

@@ -14,6 +14,7 @@ from felixpy.datastore.resources import (
     felix_configuration,
     felix_parts,
     ipam,
+    ipsec,
     kubernetes,
     policy,
 )
@@ -21,6 +22,7 @@ from felixpy.datastore.validation import (
     bgp_rules,
     cluster_rules,
     endpoint_rules,
+    ipsec_rules,
     policy_rules,
     pool_rules,
 )
@@ -69,6 +71,7 @@ BETWEEN_FIELDS: dict[type, tuple[Between, ...]] = {
     endpoints.WorkloadPort: _always(endpoint_rules.check_port, endpoint_rules.check_workload_port),
     endpoints.IpNat: _always(endpoint_rules.check_nat),
     endpoints.WorkloadEndpointSpec: _always(endpoint_rules.check_workload_endpoint),
+    ipsec.IpsecNodeSpec: _always(ipsec_rules.check_ipsec_node),
     ipam.IpPoolSpec: _schema(pool_rules.check_pool),
     ipam.BlockAffinitySpec: _always(pool_rules.check_block_affinity),
     bgp.BgpConfigurationSpec: (

@@ -13,10 +13,10 @@ from calc_graph.bgp.resources import (
     NodeStatusKey,
     SecretRef,
 )
-from calc_graph.model import Key, Tier, TierKey, Value, WorkloadEndpointKey
+from calc_graph.model import IpsecNode, IpsecNodeKey, Key, Tier, TierKey, Value, WorkloadEndpointKey
 from felixpy.datastore.decode import InvalidResourceError, decode_stored
 from felixpy.datastore.etcd_holdings import Holdings
-from felixpy.datastore.etcd_keys import BGP_RANGES, RANGES
+from felixpy.datastore.etcd_keys import BGP_RANGES, IPSEC_RANGES, RANGES
 from felixpy.datastore.source import Changed, Problems
 
 TIERS = next(each for each in RANGES if each.kind == "Tier")
@@ -105,6 +105,24 @@ def test_answers_to_who_asks_how_a_node_is_are_no_news() -> None:
     ):
         assert len(holdings.put(key, msgspec.json.encode(request))) == news
     assert holdings.put(key, BAD) == [Changed(NodeStatusKey("s"), None)]
+
+
+def test_what_a_node_publishes_of_ipsec_stays_when_it_turns_bad() -> None:
+    (range_,), problems = IPSEC_RANGES, Problems()
+    holdings, key = Holdings(range_, problems), f"{range_.prefix}n2".encode()
+    good = [msgspec.json.encode({"spec": {"ipv4": f"10.0.0.{last}"}}) for last in (1, 2)]
+    where = IpsecNodeKey("n2")
+    assert holdings.put(key, BAD) == []  # it was never good
+    assert holdings.put(key, good[0]) == [Changed(where, IpsecNode(ipv4="10.0.0.1"))]
+    assert not problems.current
+    for bad in (BAD, msgspec.json.encode({"spec": {"receive": [{"id": 16, "check": "0" * 16}]}})):
+        assert holdings.put(key, bad) == []
+        assert [*problems.current] == [key.decode()]
+    assert holdings.put(key, good[1]) == [Changed(where, IpsecNode(ipv4="10.0.0.2"))]
+    assert not problems.current
+    holdings.put(key, BAD)
+    assert holdings.delete(key) == [Changed(where, None)]
+    assert not problems.current
 
 
 NO_RESOURCES = [b"", b"a/b", b"\xff"]

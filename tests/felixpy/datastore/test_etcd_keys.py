@@ -6,7 +6,7 @@ import pytest
 
 from felixpy.datastore.etcd_keys import RANGES, RESOURCES, ranges, resource_key
 
-BY_KIND = {range_.kind: range_ for range_ in ranges(bgp=True)}
+BY_KIND = {range_.kind: range_ for range_ in ranges(bgp=True, ipsec=True)}
 
 # every range that Felix's own syncer lists and watches with etcd, below the common prefix
 WATCHED = {
@@ -45,7 +45,16 @@ def test_what_bgp_needs_is_read_only_with_bgp() -> None:
     assert more == {f"{RESOURCES}{plural}/" for plural in BGP.values()} | {"/calico/ipam/v2/host/"}
 
 
+def test_what_nodes_publish_of_ipsec_is_read_only_with_ipsec() -> None:
+    assert [range_.prefix for range_ in ranges(bgp=False, ipsec=True)[len(RANGES) :]] == [
+        "/calico/felixpy/v1/ipsecnodes/"
+    ]
+    assert ranges(bgp=True, ipsec=True)[: len(ranges(bgp=True))] == ranges(bgp=True)
+    assert not any(range_.kind == "IPsecNode" for range_ in ranges(bgp=True))
+
+
 def test_the_key_of_a_resource() -> None:
+    assert resource_key("IPsecNode", "n1") == "/calico/felixpy/v1/ipsecnodes/n1"
     assert resource_key("CalicoNodeStatus", "n1") == f"{RESOURCES}caliconodestatuses/n1"
 
 
@@ -79,6 +88,9 @@ def test_a_range_holds_its_own_keys_and_no_others(kind: str) -> None:
         ("BlockAffinity", b"n1/ipv5/block/10.65.1.0-26", None),
         ("BlockAffinity", b"/ipv4/block/10.65.1.0-26", None),
         ("BlockAffinity", b"n1", None),
+        ("IPsecNode", b"n1", ("", "n1")),
+        ("IPsecNode", b"n1/x", None),
+        ("IPsecNode", b"", None),
     ],
 )
 def test_identity(kind: str, rest: bytes, identity: tuple[str, str] | None) -> None:
