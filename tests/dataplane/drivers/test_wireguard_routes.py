@@ -133,7 +133,7 @@ async def test_nothing_goes_while_something_that_comes_is_refused(
     kernel.refuses = {refused: code}
     driver.desire(OTHERS[family], None)
     driver.desire(NETS[family], "device")
-    with pytest.raises(RouteError, match=f"routes of WireGuard: {NETS[family]}: "):
+    with pytest.raises(RouteError, match=f"routes of table 1: {NETS[family]}: "):
         await driver.apply()
     assert [r.type for r in kernel.routes.values()] == [rtnetlink.UNREACHABLE]
     assert driver.pending
