@@ -20,7 +20,8 @@
 
 active_policies and ipset_members each have a label_index: selectors against labels, without testing
 every pair.  route_resolver, which is told of local endpoints too, keeps facts (route_facts) by CIDR
-in a net_table.  `model` is the vocabulary of what comes in, `updates` of what goes out.
+in a net_table.  What nodes publish of IPsec passes through as it is.  `model` is the vocabulary of
+what comes in, `updates` of what goes out.
 
 Nothing in here does I/O, knows the time, logs, or waits; output is a function of the current state,
 never of the path to it.

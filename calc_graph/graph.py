@@ -38,6 +38,8 @@ from calc_graph.model import (
     HostEndpointKey,
     IpPool,
     IpPoolKey,
+    IpsecNode,
+    IpsecNodeKey,
     Key,
     NetworkSet,
     NetworkSetKey,
@@ -63,6 +65,7 @@ from calc_graph.sequencer import Sequencer
 from calc_graph.updates import (
     ActivePolicy,
     ActiveProfile,
+    IpsecPeer,
     ServiceCidrsUpdate,
     Update,
     WorkloadEndpointUpdate,
@@ -129,6 +132,10 @@ class CalcGraph:
                     self._routes.put_block(key.cidr, value)
             case IpPoolKey(), IpPool() | None:
                 self._update_pool(key, value)
+            case IpsecNodeKey(), IpsecNode():
+                self._out.ipsec.put(key.name, IpsecPeer(key.name, value))
+            case IpsecNodeKey(), None:
+                self._out.ipsec.discard(key.name)
             case BgpPeerKey(), BgpPeer() | None:
                 self._peers.put_peer(key.name, value)
             case BgpConfigurationKey(), BgpConfiguration() | None:

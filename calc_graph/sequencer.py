@@ -22,6 +22,8 @@ from calc_graph.updates import (
     HostEndpointUpdate,
     HostRemove,
     HostUpdate,
+    IpsecPeer,
+    IpsecPeerRemove,
     IpsetDelta,
     IpsetRemove,
     IpsetUpdate,
@@ -56,6 +58,7 @@ class Sequencer:
         self.vteps: Outbox[str, VtepUpdate] = Outbox()
         self.routes: Outbox[str, RouteUpdate] = Outbox()
         self.wireguard: Outbox[str, WireguardEndpoint] = Outbox()
+        self.ipsec: Outbox[str, IpsecPeer] = Outbox()
         self.hosts: Outbox[str, HostUpdate] = Outbox()
         self.pools: Outbox[str, IpPool] = Outbox()
         self.services = Latest(ServiceCidrsUpdate(()))
@@ -95,6 +98,7 @@ class Sequencer:
             *(update for _, update in self.vteps.told()),
             *(update for _, update in self.routes.told()),
             *(update for _, update in self.wireguard.told()),
+            *(update for _, update in self.ipsec.told()),
             *(update for _, update in self.hosts.told()),
             *(PoolUpdate(pool) for _, pool in self.pools.told()),
             self.services.told(),
@@ -116,11 +120,14 @@ class Sequencer:
     def _cluster(self) -> list[Update]:
         """What nothing else refers to."""
         ends, ends_gone = self.wireguard.take()
+        peers, peers_gone = self.ipsec.take()
         hosts, hosts_gone = self.hosts.take()
         pools, pools_gone = self.pools.take()
         return [
             *map(WireguardEndpointRemove, ends_gone),
             *(update for _, update in ends),
+            *map(IpsecPeerRemove, peers_gone),
+            *(update for _, update in peers),
             *map(HostRemove, hosts_gone),
             *(update for _, update in hosts),
             *map(PoolRemove, pools_gone),

@@ -6,7 +6,7 @@ there yet:
   IP sets made, grown and shrunk -> policies, profiles -> endpoints
   -> endpoints, profiles, policies gone -> IP sets gone
   -> tunnels in use, this node's tunnel addresses -> VTEPs -> routes -> routes gone -> VTEPs gone
-  -> ends of WireGuard -> hosts, pools, service addresses
+  -> ends of WireGuard and of IPsec -> hosts, pools, service addresses
 
 So a route to a node is told after that node's VTEP, and ceases before it; a destination that moves
 to another node is one update, with no removal before it.

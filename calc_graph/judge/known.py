@@ -25,6 +25,8 @@ from calc_graph.updates import (
     HostEndpointUpdate,
     HostRemove,
     HostUpdate,
+    IpsecPeer,
+    IpsecPeerRemove,
     IpsetDelta,
     IpsetRemove,
     IpsetUpdate,
@@ -104,6 +106,8 @@ class Known:
             case TunnelAddresses() | EncapUpdate():
                 pass
             case WireguardEndpoint() | WireguardEndpointRemove():
+                pass
+            case IpsecPeer() | IpsecPeerRemove():
                 pass
             case _:
                 self._update_policing(update)

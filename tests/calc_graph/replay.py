@@ -14,6 +14,8 @@ from calc_graph.updates import (
     HostEndpointUpdate,
     HostRemove,
     HostUpdate,
+    IpsecPeer,
+    IpsecPeerRemove,
     IpsetDelta,
     IpsetRemove,
     IpsetType,
@@ -53,6 +55,7 @@ class Replay:
         self.routes: dict[str, RouteUpdate] = {}
         self.vteps: dict[str, VtepUpdate] = {}
         self.wireguard: dict[str, WireguardEndpoint] = {}
+        self.ipsec: dict[str, IpsecPeer] = {}
         self.encap = EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False)
         self.tunnel_addresses = TunnelAddresses()
 
@@ -124,7 +127,9 @@ class Replay:
         | VtepUpdate
         | VtepRemove
         | WireguardEndpoint
-        | WireguardEndpointRemove,
+        | WireguardEndpointRemove
+        | IpsecPeer
+        | IpsecPeerRemove,
     ) -> None:
         match update:
             case RouteUpdate():
@@ -142,6 +147,11 @@ class Replay:
                 self.wireguard[update.node] = update
             case WireguardEndpointRemove():
                 del self.wireguard[update.node]
+            case IpsecPeer():
+                assert self.ipsec.get(update.node) != update
+                self.ipsec[update.node] = update
+            case IpsecPeerRemove():
+                del self.ipsec[update.node]
 
     def _change_members(self, update: IpsetDelta) -> None:
         kind, members = self.ipsets[update.id]

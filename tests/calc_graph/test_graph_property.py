@@ -27,6 +27,9 @@ from calc_graph.model import (
     HostEndpointKey,
     IpPool,
     IpPoolKey,
+    IpsecNode,
+    IpsecNodeKey,
+    IpsecPeering,
     Key,
     NetworkSet,
     NetworkSetKey,
@@ -48,7 +51,13 @@ from calc_graph.model import (
     WorkloadEndpointKey,
 )
 from calc_graph.selector import SelectorError, hashed_id, parse
-from calc_graph.updates import HostEndpointUpdate, IpsetType, TierPolicies, WireguardEndpoint
+from calc_graph.updates import (
+    HostEndpointUpdate,
+    IpsecPeer,
+    IpsetType,
+    TierPolicies,
+    WireguardEndpoint,
+)
 from tests.calc_graph.replay import Replay
 
 HOST = "here"
@@ -210,6 +219,15 @@ updates = st.one_of(
             ipip_address=st.sampled_from(["", "10.0.0.2"]),
             wireguard_key=st.sampled_from(["", KEY, "no key"]),
             wireguard_key_v6=st.sampled_from(["", KEY]),
+        ),
+    ),
+    pairs(
+        st.builds(IpsecNodeKey, st.sampled_from([HOST, "there"])),
+        st.builds(
+            IpsecNode,
+            enabled=st.booleans(),
+            receive=st.sampled_from([{}, {3: "0" * 16}]),
+            peers=st.sampled_from([{}, {HOST: IpsecPeering(7, 3)}]),
         ),
     ),
     pairs(
@@ -394,6 +412,7 @@ def check_against_interpretation(state: State, replay: Replay) -> None:
     ]
     assert replay.ipsets == expected_ipsets(state, needed)
     assert replay.wireguard == expected_wireguard(state)
+    assert replay.ipsec == expected_ipsec(state)
     for key, update in replay.endpoints.items():
         found = {policy_key: active[policy_key] for policy_key in matching[key]}
         normal = {k: p for k, p in found.items() if not p.do_not_track and not p.pre_dnat}
@@ -409,6 +428,14 @@ def check_against_interpretation(state: State, replay: Replay) -> None:
             assert update.forward == expected_tiers(state, forward)
             assert update.untracked == expected_tiers(state, untracked, "Pass")
             assert update.pre_dnat == expected_tiers(state, pre_dnat, "Pass")
+
+
+def expected_ipsec(state: State) -> dict[str, IpsecPeer]:
+    return {
+        key.name: IpsecPeer(key.name, value)
+        for key, value in state.items()
+        if isinstance(key, IpsecNodeKey) and isinstance(value, IpsecNode)
+    }
 
 
 def expected_wireguard(state: State) -> dict[str, WireguardEndpoint]:
