@@ -1,4 +1,4 @@
-"""What IPsec's part of the shell asks of a dataplane, and tells it."""
+"""What IPsec's part of the shell asks of that of the dataplane, and tells it."""
 
 from __future__ import annotations
 
@@ -8,38 +8,40 @@ from typing import Protocol
 from calc_graph.model import IpsecNode
 from dataplane.ipsec.keys import KeyRing
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.status import FamilyStatus
+from dataplane.ipsec.status import IpsecStatus
 
 
 class IpsecEnd(Protocol):
-    """Nothing is made before both a life and a ring were offered; either may be offered again, and
-    counts from the next apply on.
+    """Life and ring are offered as soon as there is a dataplane, and whenever they are others; they
+    count from the next apply on.  What is to be closed is closed without them, too.
 
-    ipsec_record     what is to be published; None: nothing, and what is published goes.  It holds
-                     what the kernel has acknowledged
-    ipsec_settled    what `ipsec_record` says is all that there is to say: before the first apply
-                     has succeeded it is not, and then nothing is published, and nothing withdrawn
-    ipsec_renewal    why the next life has to begin before anything more is sent, "" while this one
-                     goes on
-    ipsec_known      key ID -> check value, of keys that may be in states of ours
-    ipsec_drop       forget these key IDs now, whoever sends with them; those that are in the ring
-                     are not forgotten.  Returns those that were known
-    ipsec_status     as the kernel has it now; raises DataplaneError
+    record   what is to be published: what the kernel has acknowledged.  None: nothing, and what is
+             published goes
+    settled  `record` can be believed: before the first apply has come to its end it cannot, and
+             then nothing is published, and nothing withdrawn
+    renewal  why another life has to begin before anything more is sent, "" while this one goes on
+    alive    key ID -> check value, of keys that are in states of ours, or are to be
+    drop     the operator waits no longer for those who use this key; nothing happens to one that is
+             in the ring
+    known    as of the last apply, without counters
+    status   as the kernel has it now; raises DataplaneError
     """
 
-    def offer_ipsec_life(self, life: Life) -> None: ...
+    def offer_life(self, life: Life) -> None: ...
 
-    def offer_ipsec_keys(self, ring: KeyRing) -> None: ...
+    def offer_keys(self, ring: KeyRing) -> None: ...
 
     @property
-    def ipsec_settled(self) -> bool: ...
+    def settled(self) -> bool: ...
 
-    def ipsec_record(self) -> IpsecNode | None: ...
+    def record(self) -> IpsecNode | None: ...
 
-    def ipsec_renewal(self) -> str: ...
+    def renewal(self) -> str: ...
 
-    def ipsec_known(self) -> Mapping[int, str]: ...
+    def alive(self) -> Mapping[int, str]: ...
 
-    def ipsec_drop(self, ids: frozenset[int]) -> frozenset[int]: ...
+    def drop(self, key: int) -> None: ...
 
-    async def ipsec_status(self) -> tuple[FamilyStatus, ...]: ...
+    def known(self) -> IpsecStatus: ...
+
+    async def status(self) -> IpsecStatus: ...
