@@ -151,20 +151,20 @@ class KernelPolicy(Struct, frozen=True):
         return PolicyWish(name, self.priority, self.action, template)
 
 
-class StateAdd(NamedTuple):
+class StateAdd(Struct, frozen=True):
     """EEXIST if there is one for its destination, SPI and protocol.  With a life: counts in ESN."""
 
     wish: StateWish
     material: Material
 
 
-class StateDelete(NamedTuple):
+class StateDelete(Struct, frozen=True):
     """ESRCH if there is none."""
 
     id: StateId
 
 
-class PolicyPut(NamedTuple):
+class PolicyPut(Struct, frozen=True):
     """Make it, or exchange the one that is called so without a gap.
 
     Unless it may `replace`: then EEXIST if there is one, whatever its priority.  `index`: the
@@ -177,7 +177,7 @@ class PolicyPut(NamedTuple):
     index: int = 0
 
 
-class PolicyDelete(NamedTuple):
+class PolicyDelete(Struct, frozen=True):
     """ENOENT if there is none."""
 
     id: PolicyId
@@ -213,6 +213,16 @@ class Xfrm(Protocol):
     async def read_states(self, family: Family) -> list[KernelState]: ...
     async def read_policies(self, family: Family) -> list[KernelPolicy]: ...
     async def change(self, changes: Sequence[Change]) -> list[int]: ...  # error numbers, 0: done
-    async def trial(self, key: Key, family: Family = 4) -> str: ...  # "" or why this kernel cannot use it
+    async def trial(self, key: Key, family: Family = 4) -> str: ...  # why it cannot be used, or ""
     async def listen(self) -> XfrmListener: ...
     def close(self) -> None: ...
+
+
+def open_xfrm(reqid: int) -> Xfrm:
+    """That of the network namespace in which it is first used.
+
+    What it needs is imported here: it costs 0.25 s and 20 MiB, and not everybody has IPsec.
+    """
+    from dataplane.ipsec.netlink import KernelXfrm
+
+    return KernelXfrm(reqid)

@@ -199,13 +199,18 @@ class KeyRing(Mapping[int, Key]):
 def fingerprint(*parts: Octets) -> bytes:
     """Of an AEAD key, or of an authentication and an encryption key: to compare, in this process.
 
-    Two of them are compared with `hmac.compare_digest`.
+    As long as the parts, and that of several is those of each: so it can take a key's place where
+    the kernel tells it.  Two of them are compared with `hmac.compare_digest`.
     """
-    lengths = bytes(len(part) for part in parts)
-    digest = hmac.new(_PROCESS_SECRET, lengths, _HASH)
-    for part in parts:
-        digest.update(part)
-    return digest.digest()
+    return b"".join(_fingerprint(part) for part in parts)
+
+
+def _fingerprint(part: Octets) -> bytes:
+    size = min(len(part), hashlib.blake2b.MAX_DIGEST_SIZE)
+    if size == 0:
+        return b""
+    digest = hashlib.blake2b(part, digest_size=size, key=_PROCESS_SECRET)
+    return digest.digest().ljust(len(part), b"\0")
 
 
 def hkdf(secret: Octets, info: bytes, length: int, salt: bytes = b"") -> bytearray:

@@ -145,6 +145,16 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         async for message in await self._dump(constants.XFRM_MSG_GETPOLICY):
             yield message
 
+    async def notifications(self) -> list[nlmsg]:
+        """Wait for some of the groups it is bound to, take all that came.
+
+        OSError with ENOBUFS: some were lost.
+        """
+        found = [message async for message in self.get()]
+        while not found or not self.msg_queue.root.empty():
+            found += [message async for message in self.get()]
+        return found
+
     async def execute(self, messages: Sequence[PackedMessage]) -> list[int]:
         """Have each done, in order, and return an error number for each, 0: done.
 
