@@ -26,6 +26,9 @@ CONFIG = Path("/etc/felixpy.cfg")
 _WIREGUARD = {
     "key": "print this node's public keys, as the other nodes have to know them",
 }
+_IPSEC = {
+    "key": "make a key, say what a key file holds, or end a key that others still use",
+}
 _DOCTOR = {
     "wireguard": "look for what stands in the way of WireGuard, here and on the way to each node",
 }
@@ -124,6 +127,10 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
     if groups:
         wireguard.add_group(_WIREGUARD)
 
+    ipsec = add("ipsec", "make keys of IPsec, look at them, or end them")
+    if groups:
+        ipsec.add_group(_IPSEC)
+
     doctor = add("doctor", "look for what stands in the way of something, before it is used")
     if groups:
         doctor.add_group(_DOCTOR)
@@ -221,7 +228,7 @@ def _module(command: str) -> ModuleType:
 def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     arguments = build_parser(
-        groups=[*words[:1]] in (["bgp"], ["wireguard"], ["doctor"])
+        groups=[*words[:1]] in (["bgp"], ["wireguard"], ["ipsec"], ["doctor"])
     ).parse_args(words)
     run: Callable[[argparse.Namespace], int] = _module(arguments.command).run
     log.set_up(screen="ERROR")

@@ -170,3 +170,12 @@ class SecretFeed:
 
     async def run(self) -> None:
         await self._secrets.run()
+
+
+def feed_of(
+    file: str, secret: str, place: SecretsPlace, changed: Callable[[], None]
+) -> Feed | None:
+    """By IPsecKeyFile and IPsecKeySecret, of which one is given; None where neither is."""
+    if secret:
+        return SecretFeed(secret, place, changed)
+    return FileFeed(Path(file).absolute(), changed) if file else None

@@ -114,6 +114,7 @@ def test_a_wrong_command_line(argv: list[str], capsys: pytest.CaptureFixture[str
 GROUPS = {
     "bgp": ("rejected", "config", "rbac", "upstream"),
     "wireguard": ("key",),
+    "ipsec": ("key",),
     "doctor": ("wireguard",),
 }
 
