@@ -33,6 +33,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from calc_graph.model import IpsecNode
+from calc_graph.multimap import Multimap
 from calc_graph.updates import (
     HostRemove,
     HostUpdate,
@@ -43,9 +44,16 @@ from calc_graph.updates import (
     RouteRemove,
     RouteUpdate,
 )
-from dataplane.families import Family
+from dataplane.families import Family, family_of
+from dataplane.ipsec import report
+from dataplane.ipsec.choice import Choice, choose, common_keys, excluded
+from dataplane.ipsec.ends import End, Ends
+from dataplane.ipsec.family import NOBODY, FamilyMesh, Peer
 from dataplane.ipsec.life import Life
 from dataplane.ipsec.progress import PeerProgress
+from dataplane.ipsec.record import Record, told
+from dataplane.ipsec.retire import IN_FLIGHT_SECONDS, Keys, may_send
+from dataplane.ipsec.states import Tunnel, key_of
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings
 
@@ -61,6 +69,10 @@ Event = (
 )
 
 
+_FAMILIES: tuple[Family, ...] = (4, 6)
+_NEVER = float("inf")
+
+
 class Changes(Struct, frozen=True):
     """None: not wished for any more.  Routes: net -> the node's address that it is behind."""
 
@@ -69,36 +81,88 @@ class Changes(Struct, frozen=True):
     routes: dict[str, str | None]
 
 
+class _Former:
+    """Receiving states of a peer that go, when it has been quiet for as long as packets travel."""
+
+    def __init__(self, until: float) -> None:
+        self.wishes: dict[StateId, StateWish] = {}
+        self.until = until
+        self.quiet_since: float | None = None
+
+    @property
+    def due(self) -> float:
+        quiet = _NEVER if self.quiet_since is None else self.quiet_since + IN_FLIGHT_SECONDS
+        return min(self.until, quiet)
+
+
 class Mesh:
     def __init__(self, hostname: str, settings: IpsecSettings) -> None:
         self._hostname = hostname
         self._settings = settings
-        self._wishes: dict[Family, Changes] = {
-            family: Changes({}, {}, {}) for family in settings.families
+        self._shared = settings.layout == "shared"
+        self._ends = Ends(hostname, settings.layout)
+        self._keys = Keys(settings.key_grace)
+        self._record = Record(settings)
+        self._families: dict[Family, FamilyMesh] = {
+            family: FamilyMesh(family, hostname, settings)
+            for family in _FAMILIES
+            if family in settings.families
         }
+        self._life = Life("", 0)
+        self._choices: dict[str, Choice] = {}
+        self._held: Multimap[int, str] = Multimap()  # retired key -> who may send with it
+        self._sent: Multimap[int, str] = Multimap()  # key -> whom we send to with it
+        self._former: dict[str, _Former] = {}
+        self._adopted_keys: set[int] = set()
+        self._ring: Mapping[int, str] | None = None  # to be taken over
+        self._known: Mapping[int, str] | None = None
+        self._dropped: set[int] = set()
+        self._dirty: dict[str, None] = {}
+        self._all_dirty = True
+        self._now = 0.0
 
     # ---------------------------------------------------------------- told
 
     def update(self, event: Event) -> None:
         """Events of families that IPsec is not on for change nothing."""
+        match event:
+            case RouteUpdate() | RouteRemove():
+                for mesh in self._families.values():
+                    mesh.nets.update(event)
+            case PoolUpdate() | PoolRemove():
+                for mesh in self._families.values():
+                    mesh.nets.update_pool(event)
+            case _:
+                self._ends.update(event)
 
     def keys(self, checks: Mapping[int, str]) -> None:
         """The ring, the newest first: key ID -> check value, as `KeyRing.checks` has them."""
+        self._ring = dict(checks)
 
     def drop(self, key: int) -> None:
         """The operator does not wait any longer for those that still use it.
 
         Nothing happens to a key that is in the ring.
         """
+        self._dropped.add(key)
 
     def life(self, life: Life) -> None:
         """Another one than before makes all states anew."""
+        if (life.boot, life.tag) != (self._life.boot, self._life.tag):
+            self._record.restart()
+            self._all_dirty = True
+        if self._known is None:
+            self._known = dict(life.known)
+        self._life = life
+        self._ends.own_tag(life.tag)
 
     def adopt(self, family: Family, states: Mapping[StateId, str]) -> None:
-        """States of ours that were found, with their source.
+        """States of ours that were found, with their source; before the first `resolve`.
 
         Those of keys that are not in the ring are only kept, and only if they are named here.
         """
+        self._families[family].adopt(states)
+        self._adopted_keys.update(key_of(state.spi) for state in states)
 
     def observe(
         self,
@@ -111,6 +175,16 @@ class Mesh:
         A state counts if it is the one that is wished for, key and all; of one with a key that is
         not in the ring, ID and source are enough.
         """
+        mesh = self._families[family]
+        for state_id, state in states.items():
+            self._touch(mesh.observe_state(state_id, state))
+        for policy_id, policy in policies.items():
+            for name in mesh.observe_policy(policy_id, policy):
+                self._touch(name)
+
+    def _touch(self, name: str) -> None:
+        if name:
+            self._dirty[name] = None
 
     # ---------------------------------------------------------------- worked out
 
@@ -119,24 +193,241 @@ class Mesh:
 
         Out: when to do it again though nothing was told, infinity for never.
         """
-        return float("inf")
+        self._now = now
+        self._take_keys()
+        due = self._resolve_once()
+        while self._dirty or self._all_dirty:
+            due = self._resolve_once()
+        return due
+
+    def _take_keys(self) -> None:
+        before = self._key_picture()
+        if self._ring is not None:
+            known, self._known = self._known or {}, {}
+            left = {
+                key: check
+                for key, check in known.items()
+                if key in self._adopted_keys or self._ring.get(key) == check
+            }
+            self._keys.remember(left, self._now)
+            self._keys.set_ring(self._ring, self._now)
+            self._ring = None
+        for key in self._dropped:
+            self._keys.drop(key, self._now)
+        self._dropped.clear()
+        self._all_dirty |= self._key_picture() != before
+
+    def _key_picture(self) -> tuple[object, ...]:
+        keys = self._keys
+        return (dict(keys.alive), keys.order, [keys.phase(key) for key in keys.alive])
+
+    def _resolve_once(self) -> float:
+        dirty = self._dirty | self._ends.take_dirty()
+        self._dirty = {}
+        if self._all_dirty or self._hostname in dirty:
+            dirty |= self._set_here()
+        dirty.pop(self._hostname, None)
+        for name in dirty:
+            self._set_peer(name)
+        for mesh in self._families.values():
+            mesh.resolve_nets()
+        self._list_keys()
+        for name in dirty:
+            self._describe(name)
+        return min(self._retire(), self._let_go())
+
+    def _set_here(self) -> dict[str, None]:
+        """Out: all peers, if anything about this node is another than before."""
+        addresses = self._ends.own_addresses()
+        moved = {f: m for f, m in self._families.items() if m.here != addresses.get(f, "")}
+        if not moved and not self._all_dirty:
+            return {}
+        if moved:
+            self._record.restart()
+        self._all_dirty = False
+        keys = self._keys
+        makeable = frozenset(key for key in keys.alive if keys.can_be_made(key))
+        receives = [key for key in keys.alive if keys.receives(key)]
+        for family, mesh in self._families.items():
+            mesh.set_here(addresses.get(family, ""), makeable, receives)
+        return dict.fromkeys(self._ends.hosts())
+
+    def _set_peer(self, name: str) -> None:
+        end = self._ends.end(name)
+        keys, order = self._keys, self._keys.order
+        choice = choose(
+            name,
+            end,
+            hostname=self._hostname,
+            layout=self._settings.layout,
+            tag=self._life.tag,
+            order=order,
+            alive=keys.alive,
+        )
+        self._choices[name] = choice
+        if not self._ends.is_host(name):
+            self._forget(name)
+            return
+        eligible = not excluded(name, end, self._settings.layout)
+        usable = common_keys(end.record, order, keys.alive) if choice.key else ()
+        gone: list[StateWish] = []
+        for family, mesh in self._families.items():
+            there = end.addresses.get(family, "")
+            peer = Peer(
+                there=there,
+                tunnel=self._tunnel(name, end, mesh.here, there) if eligible else None,
+                key=choice.key,
+                usable=frozenset(usable),
+                receives=tuple(key for key in keys.alive if keys.receives(key)),
+                enabled=end.record.enabled,
+                nodes=end.record.node_encryption,
+                sends=end.peering(self._hostname).sends != 0,
+            )
+            gone += mesh.set_peer(name, peer)
+        self._keep(name, end, gone, eligible=eligible)
+        for key in keys.retired:
+            if may_send(end.record, self._hostname, key, keys.alive[key]):
+                self._held.add(key, name)
+            else:
+                self._held.discard(key, name)
+
+    def _tunnel(self, name: str, end: End, here: str, there: str) -> Tunnel | None:
+        if not here or not there:
+            return None
+        if self._shared:
+            return Tunnel(name, here, there, shared=True)
+        life, record = self._life, end.record
+        return Tunnel(
+            name,
+            here,
+            there,
+            own_tag=life.tag,
+            own_boot=life.boot,
+            tag=record.tag,
+            boot=record.boot,
+        )
+
+    def _forget(self, name: str) -> None:
+        """Its node is gone: nothing is waited for."""
+        for mesh in self._families.values():
+            mesh.set_peer(name, NOBODY)
+            mesh.keep(name, ())
+        self._former.pop(name, None)
+        self._record.set_peer(name, 0, 0)
+        self._choices.pop(name, None)
+        for key in list(self._held):
+            self._held.discard(key, name)
+        for key in list(self._sent):
+            self._sent.discard(key, name)
+
+    def _keep(self, name: str, end: End, gone: list[StateWish], *, eligible: bool) -> None:
+        """Receiving states of another life of a peer, or of one that is off, for a while."""
+        former = self._former.get(name)
+        if former is None and not gone:
+            return
+        if former is None:
+            former = self._former[name] = _Former(self._now + self._settings.key_grace)
+        former.wishes.update({wish.id: wish for wish in gone})
+        # In its new life a peer does not send with what it had before, and one that is switched off
+        # says when it has come to its end.
+        sends = end.peering(self._hostname).sends != 0
+        if sends != eligible:
+            former.quiet_since = None
+        elif former.quiet_since is None:
+            former.quiet_since = self._now
+        self._put_former(name, former)
+
+    def _put_former(self, name: str, former: _Former) -> None:
+        for family, mesh in self._families.items():
+            mesh.keep(
+                name,
+                [
+                    wish
+                    for wish in former.wishes.values()
+                    if family_of(wish.id.destination) == family
+                    and wish.id.destination == mesh.here
+                    and self._keys.receives(wish.key)
+                ],
+            )
+
+    def _let_go(self) -> float:
+        due = _NEVER
+        for name, former in list(self._former.items()):
+            if self._now < former.due:
+                due = min(due, former.due)
+                continue
+            del self._former[name]
+            for mesh in self._families.values():
+                mesh.keep(name, ())
+        return due
+
+    def _list_keys(self) -> None:
+        keys = self._keys
+        meshes = [mesh for mesh in self._families.values() if mesh.here]
+        received = {
+            key: bool(meshes) and not any(mesh.is_missing(key) for mesh in meshes)
+            for key in keys.alive
+            if keys.publishes(key)
+        }
+        self._record.list_keys(received, keys.alive)
+
+    def _describe(self, name: str) -> None:
+        """What the record says of a peer."""
+        if name not in self._choices:
+            return
+        used: set[int] = set()
+        for mesh in self._families.values():
+            used |= mesh.sent_with(name)
+        for key in list(self._sent):
+            self._sent.discard(key, name)
+        for key in used | {self._choices[name].key} - {0}:
+            self._sent.add(key, name)
+        self._record.set_peer(name, self._taken_in(name), told(used))
+
+    def _taken_in(self, name: str) -> int:
+        """The tag of the peer's receiving states, if they are there."""
+        end = self._ends.end(name)
+        if excluded(name, end, self._settings.layout):
+            return 0
+        keys, listed = self._keys, self._record.listed
+        made = [key for key in listed if keys.can_be_made(key)]
+        # A key that we have no more cannot be made states of: it counts for whom there is no other.
+        common = common_keys(end.record, made, keys.alive)
+        needed = made if common else common_keys(end.record, listed, keys.alive) + made
+        meshes = [m for f, m in self._families.items() if m.here and f in end.addresses]
+        there = bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
+        return end.record.tag if there else 0
+
+    def _retire(self) -> float:
+        before = self._key_picture()
+        published = self._ends.published()
+        due = self._keys.advance(
+            self._now,
+            held=[key for key in self._keys.retired if key in self._held],
+            published=() if published is None else list(published.receive),
+            sent=list(self._sent),
+        )
+        if self._key_picture() != before:
+            self._all_dirty = True
+        return due
 
     # ---------------------------------------------------------------- asked
 
     def take_changes(self, family: Family) -> Changes:
-        return self._wishes[family]
+        mesh = self._families[family]
+        return Changes(mesh.states.take(), mesh.policies.take(), mesh.routes.take())
 
     def states(self, family: Family) -> Mapping[StateId, StateWish]:
         """As of the last resolve; it changes with the next."""
-        return {}
+        return self._families[family].states.all
 
     def policies(self, family: Family) -> Mapping[PolicyId, PolicyWish]:
         """As of the last resolve; it changes with the next."""
-        return {}
+        return self._families[family].policies.all
 
     def routes(self, family: Family) -> Mapping[str, str]:
         """As of the last resolve; it changes with the next."""
-        return {}
+        return self._families[family].routes.all
 
     @property
     def alive(self) -> Mapping[int, str]:
@@ -145,22 +436,57 @@ class Mesh:
         Whoever holds keys keeps those: of an ID that stands for another key in the ring it is this
         one that counts.  To be remembered over a restart as `Life.known`.
         """
-        return {}
+        return self._keys.alive
 
     @property
     def needs_new_life(self) -> bool:
         """Another node has our tag, and it is for us to give way."""
-        return False
+        return bool(self._ends.own_rival())
 
     @property
     def record(self) -> IpsecNode:
         """To be published once the driver's loop has come to rest."""
-        return IpsecNode()
+        return self._record.value(self._life, self._ends.own_addresses())
 
     def progress(self) -> dict[str, PeerProgress]:
         """Of all nodes that publish something or have anything behind them, but this one."""
-        return {}
+        nodes = self._ends.nodes()
+        for mesh in self._families.values():
+            nodes |= mesh.nets.nodes()
+        return {name: self._progress(name) for name in sorted(nodes)}
+
+    def _progress(self, name: str) -> PeerProgress:
+        end = self._ends.end(name)
+        return report.progress(
+            name,
+            end,
+            choose(
+                name,
+                end,
+                hostname=self._hostname,
+                layout=self._settings.layout,
+                tag=self._life.tag,
+                order=self._keys.order,
+                alive=self._keys.alive,
+            ),
+            self._families,
+            sends=self._record.peering(name).sends,
+            sent=end.peering(self._hostname).sends,
+            common=common_keys(end.record, self._keys.order, self._keys.alive),
+            allow_clear=self._settings.allow_clear,
+        )
 
     def problems(self) -> dict[str, str]:
         """Subject -> what is wrong."""
-        return {}
+        held = {key: set(self._held.get(key)) for key in self._keys.retired}
+        found = report.key_problems(self._keys, held, self._ends.records())
+        for name in self._ends.nodes():
+            end = self._ends.end(name)
+            if end.rival:
+                found[name] = f"its tag is that of {end.rival} as well"
+            elif end.record.enabled and end.record.layout != self._settings.layout:
+                found[name] = excluded(name, end, self._settings.layout)
+        rival = self._ends.own_rival()
+        if rival:
+            found[self._hostname] = f"its tag is that of {rival} as well"
+        return found

@@ -26,7 +26,7 @@ REMOVALS_AFTER_ROUTES: tuple[Stage, ...] = ("refuse", "deafen", "unlock")
 
 
 class Put(NamedTuple):
-    """`exchanges` what is there under the same ID: in place for a policy, by removal for a state."""
+    """`exchanges` what is there: in place for a policy, by removal for a state."""
 
     stage: Stage
     wish: StateWish | PolicyWish

@@ -1,0 +1,77 @@
+"""What this node publishes of its end: what is received, whom it has taken in, what it sends with.
+
+A key is published once all receiving states for it have been there, and stays so until it is
+withdrawn or everything is made anew: for whom its state is missing is not taken in.
+Pure.  Source: section 5.3 of the IPsec reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from calc_graph.model import IpsecNode, IpsecPeering
+from dataplane.families import Family
+from dataplane.ipsec.ids import newer
+from dataplane.ipsec.life import Life
+from dataplane.settings import IpsecSettings
+
+
+class Record:
+    def __init__(self, settings: IpsecSettings) -> None:
+        self._settings = settings
+        self._listed: dict[int, str] = {}
+        self._peers: dict[str, IpsecPeering] = {}
+
+    @property
+    def listed(self) -> Mapping[int, str]:
+        """Key ID -> check value, of those that are published as received."""
+        return self._listed
+
+    def restart(self) -> None:
+        """Nothing is received: states are made anew."""
+        self._listed.clear()
+
+    def list_keys(self, received: Mapping[int, bool], checks: Mapping[int, str]) -> None:
+        """`received`: those that may be published, and whether no state is missing."""
+        for key in list(self._listed):
+            if key not in received or checks[key] != self._listed[key]:
+                del self._listed[key]
+        for key, complete in received.items():
+            if complete:
+                self._listed[key] = checks[key]
+
+    def set_peer(self, node: str, tag: int, sends: int) -> None:
+        if tag or sends:
+            self._peers[node] = IpsecPeering(tag, sends)
+        else:
+            self._peers.pop(node, None)
+
+    def peering(self, node: str) -> IpsecPeering:
+        return self._peers.get(node, IpsecPeering())
+
+    def value(self, life: Life, addresses: Mapping[Family, str]) -> IpsecNode:
+        families = self._settings.families
+        return IpsecNode(
+            enabled=True,
+            layout=self._settings.layout,
+            tag=life.tag,
+            boot=life.boot,
+            receive=dict(self._listed),
+            peers=dict(self._peers),
+            ipv4=addresses.get(4, "") if 4 in families else "",
+            ipv6=addresses.get(6, "") if 6 in families else "",
+            allow_clear=self._settings.allow_clear,
+            node_encryption=self._settings.node_encryption,
+        )
+
+
+def told(used: Iterable[int]) -> int:
+    """What to say that a peer is sent to with: while several are used, the oldest of them.
+
+    Whoever hears of a newer one takes it that the older ones are not used any more.
+    """
+    oldest = 0
+    for key in used:
+        if oldest == 0 or newer(oldest, key):
+            oldest = key
+    return oldest
