@@ -1,0 +1,145 @@
+"""What this node publishes of its end of IPsec: a record of its own, which the others read.
+
+    in   offer(record)       what the dataplane wants known, after each turn of it; None: nothing,
+                             so that what is there is taken away
+         note(key, value)    what the datastore says of this node's record
+    out  IPsecNode <name>, whole
+
+The first change goes out at once, and what comes within PAUSE of it together.  Nothing is written
+where the same is there already, so a restart costs nothing; what somebody else has written there is
+written over.  Where the datastore is a directory of manifests, a file takes the record, for whoever
+spreads it to the nodes' directories.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from calc_graph.model import IpsecNode, IpsecNodeKey, Key, Value
+from felixpy.datastore.convert.ipsec import KIND, render_ipsec_node
+from felixpy.datastore.etcd_keys import resource_key
+from felixpy.statusrep.store import StatusStore, StatusUnwritableError, answered
+from felixpy.statusrep.troubles import Troubles
+from felixpy.statusrep.waiting import Waker
+from felixpy.tasks import endless
+
+log = structlog.get_logger(__name__)
+
+PAUSE: Final = 0.5  # seconds between two writes
+RETRY: Final = 3.0
+WRITE_SECONDS: Final = 5.0
+_NAME: Final = "ipsec record"
+
+
+class RecordPublisher:
+    def __init__(self, store: StatusStore, hostname: str) -> None:
+        self._store = store
+        self._hostname = hostname
+        self._about = resource_key(KIND, hostname)
+        self._wished: bytes | None = None
+        self._there: bytes | None = None  # as far as we know
+        self._looked = store.echoes  # at what is there: else the datastore tells
+        self._own: list[bytes | None] = []  # what we have written, and the datastore not told yet
+        self._troubles = Troubles("ipsec_record")
+        self._waker = Waker()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def problems(self) -> dict[str, str]:
+        return {"record": self._troubles.text} if self._troubles.text else {}
+
+    @property
+    def published(self) -> bool:
+        """What is wished for is there."""
+        return self._looked and self._wished == self._there
+
+    def note(self, key: Key, value: Value | None) -> None:
+        """None: gone, or never valid; anything but this node's own record is somebody else's."""
+        if key != IpsecNodeKey(self._hostname) or not self._store.echoes:
+            return
+        told = self._rendered(value) if isinstance(value, IpsecNode) else None
+        if told in self._own:
+            # of what was written in between, only the last may be told
+            last = self._own[-1]
+            self._own = [] if told == last else self._own[self._own.index(told) + 1 :]
+        else:
+            self._own.clear()
+            self._there = told
+            self._waker.wake()
+
+    def offer(self, record: IpsecNode | None) -> None:
+        """Not before the datastore has said all that it knows."""
+        wished = None if record is None else self._rendered(record)
+        if wished != self._wished:
+            self._wished = wished
+            self._waker.wake()
+        if self._task is None and not self.published:
+            self._task = asyncio.create_task(endless(self.run(), _NAME), name=_NAME)
+
+    def check(self) -> None:
+        """Raises what the task has ended with: it should not."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    async def close(self) -> None:
+        """What is published stays: the states do, too."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def run(self) -> None:
+        """Endless; by `offer`."""
+        while True:
+            if self.published:
+                self._troubles.clear(self._about)
+                await self._waker.sleep()
+                continue
+            done = await self._publish()
+            await asyncio.sleep(PAUSE)
+            if not done:
+                await self._waker.sleep(RETRY - PAUSE)
+
+    # ---------------------------------------------------------------- steps
+
+    def _rendered(self, record: IpsecNode) -> bytes:
+        return render_ipsec_node(self._hostname, record)
+
+    async def _publish(self) -> bool:
+        try:
+            if not self._looked:
+                self._there = await answered(self._look(), WRITE_SECONDS)
+                self._looked = True
+            wished = self._wished
+            if wished != self._there:
+                await self._write(wished)
+        except StatusUnwritableError as error:
+            self._troubles.add(self._about, str(error))
+            return False
+        self._troubles.clear(self._about)
+        return True
+
+    async def _look(self) -> bytes | None:
+        found = await self._store.read(self._about.removesuffix(self._hostname))
+        return found.get(self._about)
+
+    async def _write(self, wished: bytes | None) -> None:
+        # the datastore may tell it before the answer is here
+        self._own.append(wished)
+        try:
+            if wished is None:
+                await answered(self._store.delete(self._about), WRITE_SECONDS)
+            else:
+                await answered(self._store.put(self._about, wished), WRITE_SECONDS)
+        except StatusUnwritableError:
+            # whether it has been written nobody knows: the datastore tells, or a look does
+            self._own.clear()
+            self._looked = self._store.echoes
+            raise
+        self._there = wished
+        if not self._store.echoes:
+            self._own.clear()
+        log.info("ipsec.record_published", bytes=len(wished or b""))
