@@ -132,7 +132,7 @@ class KernelPolicy(Struct, frozen=True):
         """None if none of ours can be called so."""
         if self.if_id or self.interface or not self.plain:
             return None
-        if (self.mark, self.mark_mask) != (0, 0) and self.mark_mask != MARK_MASK:
+        if self.mark_mask != (MARK_MASK if self.mark else 0):
             return None
         return PolicyId(self.direction, self.selector, self.mark)
 

@@ -46,6 +46,7 @@ _PORT_OFFSET: Final = 12
 
 _RECEIVE_BYTES: Final = 1 << 18  # a dump comes in pieces of 32 KiB at most
 _SEND_BYTES: Final = 1 << 17
+_NOTHING: Final = bytes(_SEND_BYTES)
 _SEND_MESSAGES: Final = 200  # a refusal of each of them fits into any receive buffer
 _BATCH_TAG: Final = 1  # below the sequence numbers that pyroute2 gives, and above 0: notifications
 _FIRST_BATCH_SEQUENCE: Final = 1 << 16  # above those
@@ -176,7 +177,7 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         end = 0
         try:
             for message in messages[index : index + _SEND_MESSAGES]:
-                if end + message.size > _SEND_BYTES:
+                if end and end + message.size > _SEND_BYTES:
                     break
                 header = message["header"]
                 header.update(sequence_number=self._sequence, pid=self.epid)
@@ -187,7 +188,7 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
             struct.pack_into("=H", self._sending, start + 6, flags)
             self.send(self._sending[:end])
         finally:
-            self._sending[:end] = bytes(end)  # there are keys in it
+            self._sending[:] = _NOTHING  # there were keys in it
         return await self._results(first, self._sequence - first)
 
     async def _results(self, first: int, count: int) -> list[int]:
@@ -206,8 +207,8 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
 
     async def _acknowledged(self, message: PackedMessage) -> None:
         kind = message["header"]["type"]
-        answers = await self.nlm_request(message, kind, NLM_F_REQUEST | NLM_F_ACK)
         try:
+            answers = await self.nlm_request(message, kind, NLM_F_REQUEST | NLM_F_ACK)
             async for _ in answers:
                 pass
         finally:
