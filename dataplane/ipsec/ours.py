@@ -50,6 +50,29 @@ def number_of(index: int) -> int | None:
     return (index & ~_SIGNED) >> _DIRECTION_BITS
 
 
+class Numbers:
+    """Those of policies: each is given out once, for as long as there are others."""
+
+    def __init__(self) -> None:
+        self._used: set[int] = set()
+        self._next = 0
+
+    def note(self, number: int) -> None:
+        """It is in use."""
+        self._used.add(number)
+        self._next = max(self._next, number + 1)
+
+    def take(self) -> int:
+        """One that is not in use, if there is any."""
+        if len(self._used) >= NUMBERS:
+            self._used.clear()
+        while self._next % NUMBERS in self._used:
+            self._next += 1
+        number = self._next % NUMBERS
+        self.note(number)
+        return number
+
+
 def claim_of_policy(policy: KernelPolicy, reqid: int) -> Claim:
     """One with our signature that has become something else is doubtful: whoever exchanged it may
     rely on it.  Of ours with another reqid the parameter has changed.
