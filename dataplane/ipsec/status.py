@@ -22,6 +22,7 @@ class StateStatus(Struct, frozen=True):
     the packets that it has sent.
     """
 
+    destination: str
     spi: int
     key: int  # ID
     family: Family
