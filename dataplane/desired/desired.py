@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NamedTuple, assert_never
 
+from msgspec import structs
+
 from calc_graph.model import PolicyKey, ProfileKey
 from calc_graph.updates import (
     EncapUpdate,
@@ -23,6 +25,8 @@ from calc_graph.updates import (
     HostEndpointUpdate,
     HostRemove,
     HostUpdate,
+    IpsecPeer,
+    IpsecPeerRemove,
     IpsetDelta,
     IpsetRemove,
     IpsetUpdate,
@@ -48,6 +52,7 @@ from dataplane.desired.addresses import Addresses
 from dataplane.desired.encryption import Encryption
 from dataplane.desired.fixed import desire_fixed, desire_static_chains, with_wireguard
 from dataplane.desired.hosts import Hosts
+from dataplane.desired.ipsec import IpsecRules
 from dataplane.desired.policies import Policies
 from dataplane.desired.sets import RuleSets
 from dataplane.desired.shared import SharedChains
@@ -95,6 +100,7 @@ class Desired:
         self.hosts = Hosts(sinks, settings, selector_of, shared, unwritten)
         self._addresses = Addresses(sinks, settings)
         self.encryption = Encryption(sinks, settings)
+        self.ipsec_rules = IpsecRules(sinks, settings)
         self.overlays = Overlays(sinks, settings, wireguard)
         self._fixed_rules = dict.fromkeys(sinks.families, (NO_OVERLAYS, NO_GUARDS))
         self._used_ipsets: set[str] = set()
@@ -110,11 +116,7 @@ class Desired:
                     self._sets.update(update)
                     self._count_ipset(update)
                 case PolicyUpdate() | PolicyRemove() | ProfileUpdate() | ProfileRemove():
-                    if isinstance(update, PolicyUpdate | PolicyRemove):
-                        self.encryption.update(update)
-                    if self._policies.update(update) and isinstance(update, PolicyUpdate):
-                        self.workloads.policy_regrouped(update.key)
-                        self.hosts.policy_regrouped(update.key)
+                    self._update_policy(update)
                 case WorkloadEndpointUpdate() | WorkloadEndpointRemove():
                     self.workloads.update(update)
                 case HostEndpointUpdate() | HostEndpointRemove():
@@ -127,6 +129,7 @@ class Desired:
                     self._addresses.update(update)
                 case HostUpdate() | HostRemove():
                     self._addresses.update(update)
+                    self.ipsec_rules.update(update)
                     self.overlays.update(update)
                     self._wireguard.update(update)
                 case RouteUpdate() | RouteRemove():
@@ -136,10 +139,21 @@ class Desired:
                 case WireguardEndpoint() | WireguardEndpointRemove():
                     self.overlays.update(update)
                     self._wireguard.update(update)
+                case IpsecPeer() | IpsecPeerRemove():
+                    self.ipsec_rules.update(update)
                 case VtepUpdate() | VtepRemove() | TunnelAddresses() | EncapUpdate():
                     self.overlays.update(update)
                 case _:
                     assert_never(update)
+
+    def _update_policy(
+        self, update: PolicyUpdate | PolicyRemove | ProfileUpdate | ProfileRemove
+    ) -> None:
+        if isinstance(update, PolicyUpdate | PolicyRemove):
+            self.encryption.update(update)
+        if self._policies.update(update) and isinstance(update, PolicyUpdate):
+            self.workloads.policy_regrouped(update.key)
+            self.hosts.policy_regrouped(update.key)
 
     def _count_ipset(self, update: IpsetUpdate | IpsetDelta | IpsetRemove) -> None:
         if isinstance(update, IpsetRemove):
@@ -166,14 +180,19 @@ class Desired:
         """Hand what has changed to the drivers."""
         self.overlays.resolve()
         self._addresses.need_hosts(needed=self.overlays.hosts_matter)
-        for part in (self.workloads, self.hosts, self._addresses, self.encryption):
+        for part in (
+            self.workloads,
+            self.hosts,
+            self._addresses,
+            self.encryption,
+            self.ipsec_rules,
+        ):
             part.resolve()
         for family, before in self._fixed_rules.items():
             tunnels = self.overlays.tunnels(family)
-            rules = (
-                with_wireguard(tunnels, self._settings, family, self._interfaces),
-                self.encryption.guards(family),
-            )
+            tunnels = with_wireguard(tunnels, self._settings, family, self._interfaces)
+            tunnels = structs.replace(tunnels, ipsec=self.ipsec_rules.on(family))
+            rules = (tunnels, self.encryption.guards(family))
             if rules != before:
                 self._fixed_rules[family] = rules
                 desire_static_chains(self._sinks, self._settings, family, *rules)

@@ -29,10 +29,6 @@ def desire_fixed(sinks: Sinks, settings: Settings) -> None:
     for family, tables in sinks.tables.items():
         overlays = with_wireguard(NO_OVERLAYS, settings, family, ())
         desire_static_chains(sinks, settings, family, overlays, NO_GUARDS)
-        device = settings.wireguard.device_of(family)
-        for table in POLICING:
-            for chain in encryption_chains(table, settings.render, device):
-                tables.desire_chain(table, chain)
         tables.desire_chain("mangle", coverage_chain(family, settings.render))
         for table in TABLES:
             for hook in hooks(table, family, settings.render):
@@ -70,6 +66,10 @@ def desire_static_chains(
     sinks: Sinks, settings: Settings, family: Family, overlays: Overlays, guards: Guards
 ) -> None:
     """Again with each change of the tunnels that there are, and of what must be encrypted."""
+    device = settings.wireguard.device_of(family)
+    for table in POLICING:
+        for chain in encryption_chains(table, settings.render, device, ipsec=overlays.ipsec):
+            sinks.tables[family].desire_chain(table, chain)
     for table in TABLES:
         for chain in static_chains(table, family, settings.render, overlays, guards):
             sinks.tables[family].desire_chain(table, chain)

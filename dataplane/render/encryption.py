@@ -7,8 +7,8 @@ fixed chains and rules out.
     mangle POSTROUTING, first  the same                                -> cali-encrypted-out
            and then            not by WireGuard's device               -> cali-left-in-clear
 
-    cali-encrypted-in   note the flow; came by loopback, by WireGuard or from a workload of ours:
-                        back; else drop
+    cali-encrypted-in   note the flow; came by loopback, by WireGuard, by IPsec or from a workload
+                        of ours: back; else drop
     cali-encrypted-out  the same of where it goes; in filter only the note, because in INPUT a
                         packet goes nowhere, and after FORWARD and OUTPUT comes mangle POSTROUTING
     cali-left-in-clear  to a workload of ours or by loopback: back; else the set counts it
@@ -22,6 +22,7 @@ A note stays as long as its flow.  Where nothing requires encryption any more no
 
 Between workloads of one host nothing leaves it, so nothing is to be encrypted.  It makes no
 difference whether WireGuard is on: without it its device is not there, and nothing comes through.
+IPsec has no device: what it lets by is told by the kernel, and asked only where it is on.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from msgspec import Struct
 from dataplane.chains import Chain
 from dataplane.families import Family
 from dataplane.render import names, text
+from dataplane.render.ipsec import BY_IPSEC
 from dataplane.render.names import Direction, Table, ipset_name
 from dataplane.settings import RenderSettings
 
@@ -62,12 +64,14 @@ class Guards(Struct, frozen=True):
 NO_GUARDS: Final = Guards()
 
 
-def encryption_chains(table: Table, settings: RenderSettings, device: str) -> tuple[Chain, ...]:
+def encryption_chains(
+    table: Table, settings: RenderSettings, device: str, *, ipsec: bool
+) -> tuple[Chain, ...]:
     """For a family whose WireGuard device has this name, there or not; in any table but nat."""
     note = text.set_connection_mark(settings.marks.encrypted)
     notes = () if table == "raw" else (note,)
     arriving, leaving = (
-        Chain(ENCRYPTED[direction], (*notes, *_ways(settings, device, direction)))
+        Chain(ENCRYPTED[direction], (*notes, *_ways(settings, device, direction, ipsec=ipsec)))
         for direction in ("ingress", "egress")
     )
     if table == "filter":
@@ -111,11 +115,14 @@ def _guard(
     )
 
 
-def _ways(settings: RenderSettings, device: str, direction: Direction) -> tuple[str, ...]:
+def _ways(
+    settings: RenderSettings, device: str, direction: Direction, *, ipsec: bool
+) -> tuple[str, ...]:
     title = text.comment(f"{IN_CLEAR}{_WAYS[direction]}")
     return (
         *_at_home(settings, direction),
         f"{_by(direction, device)} {text.RETURN}",
+        *((f"{BY_IPSEC[direction]} {text.RETURN}",) if ipsec else ()),
         f"{title} {text.DROP}",
     )
 

@@ -1,7 +1,7 @@
 """Forged sources on interfaces towards the fabric: settings in, rules of raw PREROUTING out.
 
     cali-PREROUTING    not from a workload                            -> cali-fabric-spoof
-    cali-fabric-spoof  by loopback or by a tunnel device of ours      back
+    cali-fabric-spoof  by loopback or by a tunnel of ours             back
                        from an address of a local workload            forged
                        from a pool that is always tunnelled to a pool  forged
                        from a cross-subnet pool to a pool, and the
@@ -23,9 +23,10 @@ Where an address of a workload can live:
 - A remote one in another pool behind any interface: in a fabric of several ways the one that a
   packet takes is not for us to know.
 
-Not judged are tunnel devices, whose peers INPUT has checked by the outer address; addresses of
-hosts; and floating addresses, which are never the source of what a workload sends to others.  An
-address that moves to another node is refused from there as long as the datastore still has it here.
+Not judged are tunnel devices, whose peers INPUT has checked by the outer address; what IPsec has
+decrypted; addresses of hosts; and floating addresses, which are never the source of what a workload
+sends to others.  An address that moves to another node is refused from there as long as the
+datastore still has it here.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from collections.abc import Iterable
 from dataplane.chains import Chain
 from dataplane.families import Family
 from dataplane.render import names, text
+from dataplane.render.ipsec import decrypted_rule
 from dataplane.render.names import ipset_name
+from dataplane.render.overlays import Overlays
 from dataplane.render.rules import log_prefix
 from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, RenderSettings
 
@@ -59,7 +62,7 @@ def fabric_rules(settings: RenderSettings) -> tuple[str, ...]:
 
 
 def fabric_chains(
-    family: Family, settings: RenderSettings, wireguard_device: str
+    family: Family, settings: RenderSettings, overlays: Overlays
 ) -> tuple[Chain, ...]:
     """None when it is off; the chain that logs is there in Warn alone."""
     if settings.fabric_spoof_protection == "Off":
@@ -67,8 +70,10 @@ def fabric_chains(
     warn = settings.fabric_spoof_protection == "Warn"
     # a goto: what was logged once is not judged again
     action = text.goto(names.FABRIC_SPOOF_LOG) if warn else text.DROP
-    devices = (*_OWN_DEVICES[family], wireguard_device)
-    own = (f"{text.in_interface(device)} {text.RETURN}" for device in devices)
+    devices = (*_OWN_DEVICES[family], overlays.wireguard_device_of(family))
+    own = [f"{text.in_interface(device)} {text.RETURN}" for device in devices]
+    if overlays.ipsec:
+        own.append(decrypted_rule())
     judged = (
         text.body(text.comment(f"{FORGED}{why}"), *matches, action)
         for why, matches in _forged(family)

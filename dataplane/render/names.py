@@ -64,6 +64,7 @@ TUNNELLED_POOLS_SET: Final = "tunnelled-pools"
 CROSS_SUBNET_POOLS_SET: Final = "cross-subnet-pools"
 ENCRYPTED_POOLS_SET: Final = "encrypted-pools"
 REMOTE_WORKLOADS_SET: Final = "remote-workloads"
+IPSEC_NODES_SET: Final = "ipsec-nodes"
 
 _CHAIN_LIMIT = 28
 _IPSET_LIMIT = 31

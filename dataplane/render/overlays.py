@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from dataplane.chains import Chain
 from dataplane.families import Family
-from dataplane.render import names, text
+from dataplane.render import ipsec, names, text
 from dataplane.render.actions import deny_action, spoken
 from dataplane.render.names import ipset_name
 from dataplane.settings import WIREGUARD_DEVICES, RenderSettings
@@ -30,7 +30,7 @@ class Overlays(Struct, frozen=True):
 
     `…_addressed` says that the device's own address is known.  `wireguard_mark` is 0 unless
     traffic between hosts is encrypted too; `wireguard_devices` are those of both families, IPv4
-    first, on or off.
+    first, on or off.  `ipsec`: its rules are there.
     """
 
     ipip_device: str = ""  # IPv4 only
@@ -41,6 +41,7 @@ class Overlays(Struct, frozen=True):
     wireguard_port: int = 51820
     wireguard_mark: int = 0
     wireguard_devices: tuple[str, str] = WIREGUARD_DEVICES
+    ipsec: bool = False
 
     def wireguard_device_of(self, family: Family) -> str:
         """On or off."""
@@ -56,6 +57,7 @@ def input_rules(family: Family, settings: RenderSettings, overlays: Overlays) ->
         *(_ipip_input(settings) if overlays.ipip_device and family == 4 else ()),
         *(_vxlan_input(family, settings) if overlays.vxlan_device else ()),
         *_wireguard("incoming", text.TO_LOCAL, family, settings, overlays),
+        *((ipsec.input_rule(family, settings),) if overlays.ipsec else ()),
     )
 
 
@@ -71,7 +73,8 @@ def output_rules(family: Family, settings: RenderSettings, overlays: Overlays) -
         title = text.comment(f"Allow IPv{family} VXLAN packets to other allowed hosts")
         hosts = text.in_set(ipset_name(names.ALL_VXLAN_SET, family), "dst")
         bodies.append(text.body(title, _vxlan(settings), text.FROM_LOCAL, hosts, allow))
-    return *bodies, *_wireguard("outgoing", text.FROM_LOCAL, family, settings, overlays)
+    bodies += _wireguard("outgoing", text.FROM_LOCAL, family, settings, overlays)
+    return *bodies, *((ipsec.output_rule(family, settings),) if overlays.ipsec else ())
 
 
 def untracked_rules(settings: RenderSettings, overlays: Overlays) -> tuple[str, ...]:

@@ -3,7 +3,7 @@ settings in, chains out.
 
     raw      PREROUTING           workload or not? spoofed, there or in the fabric? untracked policy
              OUTPUT               untracked policy
-    mangle   PREROUTING           what must be encrypted; pre-DNAT policy
+    mangle   PREROUTING           IPsec's mark; what must be encrypted; pre-DNAT policy
              POSTROUTING          the same; policy of the host's translated traffic
     nat      PREROUTING, OUTPUT   floating addresses
              POSTROUTING          outgoing addresses
@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from dataplane.chains import Chain
 from dataplane.families import Family
-from dataplane.render import names, overlays, text
+from dataplane.render import ipsec, names, overlays, text
 from dataplane.render.actions import deny_action
 from dataplane.render.encryption import NO_GUARDS, Guards, arriving_rules, leaving_rules
 from dataplane.render.fabric import fabric_chains, fabric_rules
@@ -120,7 +120,7 @@ def _raw_chains(family: Family, settings: RenderSettings, overlay: Overlays) -> 
     return (
         *failsafe_chains("raw", family, settings),
         Chain(names.PREROUTING, prerouting),
-        *fabric_chains(family, settings, overlay.wireguard_device_of(family)),
+        *fabric_chains(family, settings, overlay),
         overlays.incoming_mark_chain(settings, overlay),
         Chain(names.OUTPUT, output),
     )
@@ -147,6 +147,7 @@ def _mangle_chains(
     allow = text.verdict(settings.mangle_allow_action)
     by_host_policy = f"{text.comment('Host endpoint policy accepted packet.')} {accepted}"
     prerouting = (
+        *(ipsec.marking_rules(settings) if overlay.ipsec else ()),
         *arriving_rules(family, settings, guards),
         f"{text.ESTABLISHED} {allow}",
         f"{accepted} {allow}",

@@ -48,6 +48,10 @@ def mark_set(bit: int) -> str:
     return f"-m mark --mark {bit:#x}/{bit:#x}"
 
 
+def mark_is(value: int, mask: int) -> str:
+    return f"-m mark --mark {value:#x}/{mask:#x}"
+
+
 def mark_not_set(bit: int) -> str:
     return f"-m mark ! --mark {bit:#x}/{bit:#x}"
 

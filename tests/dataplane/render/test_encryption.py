@@ -85,7 +85,7 @@ def test_the_last_rule_too() -> None:
 def test_the_fixed_chains(
     table: Literal["raw", "mangle", "filter"], arriving: list[str], leaving: list[str]
 ) -> None:
-    assert encryption_chains(table, SETTINGS, "wg9") == (
+    assert encryption_chains(table, SETTINGS, "wg9", ipsec=False) == (
         Chain("cali-encrypted-in", tuple(arriving)),
         Chain("cali-encrypted-out", tuple(leaving)),
     )
@@ -95,7 +95,7 @@ def test_the_note_is_the_highest_bit_that_is_ours() -> None:
     marks = MarkBits(1, 2, 4, 8, 16, 0xE0)
     settings = RenderSettings(marks=marks)
     assert marks.encrypted == 0x80
-    assert encryption_chains("filter", settings, "wg9")[1].rules == (
+    assert encryption_chains("filter", settings, "wg9", ipsec=False)[1].rules == (
         "--jump CONNMARK --set-mark 0x80/0x80",
     )
 

@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from dataplane.render.fabric import fabric_chains, fabric_rules
+from dataplane.render.overlays import NO_OVERLAYS, Overlays
 from dataplane.render.static import static_chains
 from dataplane.settings import RenderSettings
 
@@ -14,7 +15,7 @@ Family = Literal[4, 6]
 DROP = RenderSettings(fabric_spoof_protection="Drop")
 WARN = RenderSettings(fabric_spoof_protection="Warn")
 JUMP = "-m mark --mark 0/0x80000 --jump cali-fabric-spoof"
-DEVICES: dict[Family, str] = {4: "wireguard.cali", 6: "wg-mesh6"}
+OVERLAYS = Overlays(wireguard_devices=("wireguard.cali", "wg-mesh6"))
 OWN_DEVICES = {
     4: ["lo", "tunl0", "vxlan.calico", "wireguard.cali"],
     6: ["lo", "vxlan-v6.calico", "wg-mesh6"],
@@ -24,7 +25,7 @@ OWN_DEVICES = {
 @pytest.mark.parametrize("family", [4, 6])
 def test_off_adds_nothing(family: Family) -> None:
     assert fabric_rules(RenderSettings()) == ()
-    assert fabric_chains(family, RenderSettings(), DEVICES[family]) == ()
+    assert fabric_chains(family, RenderSettings(), OVERLAYS) == ()
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -41,7 +42,7 @@ def test_it_comes_before_the_policy_of_hosts_and_after_workloads(family: Family)
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_is_forged_is_dropped(family: Family) -> None:
-    [chain] = fabric_chains(family, DROP, DEVICES[family])
+    [chain] = fabric_chains(family, DROP, OVERLAYS)
     devices = OWN_DEVICES[family]
     comment, sets = '-m comment --comment "Forged source: ', f"-m set --match-set cali{family}0"
     assert chain.rules == (
@@ -55,8 +56,8 @@ def test_what_is_forged_is_dropped(family: Family) -> None:
 
 
 def test_a_warning_is_said_once_and_within_a_rate() -> None:
-    spoof, log = fabric_chains(4, WARN, "wireguard.cali")
-    [drop] = fabric_chains(4, DROP, "wireguard.cali")
+    spoof, log = fabric_chains(4, WARN, NO_OVERLAYS)
+    [drop] = fabric_chains(4, DROP, NO_OVERLAYS)
     goto = "--goto cali-fabric-log"
     assert spoof.rules == tuple(rule.replace("--jump DROP", goto) for rule in drop.rules)
     assert log.name == goto.removeprefix("--goto ")
@@ -83,7 +84,7 @@ def test_a_warning_begins_as_other_lines_do(prefix: str, begins: str) -> None:
         log_rate_limit="1/second",
         log_rate_limit_burst=2,
     )
-    [rule] = fabric_chains(4, settings, "wireguard.cali")[1].rules
+    [rule] = fabric_chains(4, settings, NO_OVERLAYS)[1].rules
     assert f'"{begins}"' in rule
     assert len(begins) <= 29
     assert rule.startswith("-m limit --limit 1/second --limit-burst 2 ")
