@@ -20,17 +20,22 @@ from dataplane.xfrm.attributes import BY_NAME, BY_NUMBER, UNKNOWN
 _HEADER: Final = "IHHII"  # length, type, flags, sequence number, port
 _ATTRIBUTE: Final = struct.Struct("=HH")
 _TYPE_BITS: Final = 0x3FFF
-_BEFORE_FIELDS: Final = 2  # `attrs` and `header`, which nlmsg puts in first
 _SWAPS: Final[dict[str, Callable[[int], int]]] = {"H": htons, "I": htonl}
 
 
 class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
-    """Subclasses have `fields` as pyroute2 has them; padding is of the format `3x`."""
+    """Subclasses have `fields` as pyroute2 has them; padding is of the format `3x`.
+
+    A message has `attrs`, `header`, then its fields, in this order, and nothing else.
+    """
 
     packed: ClassVar[struct.Struct]
     names: ClassVar[tuple[str, ...]]
     blank: ClassVar[dict[str, Any]]
     swapped: ClassVar[tuple[tuple[int, Callable[[int], int]], ...]]
+
+    # nlmsg's own asks itself three things about each key; here all fields are always there.
+    __getitem__: Any = dict.__getitem__
 
     def __init_subclass__(cls) -> None:
         formats = [form for _, form in cls.fields]
@@ -46,6 +51,7 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
 
     def __init__(self, data: Any = None, offset: int = 0, *rest: Any, **more: Any) -> None:
         super().__init__(data, offset, *rest, **more)
+        self.chain.clear()  # it has the message itself in it, which would wait for the collector
         self.update(self.blank)
 
     @property
@@ -64,7 +70,8 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
     def encode_into(self, buffer: memoryview, start: int) -> int:
         """Returns the end.  Raises ValueError or struct.error where it does not fit."""
         end = start + self.packed.size
-        for name, value in self["attrs"]:
+        attributes, header, *values = self.values()
+        for name, value in attributes:
             attribute = BY_NAME[name]
             size = attribute.kind.size(value)
             _ATTRIBUTE.pack_into(buffer, end, 4 + size, attribute.number)
@@ -74,10 +81,8 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
                 pad = -size & 3
                 buffer[end : end + pad] = bytes(pad)
                 end += pad
-        values = list(self.values())[_BEFORE_FIELDS:]
         for place, swap in self.swapped:
             values[place] = swap(values[place])
-        header = self["header"]
         self.packed.pack_into(
             buffer,
             start,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -59,7 +59,8 @@ def state(
     else:
         message = usersa_id()
     message.update(daddr=address(dst), spi=spi, proto=proto, family=family)
-    _optional(message, ("XFRMA_MARK", mark))
+    if mark is not None:
+        message["attrs"].append(("XFRMA_MARK", mark))
     return _request(message, STATE_COMMANDS[command])
 
 
@@ -79,26 +80,29 @@ def _new_state(
 ) -> usersa_info:
     """`replay_window` in packets; with `esn`, a multiple of 32.  Lifetimes: 0 is without end."""
     message = usersa_info()
-    message.update(sel_family=family, mode=mode, reqid=reqid)
-    if soft_packets:
-        message["soft_packet_limit"] = soft_packets
-    if hard_add_seconds:
-        message["hard_add_expires_seconds"] = hard_add_seconds
-    replay = None
-    if esn:
-        message["flags"] = constants.XFRM_STATE_ESN
-        replay = ReplayEsn(replay_window // 32, replay_window)
-    else:
-        message["replay_window"] = replay_window
-    _optional(
-        message,
+    message.update(
+        sel_family=family,
+        mode=mode,
+        reqid=reqid,
+        soft_packet_limit=soft_packets or constants.XFRM_INF,
+        hard_add_expires_seconds=hard_add_seconds,
+        replay_window=0 if esn else replay_window,
+        flags=constants.XFRM_STATE_ESN if esn else 0,
+    )
+    attributes = message["attrs"]
+    for name, algorithm in (
         ("XFRMA_ALG_AEAD", aead),
         ("XFRMA_ALG_AUTH_TRUNC", auth),
         ("XFRMA_ALG_CRYPT", crypt),
-        ("XFRMA_REPLAY_ESN_VAL", replay),
-        ("XFRMA_SET_MARK", set_mark and set_mark.value),
-        ("XFRMA_SET_MARK_MASK", set_mark and set_mark.mask),
-    )
+    ):
+        if algorithm is not None:
+            attributes.append((name, algorithm))
+    if esn:
+        replay = ReplayEsn(replay_window // 32, replay_window)
+        attributes.append(("XFRMA_REPLAY_ESN_VAL", replay))
+    if set_mark is not None:
+        attributes.append(("XFRMA_SET_MARK", set_mark.value))
+        attributes.append(("XFRMA_SET_MARK_MASK", set_mark.mask))
     return message
 
 
@@ -114,7 +118,7 @@ def policy(
     mark: Mark | None = None,
     priority: int = 0,
     action: int = constants.XFRM_POLICY_ALLOW,
-    templates: Iterable[Template] = (),
+    templates: Sequence[Template] = (),
 ) -> PackedMessage:
     """`src` and `dst` are CIDRs; "delete" takes the selector, direction and mark."""
     message: PackedMessage
@@ -123,28 +127,26 @@ def policy(
     else:
         message = userpolicy_info()
         message.update(priority=priority, action=action)
-        _optional(message, ("XFRMA_TMPL", tuple(templates) or None))
+        if templates:
+            message["attrs"].append(("XFRMA_TMPL", tuple(templates)))
     source, _, source_bits = src.partition("/")
     destination, _, destination_bits = dst.partition("/")
     message.update(
         sel_saddr=address(source),
         sel_prefixlen_s=int(source_bits),
+        sel_sport=sport,
+        sel_sport_mask=_WHOLE if sport else 0,
         sel_daddr=address(destination),
         sel_prefixlen_d=int(destination_bits),
+        sel_dport=dport,
+        sel_dport_mask=_WHOLE if dport else 0,
         sel_family=family_of(dst),
         sel_proto=proto,
         dir=direction,
     )
-    if sport:
-        message.update(sel_sport=sport, sel_sport_mask=_WHOLE)
-    if dport:
-        message.update(sel_dport=dport, sel_dport_mask=_WHOLE)
-    _optional(message, ("XFRMA_MARK", mark))
+    if mark is not None:
+        message["attrs"].append(("XFRMA_MARK", mark))
     return _request(message, POLICY_COMMANDS[command])
-
-
-def _optional(message: PackedMessage, *attributes: tuple[str, Any]) -> None:
-    message["attrs"].extend(pair for pair in attributes if pair[1] is not None)
 
 
 def _request(message: PackedMessage, kind: int) -> PackedMessage:
