@@ -25,12 +25,14 @@ class End(Struct, frozen=True):
 
     addresses  by family: the tunnel's end by the record if that is enabled, else the node's own;
                left out where there is none, or where it is another node's
+    hosts      by family: the node's own
     rival      the node that has its tag by right, "" for none
     """
 
     record: IpsecNode = NO_RECORD
     published: bool = False
     addresses: Mapping[Family, str] = {}
+    hosts: Mapping[Family, str] = {}
     rival: str = ""
 
     def peering(self, node: str) -> IpsecPeering:
@@ -83,16 +85,19 @@ class Ends:
             if self._has(node, address)
         }
         rival = "" if holder == node else holder
-        return End(record or NO_RECORD, record is not None, addresses, rival)
+        hosts = self._own_addresses(node)
+        return End(record or NO_RECORD, record is not None, addresses, hosts, rival)
 
     def published(self) -> IpsecNode | None:
         """This node's own record, as the datastore has it."""
         return self._records.get(self._hostname)
 
     def own_addresses(self) -> Mapping[Family, str]:
-        v4, v6 = self._hosts.get(self._hostname, ("", ""))
-        found: dict[Family, str] = {4: v4, 6: v6}
-        return {family: address for family, address in found.items() if address}
+        return self._own_addresses(self._hostname)
+
+    def _own_addresses(self, node: str) -> dict[Family, str]:
+        v4, v6 = self._hosts.get(node, ("", ""))
+        return _present(v4, v6)
 
     def is_host(self, node: str) -> bool:
         return node in self._hosts
@@ -126,12 +131,10 @@ class Ends:
         return self._records.get(node) if any(self._hosts.get(node, ())) else None
 
     def _addresses(self, node: str) -> dict[Family, str]:
-        v4, v6 = self._hosts.get(node, ("", ""))
         record = self._record(node)
         if record is not None and record.enabled and node != self._hostname:
-            v4, v6 = record.ipv4, record.ipv6
-        found: dict[Family, str] = {4: v4, 6: v6}
-        return {family: address for family, address in found.items() if address}
+            return _present(record.ipv4, record.ipv6)
+        return self._own_addresses(node)
 
     def _has(self, node: str, address: str) -> bool:
         holders = self._by_address.get(address)
@@ -162,3 +165,8 @@ class Ends:
             return self._own_tag
         record = self._record(node)
         return record.tag if record is not None and record.enabled else 0
+
+
+def _present(v4: str, v6: str) -> dict[Family, str]:
+    found: dict[Family, str] = {4: v4, 6: v6}
+    return {family: address for family, address in found.items() if address}

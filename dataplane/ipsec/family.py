@@ -252,7 +252,7 @@ class FamilyMesh:
 
     def _set_host(self, name: str, peer: Peer, way: Way) -> None:
         wishes: list[PolicyWish] = []
-        if peer.enabled and way.here and way.there:
+        if peer.enabled and way.there:
             wishes += policies.host_policies(self.nets.own, way)
         self.policies.put(("host", name), ((wish.id, wish) for wish in wishes))
         wishes = []

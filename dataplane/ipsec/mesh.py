@@ -274,7 +274,7 @@ class Mesh:
         for family, mesh in self._families.items():
             there = end.addresses.get(family, "")
             peer = Peer(
-                there=there,
+                there=there or end.hosts.get(family, ""),
                 tunnel=self._tunnel(name, end, mesh.here, there) if eligible else None,
                 key=choice.key,
                 usable=frozenset(usable),
