@@ -58,6 +58,13 @@ class Interface(Struct, frozen=True):
     mac: str = ""  # "" for links without one of six bytes
 
 
+def life_of(interface: Interface | None) -> tuple[int, bool, int] | None:
+    """Another one whenever the kernel has dropped, or may have dropped, the routes over it."""
+    if interface is None:
+        return None
+    return interface.index, interface.up, interface.generation
+
+
 class Changes(Struct, frozen=True):
     """`routes`: a watcher of routes or rules has found work to do."""
 

@@ -125,6 +125,19 @@ class Socket:
                 results += self._execute(part)
         return results
 
+    async def ask(self, requests: Sequence[Request]) -> list[Message | int]:
+        """What each is answered, in order: one message, or an error number.
+
+        For requests that the kernel answers at once and with one message, not for dumps.
+        """
+        answers: list[Message | int] = []
+        async with self._lock:
+            for part in _slices(requests):
+                if answers:
+                    await asyncio.sleep(0)
+                answers += self._ask(part)
+        return answers
+
     async def execute_secret(self, kind: int, body: bytearray) -> int:
         """One request, of which no copy is made here; returns its error number."""
         async with self._lock:
@@ -166,6 +179,26 @@ class Socket:
             packed.append(_header(request.type, flags, sequence, len(request.body)) + request.body)
         self._send(b"".join(packed))
         return self._results(first, len(requests))
+
+    def _ask(self, requests: Sequence[Request]) -> list[Message | int]:
+        first = self._sequence + 1
+        self._sequence += len(requests)
+        packed = [
+            _header(request.type, request.flags | REQUEST, sequence, len(request.body))
+            + request.body
+            for sequence, request in enumerate(requests, first)
+        ]
+        self._send(b"".join(packed))
+        answers: dict[int, Message | int] = {}
+        while len(answers) < len(requests):
+            for kind, _, sequence, _, start, end in self._receive():
+                if sequence < first:
+                    continue  # left over from a request that was given up
+                if kind == _ERROR:
+                    answers[sequence] = -_ERRNO.unpack_from(self._buffer, start)[0]
+                else:
+                    answers[sequence] = Message(kind, bytes(self._view[start:end]))
+        return [answers[sequence] for sequence in range(first, self._sequence + 1)]
 
     def _results(self, first: int, count: int) -> list[int]:
         """Error numbers of requests from sequence number `first` on, up to the last one sent."""

@@ -16,7 +16,7 @@ import struct
 from typing import NamedTuple
 
 from dataplane.families import Family
-from dataplane.netlink import CREATE, DUMP, REPLACE, Request, attribute, attributes
+from dataplane.netlink import CREATE, DUMP, EXCL, REPLACE, Request, attribute, attributes
 
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
@@ -31,7 +31,7 @@ BITS = {4: 32, 6: 128}
 MAIN, LOCAL = 254, 255  # tables
 UNICAST, LOCAL_TYPE, BLACKHOLE, UNREACHABLE, PROHIBIT, THROW = 1, 2, 6, 7, 8, 9  # types of a route
 NOWHERE = (BLACKHOLE, UNREACHABLE, PROHIBIT, THROW)  # without a device; IPv6 tells them on lo
-LINK_SCOPE, ANY_SCOPE = 253, 255
+LINK_SCOPE, HOST_SCOPE, ANY_SCOPE = 253, 254, 255
 BY_KERNEL, BY_BOOT, BY_BIRD, BY_CALICO = 2, 3, 12, 80  # protocols: who made a route
 
 _UP, _LOWER_UP = 0x1, 0x10000
@@ -84,6 +84,19 @@ class KernelRoute(NamedTuple):
     on_link: bool = False
     mtu: int = 0  # 0: that of the device
     simple: bool = True
+
+
+class NextHop(NamedTuple):
+    """Where the kernel sends packets to an address.
+
+    `gateway` is b"" for what is on the link; `mtu` 0: that of the device.  `type` is that of a
+    route: only UNICAST leads anywhere else.
+    """
+
+    device: int
+    gateway: bytes = b""
+    mtu: int = 0
+    type: int = UNICAST
 
 
 class RouteMessage(NamedTuple):
@@ -163,13 +176,39 @@ def parse_route(body: bytes) -> RouteMessage | None:
     return RouteMessage(family, table, route)
 
 
+def find_route(address: bytes) -> Request:
+    """Ask where a packet to an address would go that carries no mark; one message is the answer."""
+    family: Family = 4 if len(address) == 4 else 6
+    body = _ROUTE.pack(SOCKET_FAMILY[family], 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
+    return Request(GETROUTE, 0, body + attribute(_DST, address))
+
+
+def parse_next_hop(body: bytes) -> NextHop | None:
+    """None for a gateway of the other family."""
+    kind = _ROUTE.unpack_from(body)[7]
+    device = mtu = 0
+    gateway = b""
+    for name, value in attributes(body, _ROUTE.size):
+        if name == _OIF:
+            device = _U32.unpack(value)[0]
+        elif name == _GATEWAY:
+            gateway = value
+        elif name == _METRICS:
+            mtu = _U32.unpack(dict(attributes(value)).get(_ROUTE_MTU, bytes(4)))[0]
+        elif name == _VIA:
+            return None
+    return NextHop(device, gateway, mtu, kind)
+
+
 def is_of(body: bytes, family: Family, table: int) -> bool:
     """Whether a route message is of a family and a table below 256, without taking it apart."""
     return body[0] == SOCKET_FAMILY[family] and body[4] == table
 
 
-def replace_route(family: Family, table: int, route: KernelRoute) -> Request:
-    """In place of any route of the same key."""
+def replace_route(
+    family: Family, table: int, route: KernelRoute, *, new: bool = False
+) -> Request:
+    """In place of any route of the same key; a `new` one is refused where there is any."""
     scope = route.scope if family == 4 else 0
     flags = _ONLINK if route.on_link else 0
     body = _route_head(family, table, route.key, route.protocol, scope, route.type, flags)
@@ -181,7 +220,7 @@ def replace_route(family: Family, table: int, route: KernelRoute) -> Request:
         body += attribute(_PREFSRC, route.source)
     if route.mtu:
         body += attribute(_METRICS, attribute(_ROUTE_MTU, _U32.pack(route.mtu)))
-    return Request(NEWROUTE, CREATE | REPLACE, body)
+    return Request(NEWROUTE, CREATE | (EXCL if new else REPLACE), body)
 
 
 def delete_route(

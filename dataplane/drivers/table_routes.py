@@ -191,10 +191,14 @@ class TableRoutes(ABC):
     async def _replace(self, routes: list[KernelRoute]) -> list[str]:
         """What was refused; "" for what the device has gone too soon for, which is no failure."""
         actual = self._routes.actual
-        taken = [r for r in routes if self.yields and not self._may_replace(actual.get(r.key))]
-        refused = [f"{net_of(route)}: somebody else's route is in its place" for route in taken]
-        routes = order_of_writing(route for route in routes if route not in taken)
-        requests = [rtnetlink.replace_route(self._family, self._table, r) for r in routes]
+        routes = order_of_writing(routes)
+        requests = [
+            rtnetlink.replace_route(
+                self._family, self._table, r, new=self.yields and not self._is_ours(actual, r.key)
+            )
+            for r in routes
+        ]
+        refused: list[str] = []
         done = 0
         for route, code in zip(routes, await self._socket.execute(requests), strict=True):
             if not code:
@@ -203,12 +207,13 @@ class TableRoutes(ABC):
                 continue
             self._read_at = None  # what is there instead is not known
             gone = route.device and code in (errno.ENETDOWN, errno.ENODEV)
-            refused.append("" if gone else f"{net_of(route)}: {os.strerror(code)}")
+            why = "somebody else's is in its place" if code == errno.EEXIST else os.strerror(code)
+            refused.append("" if gone else f"{net_of(route)}: {why}")
         self._count("table_route.written", done)
         return refused
 
-    def _may_replace(self, there: KernelRoute | None) -> bool:
-        return there is None or self.is_ours(there)
+    def _is_ours(self, actual: Mapping[RouteKey, KernelRoute], key: RouteKey) -> bool:
+        return key in actual and self.is_ours(actual[key])
 
     async def _delete(self, routes: list[KernelRoute]) -> list[str]:
         routes = order_of_removal(routes)

@@ -26,7 +26,7 @@ from __future__ import annotations
 from dataplane import rtnetlink
 from dataplane.drivers.table_routes import TableRoutes, net_of
 from dataplane.families import Family
-from dataplane.interfaces import Interface
+from dataplane.interfaces import Interface, life_of
 from dataplane.rtnetlink import KernelRoute, RouteKey
 from dataplane.settings import Settings
 from dataplane.wireguard.state import RouteKind
@@ -104,7 +104,7 @@ class WireguardRouteDriver(TableRoutes):
         if name != self._name:
             return
         old, self._device = self._device, interface
-        if _life(old) == _life(interface):
+        if life_of(old) == life_of(interface):
             return
         if old is not None:
             self.device_lost(old.index)
@@ -130,12 +130,6 @@ class WireguardRouteDriver(TableRoutes):
         if route.type in rtnetlink.NOWHERE:
             return True
         return self._device is not None and route.device == self._device.index
-
-
-def _life(interface: Interface | None) -> tuple[int, bool, int] | None:
-    if interface is None:
-        return None
-    return interface.index, interface.up, interface.generation
 
 
 def _by_preference(route: KernelRoute) -> int:
