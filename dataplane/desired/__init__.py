@@ -6,6 +6,7 @@
     policies    policies and profiles -> their chains
     workloads   workload endpoints and interfaces -> chains, dispatch, routes, neighbours, sysctls
     hosts       host endpoints and interfaces -> chains, dispatch
+    ipsec       which families have IPsec's rules, and the set of nodes that ESP is taken from
     addresses   pools, nodes and this host's addresses -> the sets that address translation asks
 
 Each part keeps just what it was told and what it has made of that; it hands every change to the
