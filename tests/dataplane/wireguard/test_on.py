@@ -427,6 +427,30 @@ async def test_a_device_that_was_made_anew_has_another_key_and_begins_again() ->
     assert await n.settle("a") == [f"{A} device"]
 
 
+async def test_a_device_that_has_another_name_now_goes_before_the_new_one_listens() -> None:
+    """Its key is gone with it: what was encrypted is closed until the new one is known."""
+    n = Node()
+    n.kernel.former, n.kernel.asking = True, "everything"
+    n.kernel.routes, n.kernel.encrypted = {A: "unreachable"}, {A}  # below those of the old device
+    n.told(*node("a", A))
+    await n.apply()
+    assert n.kernel.former  # nothing could take its place yet
+    n.has_device()
+    await n.on.before(n.step)
+    assert n.kernel.take() == ["former gone", "key", "+ a", f"+ a {A}"]
+    assert n.kernel.port == 51820
+    assert await n.settle("a") == [f"{A} device"]
+
+
+async def test_a_device_of_another_name_stays_where_there_can_be_no_other() -> None:
+    n = Node()
+    n.kernel.former, n.unavailable = True, "the switch is held back"
+    n.has_device()
+    n.told(*node("a", A))
+    await n.apply()
+    assert n.kernel.former
+
+
 async def test_a_peer_that_somebody_removes_is_closed_until_it_answers_again() -> None:
     n = await settled(*node("a", A))
     n.kernel.routes[A] = "unreachable"  # the kernel would refuse; nothing of that is ours to test
