@@ -182,7 +182,7 @@ class Mesh:
     @property
     def keeps_from_clear(self) -> bool:
         """Whether anything, wherever it is, is not to go in clear."""
-        return self._guards or self.closes or self._nets.has_encrypted_pools
+        return self._guards or self.closes or self._nets.has_closed_pools
 
     @property
     def waiting(self) -> frozenset[bytes]:
@@ -294,12 +294,14 @@ class Mesh:
 
     def _kind(self, net: str, name: str, node: _Node) -> RouteKind | None:
         if not name:
-            return "unreachable" if self._nets.is_encrypted_pool(net) else None
+            if self._nets.is_open_host(net):
+                return "throw"
+            return "unreachable" if self._nets.is_closed_pool(net) else None
         if name == self._hostname:
             return "throw" if self._nets.is_thrown(net) else None
         if node.stage == "ready" and net in self._nets_at(node.key):
             return "device"
-        closed = node.closed or net in self._covered or self._nets.must_be_encrypted(net)
+        closed = node.closed or net in self._covered or self._nets.is_closed(net)
         return "unreachable" if closed else "throw"
 
     def _nets_at(self, key: bytes) -> frozenset[str]:
