@@ -192,7 +192,7 @@ def check_rp_filter(device: str, conf: Path = _CONF) -> Finding:
     """The larger of the two values holds: 1 looks back by the rules as they are without a mark."""
     values = {name: _number(conf / name / "rp_filter") for name in ("all", device)}
     if values[device] is None:
-        text = f"all: {values['all']}; {device} is not there yet, and gets 2"
+        text = f"all: {values['all']}; {device} is not there yet, and will not be strict"
         return Finding("rp_filter", "ok", text, 4)
     text = ", ".join(f"{name}: {value}" for name, value in values.items())
     if max(value or 0 for value in values.values()) == 1:
