@@ -18,8 +18,8 @@ peer's AllowedIPs; until then, and after, it is
                   before: another key, a key that two have or a device that is gone open nothing
     thrown back   otherwise, so that it goes as it would without WireGuard
 
-A node that withdraws its key says itself that it does not encrypt: what is behind it is thrown
-back, strictness aside.
+A node without a key says itself that it does not encrypt: what is behind it is thrown back,
+strictness aside, even what was encrypted while another node, or this one with a key, had it.
 
 A net that is routed to the device is named for another peer only if that one is ready: the kernel
 takes it from the old peer in the same moment.  To one that is not, it moves when the route is gone.
