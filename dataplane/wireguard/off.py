@@ -155,8 +155,9 @@ class Off:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, step: Step) -> None:
+    async def before(self, step: Step) -> bool:
         await step(f"IPv{self._family} WireGuard off", self._leave())
+        return True
 
     async def after(self, step: Step) -> None:
         """Nothing: what goes does not wait for what comes."""

@@ -144,14 +144,19 @@ class On:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, step: Step) -> None:
-        """What comes before the main table."""
+    async def before(self, step: Step) -> bool:
+        """What comes before the main table; whether that may lead to other nodes now.
+
+        It may not while this family's table is not as it should be and anything is to be kept from
+        going in clear: where the table does not say so, only the main table does not know the way.
+        """
         self._again = False
         peers = f"IPv{self._family} WireGuard peers"
         if not self._adopted and not await step(peers, self._adopt()):
-            return
+            return not self._mesh.keeps_from_clear
         await step(peers, self._add())
-        await step(f"IPv{self._family} WireGuard routes", self._lead())
+        led = await step(f"IPv{self._family} WireGuard routes", self._lead())
+        return led or not self._mesh.keeps_from_clear
 
     async def after(self, step: Step) -> None:
         """What comes once nothing of the main table is to be written any more."""

@@ -92,9 +92,9 @@ class Wireguard:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, family: Family, step: Step) -> None:
-        """What comes before the main table."""
-        await self._families[family].before(step)
+    async def before(self, family: Family, step: Step) -> bool:
+        """What comes before the main table; whether that may lead to other nodes now."""
+        return await self._families[family].before(step)
 
     async def after(self, family: Family, step: Step) -> None:
         """What comes once the main table is as it should be."""

@@ -507,6 +507,27 @@ async def test_routes_that_fail_keep_peers_and_rule() -> None:
     assert n.kernel.rule
 
 
+@pytest.mark.parametrize(
+    ("case", "settings", "updates", "opens"),
+    [
+        ("nothing is closed", {}, [], True),
+        ("strictness", {"strict": True}, [], False),
+        ("hosts too", {"host_encryption": True}, [], False),
+        ("a pool to be encrypted", {}, [pool("10.0.0.0/16")], False),
+    ],
+)
+async def test_the_main_table_waits_for_what_is_to_be_closed(
+    case, settings, updates, opens
+) -> None:
+    n = Node(**settings)
+    n.has_device()
+    n.told(*node("a", A), *updates)
+    n.kernel.fails = [A]
+    assert await n.on.before(n.step) == opens, case
+    n.kernel.fails = []
+    assert await n.on.before(n.step)
+
+
 # ---------------------------------------------------------------- a kernel without it
 
 
