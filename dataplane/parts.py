@@ -33,8 +33,11 @@ class Part(Protocol):
     def problems(self) -> dict[str, str]:
         """What was asked of it and cannot be had, whatever the kernel does."""
 
-    async def before(self, family: Family, step: Step) -> None:
-        """What comes before the main table's routes."""
+    async def before(self, family: Family, step: Step) -> bool:
+        """What comes before the main table's routes.
+
+        False: it failed, and no way to another node may open before it has come about.
+        """
 
     async def after(self, family: Family, step: Step) -> None:
         """What comes once the main table's routes are as they should be."""

@@ -21,8 +21,9 @@ A step that fails stays pending, is said to be a problem, and is tried again wit
 Without its sets a family's tables stay as they were, and before every table has our hooks nothing
 after them is done: what is closed stays closed.  A setting that cannot be written keeps no route
 back, because the rules in raw look at sources too.  Without its tables a family gets no new tunnel,
-and without its routes it keeps the old ones.  A tunnel that this kernel does not have, or for which
-something is not known yet, is a problem to be told, and no failure.
+and without its routes it keeps the old ones.  Where a part could not close what must not go in
+clear, what would lead to other nodes stays as it is.  A tunnel that this kernel does not have, or
+for which something is not known yet, is a problem to be told, and no failure.
 
 WireGuard is a part (parts.py): what stands for it at 7 and 9 are the steps of every part, in the
 order in which drivers.drivers has them.
@@ -117,9 +118,9 @@ class WriteOrder:
         guarded = written or tables_step(family) in self._partly
         await self._step(_tunnels_step(family), self._drivers.links.apply(family, make=guarded))
         await self._step(_ends_step(family), self._drivers.vteps[family].apply_additions())
-        for part in self._drivers.parts.values():
-            await part.before(family, self._step)
-        routed = await self._step(routes_step(family), self._drivers.routes[family].apply())
+        opens = [await part.before(family, self._step) for part in self._drivers.parts.values()]
+        routes = self._drivers.routes[family].apply(hold=not all(opens))
+        routed = await self._step(routes_step(family), routes) and all(opens)
         if family == 4:
             await self._step(NEIGHBOURS, self._drivers.neighbours.apply())
             await self._step(PEER_ADDRESSES, self._drivers.peer_addresses.apply())

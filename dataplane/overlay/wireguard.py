@@ -17,7 +17,7 @@ from dataplane.settings import WireguardSettings
 
 _NO_ADDRESS: Final = (
     "this node has no address inside the tunnel yet: what it says itself to workloads of other "
-    "nodes is not answered"
+    "nodes goes in clear, or, where it must not, nowhere"
 )
 
 

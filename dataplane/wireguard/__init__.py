@@ -4,6 +4,8 @@
         |
     wireguard.py  both families, for the dataplane; off.py: how one goes that is off
     on.py         one that is on: hands what the mesh wants to the drivers, in the order of writes
+      turns.py      which routes are written before the main table, and which after
+      former.py     a device that had another name, and goes
       mesh.py       where each destination goes, and by which peer; pure
         nets.py       what is behind which node
         peers.py      which nodes could be peers
@@ -20,8 +22,10 @@ The order of writes is this, and no step begins before the kernel has taken the 
     a peer comes        peer and AllowedIPs, kept alive -> a handshake -> its routes -> the rule
     a net comes         AllowedIP -> its route -> its route in the main table
     a peer or net goes  its routes in the main table -> here -> its AllowedIPs -> the peer
-    a net comes here    its route in the main table -> its route here, which leaves it to that
+    a net comes here    its route in the main table -> its route here, which leaves it to that;
+                        the same for a net that another node does not encrypt
     a net leaves here   its route here -> its route in the main table
+    an address comes    to the device -> what the host itself says asks, too
     a net moves         AllowedIP at the new peer, which takes it from the old one, once the new
                         one has answered; until then its route is not the device's
     WireGuard goes off  the published key withdrawn -> the rule, as others who have heard of it

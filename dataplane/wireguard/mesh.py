@@ -18,8 +18,8 @@ peer's AllowedIPs; until then, and after, it is
                   before: another key, a key that two have or a device that is gone open nothing
     thrown back   otherwise, so that it goes as it would without WireGuard
 
-A node that withdraws its key says itself that it does not encrypt: what is behind it is thrown
-back, strictness aside.
+A node without a key says itself that it does not encrypt: what is behind it is thrown back,
+strictness aside, even what was encrypted while another node, or this one with a key, had it.
 
 A net that is routed to the device is named for another peer only if that one is ready: the kernel
 takes it from the old peer in the same moment.  To one that is not, it moves when the route is gone.
@@ -182,7 +182,7 @@ class Mesh:
     @property
     def keeps_from_clear(self) -> bool:
         """Whether anything, wherever it is, is not to go in clear."""
-        return self._guards or self.closes or self._nets.has_encrypted_pools
+        return self._guards or self.closes or self._nets.has_closed_pools
 
     @property
     def waiting(self) -> frozenset[bytes]:
@@ -294,12 +294,14 @@ class Mesh:
 
     def _kind(self, net: str, name: str, node: _Node) -> RouteKind | None:
         if not name:
-            return "unreachable" if self._nets.is_encrypted_pool(net) else None
+            if self._nets.is_open_host(net):
+                return "throw"
+            return "unreachable" if self._nets.is_closed_pool(net) else None
         if name == self._hostname:
             return "throw" if self._nets.is_thrown(net) else None
         if node.stage == "ready" and net in self._nets_at(node.key):
             return "device"
-        closed = node.closed or net in self._covered or self._nets.must_be_encrypted(net)
+        closed = node.closed or net in self._covered or self._nets.is_closed(net)
         return "unreachable" if closed else "throw"
 
     def _nets_at(self, key: bytes) -> frozenset[str]:

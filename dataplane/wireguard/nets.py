@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Set
 
+from calc_graph.model import IpPool
 from calc_graph.multimap import Multimap
 from calc_graph.updates import PoolRemove, PoolUpdate, RouteRemove, RouteType, RouteUpdate
 from dataplane import rtnetlink
@@ -64,20 +65,25 @@ class Cover:
 
 
 class Nets:
-    """`encrypted_pools`: what lies in one of these may not go in clear."""
+    """A closed pool is one in which nothing goes in clear: one that is to be encrypted, and, with
+    strictness, every pool that workloads get addresses from.  What lies in one and belongs to no
+    node that is known, perhaps not any more, is reached by nobody, but for the nodes themselves.
+    """
 
     def __init__(self, family: Family, hostname: str, settings: WireguardSettings) -> None:
         self._hostname = hostname
         self._bits = rtnetlink.BITS[family]
         self._single = f"/{self._bits}"
         self._with_hosts = settings.host_encryption
+        self._strict = settings.strict
         clear = (net if "/" in net else f"{net}{self._single}" for net in settings.clear_hosts)
         self._clear_hosts = Cover(family, (net for net in clear if family_of(net) == family))
         self._node_of: dict[str, str] = {}
         self._on: Multimap[str, str] = Multimap()
         self._own_blocks = Cover(family)
-        self._encrypted: set[str] = set()
-        self._encrypted_pools = Cover(family)
+        self._hosts: set[str] = set()  # addresses of other nodes that stay in clear
+        self._closed: set[str] = set()
+        self._closed_pools = Cover(family)
         self._dirty: dict[str, None] = {}
 
     def update(self, event: RouteUpdate | RouteRemove) -> None:
@@ -86,28 +92,30 @@ class Nets:
         after = self._owner(event) if isinstance(event, RouteUpdate) else ""
         if after:
             self._node_of[cidr] = after
+        if self._note_host(event) and self._closed:
+            self._dirty[cidr] = None
         if before == after:
             return
+        self._dirty[cidr] = None
         self._on.discard(before, cidr)
         if after:
             self._on.add(after, cidr)
-        self._dirty[cidr] = None
         if self._hostname in (before, after) and not cidr.endswith(self._single):
             self._change_own_block(cidr, there=after == self._hostname)
 
     def update_pool(self, event: PoolUpdate | PoolRemove) -> None:
         cidr = event.pool.cidr if isinstance(event, PoolUpdate) else event.cidr
-        before = cidr in self._encrypted
-        after = isinstance(event, PoolUpdate) and event.pool.encrypted
+        before = cidr in self._closed
+        after = isinstance(event, PoolUpdate) and self._closes(event.pool)
         if before == after:
             return
         if after:
-            self._encrypted.add(cidr)
-            self._encrypted_pools.add(cidr)
+            self._closed.add(cidr)
+            self._closed_pools.add(cidr)
         else:
-            self._encrypted.discard(cidr)
-            self._encrypted_pools.discard(cidr)
-        self._dirty.update(dict.fromkeys((cidr, *self._node_of)))
+            self._closed.discard(cidr)
+            self._closed_pools.discard(cidr)
+        self._dirty.update(dict.fromkeys((cidr, *self._node_of, *self._hosts)))
 
     def node_of(self, cidr: str) -> str:
         """ "" for nobody."""
@@ -125,20 +133,38 @@ class Nets:
         """Whether a net of ours needs a route of its own."""
         return not (cidr.endswith(self._single) and self._own_blocks.contains(cidr))
 
-    def is_encrypted_pool(self, cidr: str) -> bool:
-        return cidr in self._encrypted
+    def is_closed_pool(self, cidr: str) -> bool:
+        return cidr in self._closed
 
     @property
-    def has_encrypted_pools(self) -> bool:
-        return bool(self._encrypted)
+    def has_closed_pools(self) -> bool:
+        return bool(self._closed)
 
-    def must_be_encrypted(self, cidr: str) -> bool:
-        return bool(self._encrypted) and self._encrypted_pools.contains(cidr)
+    def is_closed(self, cidr: str) -> bool:
+        """Whether it lies in a closed pool."""
+        return bool(self._closed) and self._closed_pools.contains(cidr)
+
+    def is_open_host(self, cidr: str) -> bool:
+        """Whether it is a node's own address, which stays in clear, in a closed pool."""
+        return cidr in self._hosts and self.is_closed(cidr)
 
     def take_dirty(self) -> dict[str, None]:
         """Nets of which any of this may be different."""
         dirty, self._dirty = self._dirty, {}
         return dirty
+
+    def _closes(self, pool: IpPool) -> bool:
+        # Who disables a pool may only want to name a net that is outside the cluster.
+        for_workloads = not pool.allowed_uses or "Workload" in pool.allowed_uses
+        return pool.encrypted or (self._strict and for_workloads and not pool.disabled)
+
+    def _note_host(self, event: RouteUpdate | RouteRemove) -> bool:
+        """Whether it makes a difference."""
+        before = event.cidr in self._hosts
+        self._hosts.discard(event.cidr)
+        if isinstance(event, RouteUpdate) and RouteType.REMOTE_HOST in event.types:
+            self._hosts.add(event.cidr)
+        return before != (event.cidr in self._hosts)
 
     def _owner(self, update: RouteUpdate) -> str:
         # Asked first: without encryption between hosts a host's address is out, whatever else it

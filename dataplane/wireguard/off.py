@@ -29,7 +29,7 @@ from dataplane.interfaces import Interface
 from dataplane.parts import Step
 from dataplane.settings import WIREGUARD_DEVICES, Settings
 from dataplane.wireguard.mesh import Event
-from dataplane.wireguard.sinks import Peers, Table
+from dataplane.wireguard.sinks import Formers, Peers, Table
 from dataplane.wireguard.state import DeviceState
 from dataplane.wireguard.status import FamilyStatus, Phase
 
@@ -69,13 +69,16 @@ class Leaving:
 
 
 class Off:
-    def __init__(self, family: Family, settings: Settings, peers: Peers, table: Table) -> None:
+    def __init__(
+        self, family: Family, settings: Settings, peers: Peers, table: Table, former: Formers
+    ) -> None:
         self._family: Family = family
         self._name = settings.wireguard.device_of(family)
         self._mark = settings.wireguard.mark
         self._hostname = settings.hostname
         self._peers = peers
         self._table = table
+        self._former = former
         self._device: Interface | None = None
         self._published = False
         self._looked = False  # for what an agent before this one has left
@@ -152,8 +155,9 @@ class Off:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, step: Step) -> None:
+    async def before(self, step: Step) -> bool:
         await step(f"IPv{self._family} WireGuard off", self._leave())
+        return True
 
     async def after(self, step: Step) -> None:
         """Nothing: what goes does not wait for what comes."""
@@ -185,6 +189,7 @@ class Off:
         await self._table.ask("nobody")
         if phase == "removing" and not self._cleared:
             await self._table.write_routes()
+            await self._former.remove()
             self._cleared = True
         if self._cleared and self._device is None:
             self._leaving, self._cleared = None, False

@@ -1,6 +1,7 @@
 """One family that WireGuard is on for: what the mesh wants, handed to the drivers in its order.
 
-    add            what the device has is known -> peers and AllowedIPs that come
+    add            what the device has is known -> one of another name goes, whose port it takes ->
+                   peers and AllowedIPs that come
     lead           routes that come or change, but for those that open -> the rule
     (here the main table is written: a net that comes is never there first, one that goes last)
     take away      routes that go or open -> AllowedIPs that move to who is not ready -> AllowedIPs
@@ -29,7 +30,7 @@ from dataplane.interfaces import Interface
 from dataplane.parts import Step
 from dataplane.settings import Settings
 from dataplane.wireguard.mesh import Event, Mesh
-from dataplane.wireguard.sinks import Peers, Table
+from dataplane.wireguard.sinks import Formers, Peers, Table
 from dataplane.wireguard.state import Asking, DeviceState, RouteKind, shown
 from dataplane.wireguard.status import HELD, FamilyStatus, family_status
 from dataplane.wireguard.turns import Turns
@@ -44,6 +45,7 @@ class On:
         settings: Settings,
         peers: Peers,
         table: Table,
+        former: Formers,
         unavailable: Callable[[], str],
     ) -> None:
         self._family: Family = family
@@ -51,6 +53,7 @@ class On:
         self._name = settings.wireguard.device_of(family)
         self._peers = peers
         self._table = table
+        self._former = former
         self._link_unavailable = unavailable
         self._mesh = Mesh(family, settings.hostname, settings.wireguard)
         self._device: Interface | None = None
@@ -141,14 +144,19 @@ class On:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, step: Step) -> None:
-        """What comes before the main table."""
+    async def before(self, step: Step) -> bool:
+        """What comes before the main table; whether that may lead to other nodes now.
+
+        It may not while this family's table is not as it should be and anything is to be kept from
+        going in clear: where the table does not say so, only the main table does not know the way.
+        """
         self._again = False
         peers = f"IPv{self._family} WireGuard peers"
         if not self._adopted and not await step(peers, self._adopt()):
-            return
+            return not self._mesh.keeps_from_clear
         await step(peers, self._add())
-        await step(f"IPv{self._family} WireGuard routes", self._lead())
+        led = await step(f"IPv{self._family} WireGuard routes", self._lead())
+        return led or not self._mesh.keeps_from_clear
 
     async def after(self, step: Step) -> None:
         """What comes once nothing of the main table is to be written any more."""
@@ -173,6 +181,8 @@ class On:
         self._adopted = True
 
     async def _add(self) -> None:
+        if self._is_up() and not self.unavailable:
+            await self._former.remove()
         self._resolve()
         await self._peers.apply_additions()
 
@@ -234,8 +244,10 @@ class On:
         )
 
     def _usable(self) -> DeviceState | None:
-        device = self._device
-        return self._peers.state if device is not None and device.up else None
+        return self._peers.state if self._is_up() else None
+
+    def _is_up(self) -> bool:
+        return self._device is not None and self._device.up
 
     def _is_needed(self) -> bool:
         return not self.unavailable or self._mesh.closes

@@ -30,6 +30,13 @@ class Peers(Protocol):
     def close(self) -> None: ...
 
 
+class Formers(Protocol):
+    """Devices that this node had by another name: see `Former`."""
+
+    async def remove(self) -> None:
+        """Raises DataplaneError."""
+
+
 class Table(Protocol):
     """The routing table of WireGuard and the rule that asks it, one family.
 

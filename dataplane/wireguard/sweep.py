@@ -20,6 +20,7 @@ from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.settings import WIREGUARD_DEVICES, Settings
 from dataplane.wireguard.driver import WireguardDriver
+from dataplane.wireguard.former import find
 
 
 class Swept(Struct, frozen=True):
@@ -45,6 +46,14 @@ async def sweep(
 
 
 async def _device(family: Family, settings: Settings, interfaces: Mapping[str, Interface]) -> str:
+    """Or the one that it had by another name."""
+    return await _named(family, settings, interfaces) or next(
+        (each.name for each in await find(family, settings.wireguard) if each.name in interfaces),
+        "",
+    )
+
+
+async def _named(family: Family, settings: Settings, interfaces: Mapping[str, Interface]) -> str:
     name = settings.wireguard.devices[0 if family == 4 else 1]
     driver = WireguardDriver(family, settings.wireguard)
     try:

@@ -27,6 +27,7 @@ from dataplane.looks import Checked
 from dataplane.parts import Step
 from dataplane.settings import Settings
 from dataplane.wireguard.driver import WireguardDriver
+from dataplane.wireguard.former import Former
 from dataplane.wireguard.mesh import Event
 from dataplane.wireguard.off import Off
 from dataplane.wireguard.on import On
@@ -53,12 +54,13 @@ class Wireguard:
                 family, settings.wireguard, settings.intervals.routes
             )
             table = self._tables[family] = WireguardTable(family, settings)
+            former = Former(family, settings.wireguard)
             if family in settings.wireguard.families:
                 held = family in settings.wireguard.held
                 reason = (lambda: HELD) if held else _asking(unavailable, name)
-                self._families[family] = On(family, settings, driver, table, reason)
+                self._families[family] = On(family, settings, driver, table, former, reason)
             else:
-                self._families[family] = Off(family, settings, driver, table)
+                self._families[family] = Off(family, settings, driver, table, former)
 
     def watch_routes(self, monitor: InterfaceMonitor) -> None:
         """Be told of what others do to routes of the table."""
@@ -90,9 +92,9 @@ class Wireguard:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, family: Family, step: Step) -> None:
-        """What comes before the main table."""
-        await self._families[family].before(step)
+    async def before(self, family: Family, step: Step) -> bool:
+        """What comes before the main table; whether that may lead to other nodes now."""
+        return await self._families[family].before(step)
 
     async def after(self, family: Family, step: Step) -> None:
         """What comes once the main table is as it should be."""

@@ -114,9 +114,10 @@ async def check_routing(
     parsed = (rtnetlink.parse_route(message.body) for message in routes)
     found = [r.route for r in parsed if r and (r.family, r.table) == (family, settings.table)]
     listed = (rtrules.parse_rule(message.body) for message in rules)
-    others = [p[1] for p in listed if p and p[0] == family and not _is_ours(p[1], settings, active)]
+    here = [p[1] for p in listed if p and p[0] == family]
+    others = [rule for rule in here if not _is_ours(rule, settings, active)]
     return [
-        _table(family, settings, found),
+        _table(family, settings, found, ours=len(others) < len(here)),
         _priority(family, settings, others),
         _mark(family, settings, others),
     ]
@@ -141,9 +142,12 @@ def _is_ours(rule: KernelRule, settings: WireguardSettings, active: bool) -> boo
     return form and active
 
 
-def _table(family: Family, settings: WireguardSettings, routes: list[KernelRoute]) -> Finding:
+def _table(
+    family: Family, settings: WireguardSettings, routes: list[KernelRoute], *, ours: bool
+) -> Finding:
+    """`ours`: a rule of ours leads to it, so it was ours before."""
     foreign = [route for route in routes if route.protocol != BY_CALICO]
-    if not foreign:
+    if ours or not foreign:
         return Finding("routing table", "ok", f"{settings.table} has no routes of others", family)
     return Finding(
         "routing table",
@@ -188,7 +192,7 @@ def check_rp_filter(device: str, conf: Path = _CONF) -> Finding:
     """The larger of the two values holds: 1 looks back by the rules as they are without a mark."""
     values = {name: _number(conf / name / "rp_filter") for name in ("all", device)}
     if values[device] is None:
-        text = f"all: {values['all']}; {device} is not there yet, and gets 2"
+        text = f"all: {values['all']}; {device} is not there yet, and will not be strict"
         return Finding("rp_filter", "ok", text, 4)
     text = ", ".join(f"{name}: {value}" for name, value in values.items())
     if max(value or 0 for value in values.values()) == 1:

@@ -23,6 +23,7 @@ from typing import Final
 
 from calc_graph.wireguard import canonical_key
 from dataplane.families import Family
+from dataplane.wireguard.former import find as find_former
 from dataplane.wireguard.state import DeviceState, shown
 from felixpy.wireguard import machine, probes
 from felixpy.wireguard.clock import check_clock
@@ -58,15 +59,24 @@ async def examine(facts: Facts, directory: Path) -> list[Finding]:
 async def check_machine(
     facts: Facts, directory: Path, devices: Mapping[Family, DeviceState | None]
 ) -> list[Finding]:
-    """`devices`: the families that matter, each with its device if there is one."""
+    """`devices`: the families that matter, each with its device if there is one.
+
+    One that has another name now is as good: the new one takes its port, table and rule.
+    """
     settings = facts.settings
     host = await machine.local_mtu(facts.mtu_interfaces)
     found = [await machine.check_kernel(), machine.check_remove_flag(), *check_clock(directory)]
     for family, state in devices.items():
         device = settings.device_of(family)
         port = settings.ports[0 if family == 4 else 1]
-        found.append(machine.check_port(family, port, device, state))
-        found += await machine.check_routing(family, settings, active=state is not None)
+        former = await find_former(family, settings) if state is None else []
+        if former:
+            text = f"{port} is {former[0].name}'s, which {device} takes the place of"
+            found.append(Finding("UDP port", "ok", text, family))
+        else:
+            found.append(machine.check_port(family, port, device, state))
+        active = state is not None or bool(former)
+        found += await machine.check_routing(family, settings, active=active)
         if family == 4:
             found.append(machine.check_rp_filter(device))
         found.append(machine.check_mtu(family, settings, host))

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from dataplane.settings import Settings
+from dataplane.families import Family
+from dataplane.settings import Settings, WireguardSettings
 from tests.dataplane.desired.builders import wep
 from tests.dataplane.steps import (
     AFTER,
@@ -99,6 +100,23 @@ async def test_what_a_failure_means_for_tunnels(node: FakeNode, failing, left_ou
     await node.dataplane.apply()
     done = {step for step in node.journal.take() if "tunnel" in step}
     assert steps - done == left_out
+
+
+async def test_what_is_not_closed_yet_keeps_ways_to_other_nodes_from_opening() -> None:
+    both: frozenset[Family] = frozenset({4, 6})
+    node = FakeNode(Settings("here", wireguard=WireguardSettings(families=both, strict=True)))
+    await node.dataplane.start()
+    node.journal.failing = {"IPv4 WireGuard routes written": "no luck"}
+    await node.dataplane.apply()
+    steps = node.journal.take()
+    assert "IPv4 routes, those to other nodes held" in steps
+    assert "IPv6 routes" in steps
+    assert {"IPv4 tunnel ends removed", "IPv4 tunnels removed"}.isdisjoint(steps)
+    node.journal.failing = {}
+    node.desire(wep("a", "cali1", "10.0.0.1/32"))
+    await node.dataplane.apply()
+    assert "IPv4 routes" in node.journal.take()
+    await node.dataplane.close()
 
 
 async def test_a_refused_chain_does_not_keep_a_tunnel_from_being_made(node: FakeNode) -> None:

@@ -260,8 +260,8 @@ class FakeRoutes(Looking):
     def lost(self) -> None:
         """Everything may be different; nothing is kept here."""
 
-    async def apply(self) -> None:
-        await self.journal.step(self.name)
+    async def apply(self, *, hold: bool = False) -> None:
+        await self.journal.step(f"{self.name}, those to other nodes held" if hold else self.name)
         self._written |= self.routes.keys() - self.stubborn
         if self.stubborn & self.routes.keys():
             raise DataplaneError("a route is refused")

@@ -34,7 +34,7 @@ from tests.fakes.drivers import (
     Journal,
     State,
 )
-from tests.fakes.wireguard import FakePeers, SilentTable
+from tests.fakes.wireguard import FakePeers, NoFormer, SilentTable
 
 _indexes = itertools.count(2)
 
@@ -59,6 +59,7 @@ class FakeNode:
             "dataplane.wireguard.wireguard",
             WireguardDriver=partial(FakePeers, journal),
             WireguardTable=partial(SilentTable, journal),
+            Former=NoFormer,
         )
         with (
             wireguard,

@@ -69,6 +69,7 @@ class FakeKernel:
         self.journal: list[str] = []
         self.routes: dict[str, RouteKind] = {}
         self.asking: Asking = "nobody"
+        self.former = False  # a device by another name has the port
         self.encrypted: set[str] = set()
         self.may_be_clear: set[str] = set()
         self.names: dict[bytes, str] = {}
@@ -100,6 +101,8 @@ class FakeKernel:
 
     async def set_device(self, index: int, port: int | None, mark: int | None) -> int:
         assert index == self.index
+        if self.former and port:
+            raise NetlinkError("setting up a WireGuard device", errno.EADDRINUSE)
         self.port, self.mark = port or self.port, mark or self.mark
         return 1
 
@@ -268,6 +271,26 @@ class FakePeers(Looking):
 
     async def apply_removals(self) -> None:
         await self.journal.step(f"{self.name} removed")
+
+
+class NoFormer:
+    def __init__(self, family: Family, settings: WireguardSettings) -> None:
+        """There never was another device."""
+
+    async def remove(self) -> None:
+        """Nothing to take away."""
+
+
+class FakeFormer:
+    """A device by another name, which has the port."""
+
+    def __init__(self, kernel: FakeKernel) -> None:
+        self.kernel = kernel
+
+    async def remove(self) -> None:
+        if self.kernel.former:
+            self.kernel.note("former gone")
+            self.kernel.former = False
 
 
 class SilentTable(Looking):

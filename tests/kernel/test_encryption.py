@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from msgspec import structs
@@ -130,8 +130,9 @@ async def test_policy_of_the_host_tracked_and_untracked(lab: EncryptionLab) -> N
     lab.lead("clear", "clear")
     clear = {family: ends[1] for family, ends in CABLES["clear"].items()}
     mesh = {family: ends[1] for family, ends in CABLES["mesh"].items()}
-    for applied in ({"tiers": [tier("p")]}, {"untracked": [tier("p")]}):
-        ends = [hep(name, name, **applied) for name in ("eth0", "wireguard.cali", "wg-v6.cali")]
+    for applied in ("tiers", "untracked"):
+        governed: dict[str, Any] = {applied: [tier("p")]}
+        ends = [hep(name, name, **governed) for name in ("eth0", "wireguard.cali", "wg-v6.cali")]
         await lab.told(PLAIN, *ends)
         assert pings(lab.node, clear) == pings(lab.node, mesh) == BOTH
         await lab.told(ENCRYPTED)

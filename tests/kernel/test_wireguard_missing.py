@@ -69,6 +69,9 @@ def test_a_kernel_without_wireguard(lab: Lab, has_wireguard: bool, strict: bool)
         agent.end(signal.SIGTERM)
         return
     eventually(lambda: NO_MODULE in said(lab), "the status's word")
+    status = lab.status()
+    assert status is not None
+    assert (status.dataplane.state, status.state) == ("in sync", "degraded")
     eventually(lambda: lab.reaches("w1", "w2"), "everything else")
     if strict:
         eventually(lambda: "No route to host" in way(lab), "strictness")

@@ -78,6 +78,17 @@ async def test_routes_and_rules_of_others(
     assert all(each.holds == (each.verdict == "fail") for each in found)
 
 
+@pytest.mark.parametrize("form", ["fwmark 0x200000/0x200000", "iif lo"])
+async def test_a_table_that_a_rule_of_ours_leads_to_is_ours(inside: Namespace, form: str) -> None:
+    """Routes of WireGuard have the protocol that Felix gives them, which is anybody's."""
+    inside.run(
+        "ip route add throw 10.9.0.0/16 table 1 proto 3;"
+        f"ip rule add not priority 99 {form} table 1 proto 80"
+    )
+    found = await machine.check_routing(4, SETTINGS, active=False)
+    assert {each.verdict for each in found} == {"ok"}
+
+
 async def test_felixs_own_rule_is_ours_once_its_device_is_there(inside: Namespace) -> None:
     inside.run("ip rule add not priority 99 fwmark 0x200000/0x200000 table 1")
     found = await machine.check_routing(4, SETTINGS, active=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from calc_graph.updates import HostUpdate, RouteType, RouteUpdate
+from calc_graph.updates import HostUpdate, RouteType, RouteUpdate, Update
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
 from dataplane.settings import Settings, WireguardSettings
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.kernel
 
 ON = WireguardSettings(families=frozenset({4}), strict=True)
 NEAR, FAR = "10.65.1.0/26", "10.65.2.0/26"
-TOLD = [
+TOLD: list[Update] = [
     RouteUpdate(NEAR, RouteType.LOCAL_WORKLOAD, "none", "n1"),
     RouteUpdate(FAR, RouteType.REMOTE_WORKLOAD, "none", "n2"),
     HostUpdate("n1", "172.30.0.1", ""),

@@ -106,7 +106,7 @@ class Traffic:
         return self
 
     def __exit__(self, *_: object) -> None:
-        told, _ = self._process.communicate(timeout=10)
+        told = self._process.communicate(timeout=10)[0]
         self.sent = Sent(*map(int, told.split()))
         for each in self._sockets:
             each.close()

@@ -6,6 +6,7 @@ import itertools
 from typing import Literal
 
 import pytest
+from msgspec import structs
 
 from calc_graph.updates import ActivePolicy, ActiveRule
 from dataplane.chains import Chain
@@ -44,9 +45,8 @@ def mangle(family: Family, guards: Guards) -> dict[str, tuple[str, ...]]:
     ("direction", "chain"), [("ingress", "cali-encrypted-in"), ("egress", "cali-encrypted-out")]
 )
 def test_what_a_policy_allows_goes_on_to_the_fixed_chain(direction: Direction, chain: str) -> None:
-    rules = {direction: RULES}
-    encrypted = ActivePolicy("default", "all()", **rules, encrypted=True)
-    plain = ActivePolicy("default", "all()", **rules)
+    plain = structs.replace(ActivePolicy("default", "all()"), **{direction: RULES})
+    encrypted = structs.replace(plain, encrypted=True)
     which = 0 if direction == "ingress" else 1
     for family in (4, 6):
         changed = policy_chains(gnp("p"), encrypted, family, RenderSettings())[which]

@@ -49,8 +49,8 @@ def gone(*cidrs: str) -> list[RouteRemove]:
     return [RouteRemove(cidr) for cidr in cidrs]
 
 
-def pool(cidr: str, *, encrypted: bool = True) -> PoolUpdate:
-    return PoolUpdate(IpPool(cidr, encrypted=encrypted))
+def pool(cidr: str, *, encrypted: bool = True, **more: Any) -> PoolUpdate:
+    return PoolUpdate(IpPool(cidr, encrypted=encrypted, **more))
 
 
 def node(name: str, *cidrs: str) -> list[Any]:

@@ -11,7 +11,7 @@ from dataplane.settings import Settings, WireguardSettings
 from dataplane.wireguard.driver import WireguardDriver
 from dataplane.wireguard.on import On
 from tests.dataplane.wireguard.builders import HERE, key
-from tests.fakes.wireguard import FakeKernel, FakeTable
+from tests.fakes.wireguard import FakeFormer, FakeKernel, FakeTable
 
 ALL = ("a", "b", "c", "d")
 
@@ -31,6 +31,7 @@ class Node:
             Settings(HERE, wireguard=given),
             self.peers,
             self.table,
+            FakeFormer(self.kernel),
             lambda: self.unavailable,
         )
         self.failed: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Mapping
 
 import pytest
@@ -10,7 +11,6 @@ from msgspec import structs
 
 from dataplane.interfaces import Interface
 from dataplane.settings import WireguardSettings
-from dataplane.wireguard import driver as module
 from dataplane.wireguard import polls
 from dataplane.wireguard.codec import REMOVE_ME, UPDATE_ONLY, PeerChange
 from dataplane.wireguard.driver import WireguardDriver, WireguardError
@@ -143,7 +143,7 @@ async def test_an_older_kernel_is_asked_once_whether_it_removes_nets(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scratch = b"s" * 32
-    monkeypatch.setattr(module.os, "urandom", lambda size: scratch[:size])
+    monkeypatch.setattr(os, "urandom", lambda size: scratch[:size])
     lab = Lab(FakeDevice(AS_IT_SHOULD_BE, removes_nets=False))
     await lab.apply()
     by_scratch = [PeerChange(scratch, nets=(N1,)), PeerChange(scratch, REMOVE_ME)]

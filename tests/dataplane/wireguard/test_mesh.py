@@ -204,6 +204,16 @@ def test_a_pool_that_must_be_encrypted_is_strict_within(case, updates, kind) -> 
     assert not mesh.closes
 
 
+def test_with_strictness_nobody_in_a_pool_is_reached_in_clear() -> None:
+    own = behind("a", "10.0.0.5/32", types=RouteType.REMOTE_HOST)
+    open_pool = pool("10.0.0.0/20", encrypted=False)
+    mesh = fresh(*node("a", A), *own, open_pool, ready=("a",), strict=True)
+    assert dict(mesh.routes) == {A: "device", "10.0.0.0/20": "unreachable", "10.0.0.5/32": "throw"}
+    told(mesh, *gone(A))
+    settle(mesh, "a")
+    assert dict(mesh.routes) == {"10.0.0.0/20": "unreachable", "10.0.0.5/32": "throw"}
+
+
 def test_of_two_nodes_with_one_key_both_are_closed_if_one_was_encrypted() -> None:
     mesh = fresh(*node("a", A), *behind("b", B), host("b"), ready=("a",))
     assert dict(mesh.routes) == {A: "device", B: "throw"}

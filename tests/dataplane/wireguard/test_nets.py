@@ -85,13 +85,46 @@ def test_pools_that_must_be_encrypted() -> None:
     nets = Nets(4, HERE, WireguardSettings())
     nets.update(*behind("n", "10.0.1.0/26"))
     nets.update_pool(pool("10.0.0.0/16"))
-    assert nets.must_be_encrypted("10.0.1.0/26")
-    assert not nets.must_be_encrypted("10.1.1.0/26")
-    assert nets.is_encrypted_pool("10.0.0.0/16")
+    assert nets.is_closed("10.0.1.0/26")
+    assert not nets.is_closed("10.1.1.0/26")
+    assert nets.is_closed_pool("10.0.0.0/16")
     nets.take_dirty()
     nets.update_pool(pool("10.0.0.0/16", encrypted=False))
-    assert not nets.must_be_encrypted("10.0.1.0/26")
+    assert not nets.is_closed("10.0.1.0/26")
     assert set(nets.take_dirty()) == {"10.0.0.0/16", "10.0.1.0/26"}
+
+
+@pytest.mark.parametrize(
+    ("case", "more", "closed"),
+    [
+        ("of workloads", {}, True),
+        ("said to be of workloads", {"allowed_uses": ("Tunnel", "Workload")}, True),
+        ("of services", {"allowed_uses": ("LoadBalancer",)}, False),
+        ("only named", {"disabled": True}, False),
+        ("only named, and to be encrypted", {"disabled": True, "encrypted": True}, True),
+    ],
+)
+def test_pools_with_strictness(case: str, more: dict[str, Any], closed: bool) -> None:
+    update = pool("10.0.0.0/16", **{"encrypted": False, **more})
+    nets = Nets(4, HERE, WireguardSettings(strict=True))
+    nets.update_pool(update)
+    assert nets.is_closed_pool("10.0.0.0/16") == closed, case
+    lenient = Nets(4, HERE, WireguardSettings())
+    lenient.update_pool(update)
+    assert lenient.is_closed_pool("10.0.0.0/16") == update.pool.encrypted
+
+
+def test_a_node_s_own_address_in_a_closed_pool_stays_open() -> None:
+    nets = Nets(4, HERE, WireguardSettings())
+    nets.update(RouteUpdate("10.0.0.5/32", T.REMOTE_HOST, "none", "n"))
+    assert not nets.take_dirty(), "without a closed pool it makes no difference"
+    nets.update_pool(pool("10.0.0.0/16"))
+    assert nets.is_open_host("10.0.0.5/32")
+    assert not nets.is_open_host("10.0.0.6/32")
+    assert set(nets.take_dirty()) == {"10.0.0.0/16", "10.0.0.5/32"}
+    nets.update(*gone("10.0.0.5/32"))
+    assert not nets.is_open_host("10.0.0.5/32")
+    assert set(nets.take_dirty()) == {"10.0.0.5/32"}
 
 
 def test_cover() -> None:

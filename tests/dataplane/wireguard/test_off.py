@@ -22,7 +22,7 @@ from dataplane.wireguard.off import (
 )
 from dataplane.wireguard.status import FamilyStatus
 from tests.dataplane.wireguard.builders import HERE, OWN_KEY, behind, end, key
-from tests.fakes.wireguard import FakeKernel, FakePeer, FakeTable
+from tests.fakes.wireguard import FakeFormer, FakeKernel, FakePeer, FakeTable
 
 A = "10.0.1.0/26"
 
@@ -91,7 +91,9 @@ class Node:
         settings = WireguardSettings(**given)
         self.peers = WireguardDriver(4, settings, kernel=kernel)
         self.table = FakeTable(kernel)
-        self.off = Off(4, Settings(HERE, wireguard=settings), self.peers, self.table)
+        self.off = Off(
+            4, Settings(HERE, wireguard=settings), self.peers, self.table, FakeFormer(kernel)
+        )
         self.name = settings.devices[0]
         self.now = 1000.0
         monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
@@ -191,6 +193,14 @@ async def test_an_agent_that_starts_again_in_the_middle_goes_on(kernel, monkeypa
     n.now += QUIET_SECONDS
     assert await n.apply() == [f"{A} gone"]
     assert n.off.device_goes
+
+
+async def test_a_device_that_had_another_name_goes_after_the_routes(monkeypatch) -> None:
+    kernel = FakeKernel()
+    kernel.asking, kernel.former = "everything", True
+    kernel.routes[A] = "throw"
+    n = Node(kernel, monkeypatch)
+    assert await n.apply() == ["no rule", f"{A} gone", "former gone"]
 
 
 async def test_a_rule_without_a_device_goes_with_its_routes_at_once(monkeypatch) -> None:

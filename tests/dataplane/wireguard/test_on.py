@@ -224,6 +224,8 @@ async def test_to_a_node_without_a_key_only_its_route_and_the_net_are_written() 
     n.kernel.may_be_clear |= {B}
     n.told(*behind("d", B))
     assert await n.apply() == [f"{B} throw", f"- a {B}"]
+    other = next(p for p in n.on.known().peers if p.node == "d")
+    assert (other.stage, other.unknown_nets) == ("no key", (B,))
 
 
 async def test_to_this_node() -> None:
@@ -427,6 +429,30 @@ async def test_a_device_that_was_made_anew_has_another_key_and_begins_again() ->
     assert await n.settle("a") == [f"{A} device"]
 
 
+async def test_a_device_that_has_another_name_now_goes_before_the_new_one_listens() -> None:
+    """Its key is gone with it: what was encrypted is closed until the new one is known."""
+    n = Node()
+    n.kernel.former, n.kernel.asking = True, "everything"
+    n.kernel.routes, n.kernel.encrypted = {A: "unreachable"}, {A}  # below those of the old device
+    n.told(*node("a", A))
+    await n.apply()
+    assert n.kernel.former  # nothing could take its place yet
+    n.has_device()
+    await n.on.before(n.step)
+    assert n.kernel.take() == ["former gone", "key", "+ a", f"+ a {A}"]
+    assert n.kernel.port == 51820
+    assert await n.settle("a") == [f"{A} device"]
+
+
+async def test_a_device_of_another_name_stays_where_there_can_be_no_other() -> None:
+    n = Node()
+    n.kernel.former, n.unavailable = True, "the switch is held back"
+    n.has_device()
+    n.told(*node("a", A))
+    await n.apply()
+    assert n.kernel.former
+
+
 async def test_a_peer_that_somebody_removes_is_closed_until_it_answers_again() -> None:
     n = await settled(*node("a", A))
     n.kernel.routes[A] = "unreachable"  # the kernel would refuse; nothing of that is ours to test
@@ -479,6 +505,27 @@ async def test_routes_that_fail_keep_peers_and_rule() -> None:
     n.kernel.fails = []
     await n.apply()
     assert n.kernel.rule
+
+
+@pytest.mark.parametrize(
+    ("case", "settings", "updates", "opens"),
+    [
+        ("nothing is closed", {}, [], True),
+        ("strictness", {"strict": True}, [], False),
+        ("hosts too", {"host_encryption": True}, [], False),
+        ("a pool to be encrypted", {}, [pool("10.0.0.0/16")], False),
+    ],
+)
+async def test_the_main_table_waits_for_what_is_to_be_closed(
+    case, settings, updates, opens
+) -> None:
+    n = Node(**settings)
+    n.has_device()
+    n.told(*node("a", A), *updates)
+    n.kernel.fails = [A]
+    assert await n.on.before(n.step) == opens, case
+    n.kernel.fails = []
+    assert await n.on.before(n.step)
 
 
 # ---------------------------------------------------------------- a kernel without it
