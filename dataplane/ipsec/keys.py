@@ -30,6 +30,7 @@ from dataplane.ipsec.values import StateWish
 _CHECK_BYTES: Final = 8
 _HASH: Final = "sha256"
 _HASH_BYTES: Final = hashlib.sha256().digest_size
+_FINGERPRINT_HASH: Final = "sha512"
 _PROCESS_SECRET: Final = secrets.token_bytes(_HASH_BYTES)
 
 Octets: TypeAlias = bytes | bytearray | memoryview
@@ -206,11 +207,9 @@ def fingerprint(*parts: Octets) -> bytes:
 
 
 def _fingerprint(part: Octets) -> bytes:
-    size = min(len(part), hashlib.blake2b.MAX_DIGEST_SIZE)
-    if size == 0:
-        return b""
-    digest = hashlib.blake2b(part, digest_size=size, key=_PROCESS_SECRET)
-    return digest.digest().ljust(len(part), b"\0")
+    """OpenSSL's hashes clean up behind them; hashlib.blake2b leaves the key on the stack."""
+    digest = hmac.digest(_PROCESS_SECRET, part, _FINGERPRINT_HASH)
+    return digest[: len(part)].ljust(len(part), b"\0")
 
 
 def hkdf(secret: Octets, info: bytes, length: int, salt: bytes = b"") -> bytearray:

@@ -78,15 +78,21 @@ class KernelXfrm:
         self._reading = asyncio.Lock()  # the kernel lists one thing at a time to one socket
 
     async def read_states(self, family: Family) -> list[KernelState]:
-        async with _asking("reading states of IPsec"), self._reading:
-            async with contextlib.aclosing((await self._open()).get_states()) as messages:
-                found = [codec.state(message) async for message in messages]
+        async with (
+            _asking("reading states of IPsec"),
+            self._reading,
+            contextlib.aclosing((await self._open()).get_states()) as messages,
+        ):
+            found = [codec.state(message) async for message in messages]
         return [state for state in found if state is not None and state.family == family]
 
     async def read_policies(self, family: Family) -> list[KernelPolicy]:
-        async with _asking("reading policies of IPsec"), self._reading:
-            async with contextlib.aclosing((await self._open()).get_policies()) as messages:
-                found = [codec.policy(message) async for message in messages]
+        async with (
+            _asking("reading policies of IPsec"),
+            self._reading,
+            contextlib.aclosing((await self._open()).get_policies()) as messages,
+        ):
+            found = [codec.policy(message) async for message in messages]
         return [policy for policy in found if policy is not None and policy.family == family]
 
     async def change(self, changes: Sequence[Change]) -> list[int]:
