@@ -10,8 +10,8 @@
 The rule does not wait for silence: a peer that has heard drops what we encrypt for it from then on,
 and hears in the same moment as we do.
 
-Both waits are bounded: a datastore that is away, or a node that is, does not keep WireGuard on for
-ever.  An agent that is started again in the middle begins anew, with what it finds.
+How long is said by dataplane.leaving.  An agent that is started again in the middle begins anew,
+with what it finds.
 Source: section 3.10 of the routes reference; Felix does all of it at once.
 """
 
@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
 
 import structlog
 
 from calc_graph.updates import WireguardEndpoint, WireguardEndpointRemove
 from dataplane.families import Family
 from dataplane.interfaces import Interface
+from dataplane.leaving import LOOK_SECONDS, Leaving
 from dataplane.parts import Step
 from dataplane.settings import WIREGUARD_DEVICES, Settings
 from dataplane.wireguard.mesh import Event
@@ -34,38 +34,6 @@ from dataplane.wireguard.state import DeviceState
 from dataplane.wireguard.status import FamilyStatus, Phase
 
 log = structlog.get_logger(__name__)
-
-# The datastore answers within milliseconds, but its writer may be in the middle of a retry, and
-# with a datastore of files somebody else's tooling carries the word.
-WITHDRAW_SECONDS: Final = 30.0
-# A node that still sends does so with every packet of its workloads; several times the interval at
-# which most of what is long-lived says something.
-QUIET_SECONDS: Final = 5.0
-# By then a node that has not heard will not: it is decrypted for as long as a node's own retries
-# towards its datastore commonly take.
-DRAIN_SECONDS: Final = 60.0
-LOOK_SECONDS: Final = 0.5
-
-
-class Leaving:
-    """The clock of it: what is known at a time in, the phase out.  Pure."""
-
-    def __init__(self, now: float) -> None:
-        self.phase: Phase = "withdrawing"
-        self._since = now
-        self._received = -1
-        self._heard_at = now
-
-    def advance(self, now: float, *, published: bool, received: int) -> Phase:
-        """`published`: others may read a key of ours; `received`: bytes, ever."""
-        if self.phase == "withdrawing" and (not published or now - self._since >= WITHDRAW_SECONDS):
-            self.phase, self._since, self._heard_at = "draining", now, now
-        if received != self._received:
-            self._received, self._heard_at = received, now
-        quiet = now - self._heard_at >= QUIET_SECONDS
-        if self.phase == "draining" and (quiet or now - self._since >= DRAIN_SECONDS):
-            self.phase = "removing"
-        return self.phase
 
 
 class Off:

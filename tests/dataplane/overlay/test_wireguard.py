@@ -142,7 +142,7 @@ async def test_a_net_is_told_to_its_own_family() -> None:
 
 
 async def test_switched_off_the_device_goes_last(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dataplane.wireguard.off.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("dataplane.leaving.QUIET_SECONDS", 0.0)
     n = wireguard_node(WG, families=())
     n.peers[4].state = DeviceState(7, OWN_KEY, 51820, 0x200000, {})
     n.wireguard_tables[4].asked_by = "everything"
