@@ -44,8 +44,9 @@ class Peer(Struct, frozen=True):
     there    its address, "" for none
     tunnel   None: it cannot be a peer
     key      to send with, 0 for none
-    usable   keys that may still be sent with until the state for `key` is there
-    receives   keys that receiving states are to be there for
+    usable   keys that may be sent with while the state for `key` is missing, the best first
+    alive    keys whose states for sending are not to be lost
+    receives keys that receiving states are to be there for
     enabled  it says that it is on
     nodes    what nodes say to each other is encrypted too
     sends    it says that it sends to us encrypted
@@ -54,7 +55,8 @@ class Peer(Struct, frozen=True):
     there: str = ""
     tunnel: Tunnel | None = None
     key: int = 0
-    usable: frozenset[int] = frozenset()
+    usable: tuple[int, ...] = ()
+    alive: tuple[int, ...] = ()
     receives: tuple[int, ...] = ()
     enabled: bool = False
     nodes: bool = False
@@ -153,7 +155,7 @@ class FamilyMesh:
     # ---------------------------------------------------------------- a peer
 
     def set_peer(self, name: str, peer: Peer) -> list[StateWish]:
-        """Out: receiving states that are not wished for any more, and were there."""
+        """Out: states that are not wished for any more, and were there."""
         before = self._peers.pop(name, NOBODY)
         if self._at.get(before.there) == name:
             del self._at[before.there]
@@ -162,7 +164,10 @@ class FamilyMesh:
         if peer.there:
             self._at[peer.there] = name
         gone = self._receive(name, peer)
+        sending = self.states.of(("send", name))
         spi = self._send(name, peer)
+        left = {wish.id for wish in self.states.of(("send", name))}
+        gone += [w for w in sending if w.id not in left and w.id in self._present]
         way = Way(
             here=self.here,
             there=peer.there,
@@ -183,7 +188,7 @@ class FamilyMesh:
         return gone
 
     def keep(self, name: str, former: Iterable[StateWish]) -> None:
-        """Receiving states of a peer that are wished for no more, and may be received with yet."""
+        """States of a peer that are wished for no more, and may be needed yet."""
         current = self.states.all
         left = [w for w in former if current.get(w.id, w) == w and w.id in self._present]
         self.states.put(("former", name), ((wish.id, wish) for wish in left))
@@ -213,36 +218,32 @@ class FamilyMesh:
             self._missing.add(wish.key, wish.id)
 
     def _send(self, name: str, peer: Peer) -> int:
-        """The SPI to send with."""
-        owner: Owner = ("send", name)
-        used = self._users.get(peer.there, _NOT_USED) if peer.there else _NOT_USED
-        wishes = {w.id: w for w in self.states.of(owner) if w.id in used}
-        wish = None
-        if peer.tunnel is not None and peer.key:
-            wish = states.sending(peer.tunnel, peer.key)
-            if self._is_possible(wish):
-                wishes[wish.id] = wish
-            for key in peer.usable - {peer.key}:
-                other = states.sending(peer.tunnel, key)
-                if other.id in used:
-                    wishes[other.id] = other
-        self.states.put(owner, wishes.items())
-        if wish is None:
-            return 0
-        if self._present.get(wish.id) == wish:
-            return wish.id.spi
-        return self._still(name, peer, wishes)
+        """The SPI to send with.
 
-    def _still(self, name: str, peer: Peer, wishes: Mapping[StateId, StateWish]) -> int:
-        """The SPI that the peer is sent to with already, while the better one is not there."""
-        assert peer.tunnel is not None
-        before = self._ways.get(name, _NO_WAY).spi
-        for key in sorted(peer.usable):
+        A state that was sent with stays as long as its key is alive: it could not be made again,
+        as that would count anew under the same key.
+        """
+        if peer.tunnel is None:
+            self.states.put(("send", name))
+            return 0
+        wishes: dict[StateId, StateWish] = {}
+        for key in peer.alive:
             wish = states.sending(peer.tunnel, key)
-            there = self._present.get(wish.id) == wish and wish.id in wishes
-            if there and before in (0, wish.id.spi):
+            made = wish.id in self._present or self._adopted.get(wish.id) == wish.source
+            if made or (key == peer.key and key in self._makeable):
+                wishes[wish.id] = wish
+        self.states.put(("send", name), wishes.items())
+        for key in (peer.key, *peer.usable) if peer.key else ():
+            wish = states.sending(peer.tunnel, key)
+            if self._present.get(wish.id) == wish and self._may_turn(name, peer, wish):
                 return wish.id.spi
         return 0
+
+    def _may_turn(self, name: str, peer: Peer, wish: StateWish) -> bool:
+        """To the best key at once; while its state is missing, only what is in use stays so."""
+        before = self._ways.get(name, _NO_WAY).spi
+        used = wish.id in self._users.get(wish.id.destination, _NOT_USED)
+        return wish.key == peer.key or wish.id.spi == before or (used and before == 0)
 
     def _is_possible(self, wish: StateWish) -> bool:
         if wish.key in self._makeable:

@@ -47,7 +47,7 @@ from calc_graph.updates import (
 from dataplane.families import Family, family_of
 from dataplane.ipsec import report
 from dataplane.ipsec.choice import Choice, choose, common_keys, excluded
-from dataplane.ipsec.ends import End, Ends
+from dataplane.ipsec.ends import NO_END, End, Ends
 from dataplane.ipsec.family import NOBODY, FamilyMesh, Peer
 from dataplane.ipsec.life import Life
 from dataplane.ipsec.progress import PeerProgress
@@ -82,7 +82,9 @@ class Changes(Struct, frozen=True):
 
 
 class _Former:
-    """Receiving states of a peer that go, when it has been quiet for as long as packets travel."""
+    """States of a peer that go: what receives when it has been quiet for as long as packets travel,
+    what sends later, since it could not be made again if the peer came back.
+    """
 
     def __init__(self, until: float) -> None:
         self.wishes: dict[StateId, StateWish] = {}
@@ -90,9 +92,23 @@ class _Former:
         self.quiet_since: float | None = None
 
     @property
-    def due(self) -> float:
+    def deaf_at(self) -> float:
         quiet = _NEVER if self.quiet_since is None else self.quiet_since + IN_FLIGHT_SECONDS
         return min(self.until, quiet)
+
+    @property
+    def receives(self) -> bool:
+        return any(wish.receives for wish in self.wishes.values())
+
+    def let_go(self, now: float) -> float:
+        """Out: when to look again; infinity when nothing is left."""
+        if now >= self.deaf_at:
+            self.wishes = {i: wish for i, wish in self.wishes.items() if not wish.receives}
+        if now >= self.until:
+            self.wishes = {}
+        if not self.wishes:
+            return _NEVER
+        return self.deaf_at if self.receives else self.until
 
 
 class Mesh:
@@ -151,6 +167,7 @@ class Mesh:
         if (life.boot, life.tag) != (self._life.boot, self._life.tag):
             self._record.restart()
             self._all_dirty = True
+            self._former.clear()
         if self._known is None:
             self._known = dict(life.known)
         self._life = life
@@ -277,7 +294,8 @@ class Mesh:
                 there=there or end.hosts.get(family, ""),
                 tunnel=self._tunnel(name, end, mesh.here, there) if eligible else None,
                 key=choice.key,
-                usable=frozenset(usable),
+                usable=tuple(usable),
+                alive=tuple(keys.alive),
                 receives=tuple(key for key in keys.alive if keys.receives(key)),
                 enabled=end.record.enabled,
                 nodes=end.record.node_encryption,
@@ -308,11 +326,9 @@ class Mesh:
         )
 
     def _forget(self, name: str) -> None:
-        """Its node is gone: nothing is waited for."""
-        for mesh in self._families.values():
-            mesh.set_peer(name, NOBODY)
-            mesh.keep(name, ())
-        self._former.pop(name, None)
+        """Its node is gone."""
+        gone = [wish for mesh in self._families.values() for wish in mesh.set_peer(name, NOBODY)]
+        self._keep(name, NO_END, gone, eligible=False)
         self._record.set_peer(name, 0, 0)
         self._choices.pop(name, None)
         for key in list(self._held):
@@ -321,7 +337,7 @@ class Mesh:
             self._sent.discard(key, name)
 
     def _keep(self, name: str, end: End, gone: list[StateWish], *, eligible: bool) -> None:
-        """Receiving states of another life of a peer, or of one that is off, for a while."""
+        """States of another life of a peer, or of one that is off or gone, for a while."""
         former = self._former.get(name)
         if former is None and not gone:
             return
@@ -338,27 +354,26 @@ class Mesh:
         self._put_former(name, former)
 
     def _put_former(self, name: str, former: _Former) -> None:
+        alive, receives = self._keys.alive, self._keys.receives
         for family, mesh in self._families.items():
-            mesh.keep(
-                name,
-                [
-                    wish
-                    for wish in former.wishes.values()
-                    if family_of(wish.id.destination) == family
-                    and wish.id.destination == mesh.here
-                    and self._keys.receives(wish.key)
-                ],
-            )
+            wishes = [
+                wish
+                for wish in former.wishes.values()
+                if family_of(wish.id.destination) == family
+                and mesh.here in (wish.source, wish.id.destination)
+                and (receives(wish.key) if wish.receives else wish.key in alive)
+            ]
+            mesh.keep(name, wishes)
 
     def _let_go(self) -> float:
         due = _NEVER
         for name, former in list(self._former.items()):
-            if self._now < former.due:
-                due = min(due, former.due)
-                continue
-            del self._former[name]
-            for mesh in self._families.values():
-                mesh.keep(name, ())
+            before = len(former.wishes)
+            due = min(due, former.let_go(self._now))
+            if len(former.wishes) != before:
+                self._put_former(name, former)
+            if not former.wishes:
+                del self._former[name]
         return due
 
     def _list_keys(self) -> None:
@@ -436,7 +451,7 @@ class Mesh:
         Whoever holds keys keeps those: of an ID that stands for another key in the ring it is this
         one that counts.  To be remembered over a restart as `Life.known`.
         """
-        return self._keys.alive
+        return {**(self._known or {}), **self._keys.alive}
 
     @property
     def needs_new_life(self) -> bool:

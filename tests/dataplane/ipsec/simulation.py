@@ -12,6 +12,7 @@ encrypted packet travels, a seed decides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from random import Random
 
 from calc_graph.model import IpPool, IpsecNode
@@ -68,8 +69,7 @@ class Node:
     def start(self, *, reboot: bool = False, known: Mapping[int, str] | None = None) -> None:
         """The agent, or the machine with it."""
         if reboot:
-            self.kernel.states.clear()
-            self.kernel.policies.clear()
+            self.kernel.forget_all()
             self.life = new_life(self.name, self.world.random.randbytes(16))
         else:
             known = dict(self.mesh.alive) if known is None else known
@@ -101,6 +101,7 @@ class Node:
         """Somebody takes all states; who notices makes a new life."""
         self.kernel.states.clear()
         self.new_life()
+        self.work = self._work()
 
     def new_life(self) -> None:
         self.life = new_life(self.name, self.world.random.randbytes(16), self.mesh.alive)
@@ -225,7 +226,11 @@ class Node:
                 if put.exchanges:
                     self.kernel.delete_state(put.wish.id)
                     yield True
-                self.kernel.add_state(put.wish, self.material.get(put.wish.key, ""))
+                check = self.material.get(put.wish.key, "")
+                if self.kernel.has_counted(put.wish, check):
+                    self.new_life()
+                    return
+                self.kernel.add_state(put.wish, check)
                 yield True
 
     def _removals(self) -> Iterator[bool]:
@@ -294,6 +299,8 @@ class World:
         self.in_clear = self.sealed = 0
         self.travelling: list[tuple[float, Sealed]] = []
         self.writes = 0
+        self._said_between: tuple[tuple[str, str], ...] = ()
+        self._said: list[Packet] = []
         for cidr in POOLS:
             self.put(PoolUpdate(IpPool(cidr)))
         for number in range(1, nodes + 1):
@@ -402,15 +409,20 @@ class World:
 
     def talk(self) -> None:
         self._deliver()
-        ends = [*self.place.items(), *self.hosts.items()]
-        for source, here in ends:
-            for destination, there in ends:
-                if here == there or family_of(source) != family_of(destination):
-                    continue
-                if source in self.hosts and destination in self.hosts:
-                    continue
-                if family_of(source) in self.settings.families:
-                    self.send(Packet(source, destination))
+        ends = (*self.place.items(), *self.hosts.items())
+        if self._said_between != ends:
+            self._said_between, self._said = ends, list(self._packets(ends))
+        for packet in self._said:
+            self.send(packet)
+
+    def _packets(self, ends: tuple[tuple[str, str], ...]) -> Iterator[Packet]:
+        """From everybody to everybody on another node, but from host to host."""
+        for (source, here), (destination, there) in product(ends, ends):
+            hosts = source in self.hosts and destination in self.hosts
+            family = family_of(source)
+            if here != there and not hosts and family == family_of(destination):
+                if family in self.settings.families:
+                    yield Packet(source, destination)
 
     def send(self, packet: Packet) -> None:
         here = self.nodes[self.place.get(packet.source) or self.hosts[packet.source]]

@@ -64,6 +64,7 @@ class Xfrm:
     def __init__(self) -> None:
         self.states: dict[StateId, State] = {}
         self.policies: dict[PolicyId, PolicyWish] = {}
+        self._by_packet: dict[tuple[Direction, Packet, int], PolicyWish | None] = {}
         self.used: set[tuple[str, str, StateId, str]] = set()
 
     # ---------------------------------------------------------------- requests
@@ -71,20 +72,31 @@ class Xfrm:
     def add_state(self, wish: StateWish, check: str) -> None:
         assert wish.id not in self.states, f"EEXIST {wish}"
         assert check, f"nobody has the key of {wish}"
-        if not wish.receives and wish.life:
-            counted = (check, wish.life, wish.id, wish.source)
-            assert counted not in self.used, f"a key has a second life: {wish}"
-            self.used.add(counted)
+        assert not self.has_counted(wish, check), f"a key has a second life: {wish}"
+        self.used.add((check, wish.life, wish.id, wish.source))
         self.states[wish.id] = State(wish, check)
+
+    def has_counted(self, wish: StateWish, check: str) -> bool:
+        """Whether packets were numbered under this derived key before."""
+        counts = bool(wish.life) and not wish.receives
+        return counts and (check, wish.life, wish.id, wish.source) in self.used
 
     def delete_state(self, state: StateId) -> None:
         del self.states[state]
 
     def put_policy(self, wish: PolicyWish) -> None:
         self.policies[wish.id] = wish
+        self._by_packet.clear()
 
     def delete_policy(self, policy: PolicyId) -> None:
         del self.policies[policy]
+        self._by_packet.clear()
+
+    def forget_all(self) -> None:
+        """A reboot."""
+        self.states.clear()
+        self.policies.clear()
+        self._by_packet.clear()
 
     # ---------------------------------------------------------------- packets
 
@@ -132,6 +144,12 @@ class Xfrm:
             raise LostError("XfrmInTmplMismatch")
 
     def _find(self, direction: Direction, packet: Packet, mark: int) -> PolicyWish | None:
+        asked = (direction, packet, mark)
+        if asked not in self._by_packet:
+            self._by_packet[asked] = self._look_up(direction, packet, mark)
+        return self._by_packet[asked]
+
+    def _look_up(self, direction: Direction, packet: Packet, mark: int) -> PolicyWish | None:
         found: PolicyWish | None = None
         for name, policy in self.policies.items():
             if name.direction != direction or name.mark not in (0, mark):
