@@ -28,6 +28,7 @@ from calc_graph.updates import (
 from dataplane.families import Family, family_of
 from dataplane.ipsec.life import Life, new_life
 from dataplane.ipsec.mesh import Event, Mesh
+from dataplane.ipsec.off import Leaving, policy_stays, state_stays
 from dataplane.ipsec.plan import additions, removals
 from dataplane.ipsec.values import ENCRYPT, PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings
@@ -61,6 +62,7 @@ class Node:
         self.address: dict[Family, str] = {4: f"192.168.77.{number}", 6: f"fd77::{number:x}"}
         self.kernel = Xfrm()
         self.file = dict(file)
+        self.main: dict[str, str] = {}  # net -> node, as the main table has it
         self.life = Life("", 0)
         self.start(reboot=True)
 
@@ -70,14 +72,16 @@ class Node:
         """The agent, or the machine with it."""
         if reboot:
             self.kernel.forget_all()
+            self.main = {}
+        if reboot or not self.life.boot or self.is_plain():
             self.life = new_life(self.name, self.world.random.randbytes(16))
         else:
             known = dict(self.mesh.alive) if known is None else known
             self.life = Life(self.life.boot, self.life.tag, known)
+        self.leaving: Leaving | None = None
         self.mesh = Mesh(self.name, self.world.settings)
         self.material: dict[int, str] = {}
         self.told: dict[str, str] = {}  # net -> node
-        self.main: dict[str, str] = {}  # the same, as the main table has it
         self.met: set[str] = set()  # nodes whose records have led to policies
         self.record: IpsecNode | None = None
         self.inbox = [(0.0, event) for event in self.world.snapshot()]
@@ -93,9 +97,60 @@ class Node:
         self.seen_policies = dict(self.kernel.policies)
         self.work = self._work()
 
+    def is_plain(self) -> bool:
+        """Nothing in the kernel counts under a key of before."""
+        return not self.kernel.states
+
+    def be_plain(self) -> None:
+        """IPsec was never on."""
+        self.work = self._route()
+
+    def _route(self) -> Iterator[bool]:
+        while True:
+            took = self._take_in()
+            self.main, self.due = dict(self.told), float("inf")
+            yield took
+
     def read_file(self) -> None:
         self.mesh.keys(self.file)
         self.due = 0.0
+
+    def leave(self) -> None:
+        """IPsec is switched off on it."""
+        self.leaving = Leaving(self.name, self.world.now)
+        for event in self.world.snapshot():
+            if isinstance(event, IpsecPeer | HostUpdate):
+                self.leaving.update(event)
+        self.unpublished.clear()
+        self.record = None
+        self.due = 0.0
+        self.work = self._leave(self.leaving)
+
+    def _leave(self, leaving: Leaving) -> Iterator[bool]:
+        while True:
+            if not self._take_in():
+                yield False
+                continue
+            self.main = dict(self.told)
+            out = [
+                i for i, p in self.kernel.policies.items() if i.direction == "out" and p.template
+            ]
+            left = bool(self.kernel.policies or self.kernel.states)
+            self.due = leaving.advance(self.world.now, sends=bool(out), left=left)
+            yield from self._remove(
+                [
+                    i
+                    for i, s in self.kernel.states.items()
+                    if not state_stays(leaving.phase, receives=s.wish.receives)
+                ],
+                [i for i, p in self.kernel.policies.items() if not policy_stays(leaving.phase, p)],
+            )
+            if self.record != leaving.record:
+                self.record = leaving.record
+                self.unpublished.append((self.world.now + self.world.late(), leaving.record))
+            if left and leaving.phase == "removing":
+                self.due = 0.0
+            yield True
 
     def flush(self) -> None:
         """Somebody takes all states; who notices makes a new life."""
@@ -151,6 +206,8 @@ class Node:
         while arrived < len(self.inbox) and self.inbox[arrived][0] <= now:
             event = self.inbox[arrived][1]
             self.mesh.update(event)
+            if self.leaving is not None and isinstance(event, IpsecPeer | HostUpdate | HostRemove):
+                self.leaving.update(event)
             if isinstance(event, RouteUpdate):
                 self.told[event.cidr] = event.node
             arrived += 1
@@ -234,20 +291,25 @@ class Node:
                 yield True
 
     def _removals(self) -> Iterator[bool]:
-        for family in self.families:
-            wished, named = self.mesh.states(family), self.mesh.policies(family)
-            states = {i: s.wish for i, s in self.kernel.states.items() if _end(i) == family}
-            for removal in removals(
-                [i for i in states if i not in wished],
-                [i for i in self.kernel.policies if _family(i) == family and i not in named],
-                present_states=states,
-                present_policies=self.kernel.policies,
-            ):
-                if isinstance(removal.id, StateId):
-                    self.kernel.delete_state(removal.id)
-                else:
-                    self.kernel.delete_policy(removal.id)
-                yield True
+        states = {i for family in self.families for i in self.mesh.states(family)}
+        policies = {i for family in self.families for i in self.mesh.policies(family)}
+        yield from self._remove(
+            [i for i in self.kernel.states if i not in states],
+            [i for i in self.kernel.policies if i not in policies],
+        )
+
+    def _remove(self, states: list[StateId], policies: list[PolicyId]) -> Iterator[bool]:
+        for removal in removals(
+            states,
+            policies,
+            present_states={i: s.wish for i, s in self.kernel.states.items()},
+            present_policies=self.kernel.policies,
+        ):
+            if isinstance(removal.id, StateId):
+                self.kernel.delete_state(removal.id)
+            else:
+                self.kernel.delete_policy(removal.id)
+            yield True
 
     def _unfinished(self) -> bool:
         there = self._there()
@@ -420,9 +482,9 @@ class World:
         for (source, here), (destination, there) in product(ends, ends):
             hosts = source in self.hosts and destination in self.hosts
             family = family_of(source)
-            if here != there and not hosts and family == family_of(destination):
-                if family in self.settings.families:
-                    yield Packet(source, destination)
+            same = family == family_of(destination) and family in self.settings.families
+            if here != there and not hosts and same:
+                yield Packet(source, destination)
 
     def send(self, packet: Packet) -> None:
         here = self.nodes[self.place.get(packet.source) or self.hosts[packet.source]]
