@@ -31,6 +31,7 @@ _IPSEC = {
 }
 _DOCTOR = {
     "wireguard": "look for what stands in the way of WireGuard, here and on the way to each node",
+    "ipsec": "look for what stands in the way of IPsec: kernel, interface, keys, other users of it",
 }
 _BGP = {
     "rejected": "list the routes that a filter refuses, with the reason and the rule",
@@ -60,9 +61,9 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
     status.parser.add_argument(
         "what",
         nargs="?",
-        choices=("bgp", "wireguard"),
+        choices=("bgp", "wireguard", "ipsec"),
         metavar="PART",
-        help="each session of bgp, or each peer of wireguard, instead",
+        help="each session of bgp, or each peer of wireguard or ipsec, instead",
     )
 
     confirm = add("confirm", "let go what the agent holds back until somebody confirms it")
@@ -117,6 +118,11 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
         "--wireguard",
         action="store_true",
         help="the node publishes its WireGuard key (default: if this configuration says so)",
+    )
+    etcd.parser.add_argument(
+        "--ipsec",
+        action="store_true",
+        help="the node may have IPsec (default: if this configuration says so)",
     )
 
     bgp = add("bgp", "tell about BGP: refused routes, configurations, permissions")

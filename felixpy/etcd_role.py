@@ -36,7 +36,7 @@ class Permission(Struct, frozen=True):
 
 class Role(Struct, frozen=True):
     """`region` is the parameter OpenstackRegion; `password`: the user has one, else a certificate;
-    `bgp` is the parameter BGPEnabled, `wireguard` says whether the node may have WireGuard.
+    `bgp` is the parameter BGPEnabled, `wireguard` and `ipsec` say whether the node may have them.
 
     Raises RoleError.
     """
@@ -48,6 +48,7 @@ class Role(Struct, frozen=True):
     password: bool
     bgp: bool = False
     wireguard: bool = False
+    ipsec: bool = False
 
     def __post_init__(self) -> None:
         _check("user", self.user)
@@ -64,21 +65,28 @@ def _check(what: str, name: str) -> None:
 
 
 def permissions(
-    node: str, region: str, *, bgp: bool, wireguard: bool = False
+    node: str, region: str, *, bgp: bool, wireguard: bool = False, ipsec: bool = False
 ) -> tuple[Permission, ...]:
     """etcd cannot tell the status of a resource from its spec: who may report may rewrite both."""
     reported = node_status_directory()
     own = [resource_key("Node", node)] if wireguard else []  # its public key is in the status
+    own += [resource_key("IPsecNode", node)] if ipsec else []
     return (
         *(
             Permission(
                 "readwrite" if range_.prefix == reported else "read", range_.prefix, prefix=True
             )
-            for range_ in ranges(bgp=bgp)
+            for range_ in ranges(bgp=bgp, ipsec=ipsec)
         ),
         # what earlier agents of this node have left there is looked up, and removed
         *(Permission("readwrite", key, prefix=True) for key in endpoint_directories(node, region)),
         *(Permission("write", key, prefix=False) for key in (*process_keys(node, region), *own)),
+    )
+
+
+def permissions_of(role: Role) -> tuple[Permission, ...]:
+    return permissions(
+        role.node, role.region, bgp=role.bgp, wireguard=role.wireguard, ipsec=role.ipsec
     )
 
 
@@ -95,6 +103,8 @@ def _notes(role: Role) -> Iterator[str]:
         yield "BGPEnabled is on: it reads BGP's resources too, and answers in CalicoNodeStatus."
     if role.wireguard:
         yield f"WireGuard: it publishes its key in the Node {role.node}, which it may rewrite then."
+    if role.ipsec:
+        yield "IPsec: it reads what all nodes publish of it, and publishes its own."
     yield "To be run as a user who has the role root. etcdctl takes where etcd is, whom to believe"
     yield "and who you are from ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY,"
     yield "ETCDCTL_USER and ETCDCTL_PASSWORD. It may be run again, as after an update of felixpy."
@@ -112,7 +122,7 @@ def _notes(role: Role) -> Iterator[str]:
 def _commands(role: Role) -> Iterator[str]:
     name, user = shlex.quote(role.role), shlex.quote(role.user)
     yield _unless(f"etcdctl role get -- {name}", f"etcdctl role add -- {name}")
-    for permission in permissions(role.node, role.region, bgp=role.bgp, wireguard=role.wireguard):
+    for permission in permissions_of(role):
         option = "--prefix=true " if permission.prefix else ""
         key = shlex.quote(permission.key)
         yield f"etcdctl role grant-permission {option}-- {name} {permission.type} {key}"

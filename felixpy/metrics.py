@@ -28,6 +28,8 @@ from dataplane.wireguard.status import FamilyStatus
 from felixpy.bgp.figures import BgpFigures
 from felixpy.bgp.metrics import bgp_metrics
 from felixpy.http_server import Answer
+from felixpy.ipsec.figures import IpsecFigures
+from felixpy.ipsec.metrics import ipsec_metrics
 from felixpy.lockout.ledger import Waiting
 from felixpy.wireguard.metrics import wireguard_metrics
 
@@ -46,6 +48,7 @@ class Figures(Struct, frozen=True):
     lockout    those of them that would cut this machine off, and what they would cut
     bgp        asked of BIRD; None where BGP is switched off
     wireguard  asked of the kernel, for families that it is on for
+    ipsec      None where it is off, and nothing is left of it
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -61,6 +64,7 @@ class Figures(Struct, frozen=True):
     lockout: tuple[Waiting, ...] = ()
     bgp: BgpFigures | None = None
     wireguard: tuple[FamilyStatus, ...] = ()
+    ipsec: IpsecFigures | None = None
 
 
 class Metrics:
@@ -219,6 +223,8 @@ class _Asked(Collector):
             yield from bgp_metrics(figures.bgp)
         if figures.wireguard:
             yield from wireguard_metrics(self._host, figures.wireguard)
+        if figures.ipsec is not None:
+            yield from ipsec_metrics(figures.ipsec)
 
 
 def _by_family(name: str, text: str, label: str, counts: Counts) -> Metric:

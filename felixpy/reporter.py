@@ -18,6 +18,7 @@ from felixpy.status import (
     BgpStatus,
     DataplaneStatus,
     DatastoreStatus,
+    IpsecSummary,
     Problems,
     Status,
     WireguardStatus,
@@ -122,6 +123,11 @@ class Reporter:
         self.problems.replace("wireguard", problems)
         self._change(wireguard=status)
 
+    def ipsec(self, status: IpsecSummary | None, problems: Mapping[str, str]) -> None:
+        """None: it is off, and nothing is left of it."""
+        self.problems.replace("ipsec", problems)
+        self._change(ipsec=status)
+
     def tell_ready(self) -> None:
         """To systemd: the start, or a reload, is done; not before the first apply has succeeded."""
         if self._ready:
@@ -169,7 +175,13 @@ class Reporter:
         return max(0.0, self._tried_at + status.INTERVAL - self._clock())
 
     def _change(
-        self, **fields: str | DataplaneStatus | BgpStatus | tuple[WireguardStatus, ...] | None
+        self,
+        **fields: str
+        | DataplaneStatus
+        | BgpStatus
+        | tuple[WireguardStatus, ...]
+        | IpsecSummary
+        | None,
     ) -> None:
         self._status = structs.replace(self._status, **fields)
 

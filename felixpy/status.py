@@ -24,7 +24,7 @@ NAME = "status.json"
 class Problem(Struct, frozen=True, order=True):
     """Something that is wrong now: in which area, and about what: a file, a resource, a step."""
 
-    area: str  # "configuration", "datastore", "dataplane", "wireguard", "held back", ...
+    area: str  # "configuration", "datastore", "dataplane", "wireguard", "ipsec", ...
     about: str
     text: str
     since: str  # RFC 3339
@@ -78,8 +78,20 @@ class WireguardStatus(Struct, frozen=True):
     reason: str = ""
 
 
+class IpsecSummary(Struct, frozen=True):
+    """`state`: "on", or "going" as long as something is left of it.  `stages`: how far the other
+    nodes have come, and how many; `key`: the ID of the newest key, 0 for none; `reason`: why
+    nothing can be encrypted here.
+    """
+
+    state: Literal["on", "going"]
+    stages: dict[str, int] = {}
+    key: int = 0
+    reason: str = ""
+
+
 class Status(Struct, frozen=True):
-    """`bgp` is None where it is switched off, `wireguard` empty."""
+    """`bgp` and `ipsec` are None where they are switched off, `wireguard` empty."""
 
     node: str
     pid: int
@@ -90,6 +102,7 @@ class Status(Struct, frozen=True):
     problems: tuple[Problem, ...] = ()
     bgp: BgpStatus | None = None
     wireguard: tuple[WireguardStatus, ...] = ()
+    ipsec: IpsecSummary | None = None
 
     @property
     def state(self) -> State:

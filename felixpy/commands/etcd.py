@@ -1,7 +1,8 @@
 """`felixpy etcd roles`: the `etcdctl` commands that let a node's agent do its work, and no more.
 
-etcd is not asked, so a WireguardEnabled that stands there has to be said by --wireguard: whoever
-runs the commands need not be the node, nor have felixpy.
+etcd is not asked, so a WireguardEnabled that stands there has to be said by --wireguard, and the
+IPsecEnabled of another node's own file by --ipsec: whoever runs the commands need not be the node,
+nor have felixpy.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 from felixpy import exits
 from felixpy.config import PARAMETERS, Config, ConfigError, Resolved, examine, read_local
 from felixpy.console import say
-from felixpy.etcd_role import Role, RoleError, permissions, render_script
+from felixpy.etcd_role import Role, RoleError, permissions_of, render_script
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace) -> int:
     rests_on = {"OpenstackRegion", "BGPEnabled"} | (set() if arguments.node else {"FelixHostname"})
     if not arguments.wireguard:
         rests_on |= {"WireguardEnabled", "WireguardEnabledV6"}
+    if not arguments.ipsec:
+        rests_on.add("IPsecEnabled")
     if wrong := [error for error in resolved.errors if error.name in rests_on]:
         raise ConfigError(wrong)
     try:
@@ -32,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         return exits.REFUSED
     script = render_script(role)
     if arguments.json:
-        allowed = permissions(role.node, role.region, bgp=role.bgp, wireguard=role.wireguard)
+        allowed = permissions_of(role)
         found = {**msgspec.structs.asdict(role), "permissions": allowed, "script": script}
         say(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -52,6 +55,7 @@ def _role(arguments: argparse.Namespace, resolved: Resolved) -> Role:
         password=not (arguments.no_password or _has_certificate_only(config)),
         bgp=config.bgp_enabled,
         wireguard=arguments.wireguard or config.wireguard_enabled or config.wireguard_enabled_v6,
+        ipsec=arguments.ipsec or config.ipsec_enabled,
     )
 
 

@@ -19,7 +19,7 @@ from felixpy import exits
 from felixpy.config import Config, examine, read_local
 from felixpy.console import Palette, say
 from felixpy.rundir import owner, run_directory
-from felixpy.status import BgpStatus, Status, StatusError, WireguardStatus, read
+from felixpy.status import BgpStatus, IpsecSummary, Status, StatusError, WireguardStatus, read
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -104,6 +104,8 @@ def _show(pid: int | None, status: Status | None) -> None:
         say(f"  bgp         {_bgp(status.bgp)}")
     for each in status.wireguard:
         say(f"  wireguard   {_wireguard(each)}")
+    if status.ipsec is not None:
+        say(f"  ipsec       {_ipsec(status.ipsec)}")
     for problem in status.problems:
         say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
         say(f"              for {_since(problem.since, '')}")
@@ -146,6 +148,18 @@ def _wireguard(status: WireguardStatus) -> str:
     if status.reason:
         parts.append(status.reason)
     return f"{'' if status.family == 4 else 'IPv6: '}{'; '.join(parts)}"
+
+
+def _ipsec(status: IpsecSummary) -> str:
+    total = sum(status.stages.values())
+    parts = ["it is being switched off"] if status.state == "going" else []
+    parts.append(f"{status.stages.get('encrypted', 0)} of {total} peers encrypted")
+    parts += [f"{count} {stage}" for stage, count in status.stages.items() if stage != "encrypted"]
+    if status.state == "on":
+        parts.append(f"key {status.key}" if status.key else "no key")
+    if status.reason:
+        parts.append(status.reason)
+    return "; ".join(parts)
 
 
 def _counts(config: Config) -> bool:

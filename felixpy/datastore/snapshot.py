@@ -71,7 +71,7 @@ def is_named(resolved: Resolved) -> bool:
 def read_snapshot(config: Config, seconds: float, kinds: Collection[str] | None = None) -> Snapshot:
     """Read the datastore that the configuration names, within so many seconds if it is etcd.
 
-    `kinds`: of these at least, also those of BGP where BGPEnabled is off; what else is in etcd
+    `kinds`: of these at least, also those of BGP and IPsec where they are off; what else is in etcd
     costs no time then.  None: what an agent reads.  Raises SnapshotError.
     """
     if config.datastore_type == "file":
@@ -137,7 +137,10 @@ async def _read_etcd(config: Config, seconds: float, kinds: Collection[str] | No
     try:
         async with asyncio.timeout(seconds):
             reading = _Reading(await client.member())
-            for range_ in ranges(bgp=kinds is not None or config.bgp_enabled):
+            named = kinds is not None
+            for range_ in ranges(
+                bgp=named or config.bgp_enabled, ipsec=named or config.ipsec_enabled
+            ):
                 if kinds is None or range_.kind in kinds:
                     await reading.read(range_)
     except TimeoutError:

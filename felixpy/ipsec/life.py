@@ -94,6 +94,16 @@ class LifeFile:
                 self._make(why, {}, History() if found is None else _after_boot(found.history))
         return self.life
 
+    def resume(self) -> Life | None:
+        """The life that was, as long as something of it may be left; no other one begins."""
+        if self._kept is None:
+            found = self._read()
+            if found is None or found.kernel != self._kernel:
+                self.forget()
+            else:
+                self._kept = found
+        return self.life
+
     def renew(self, why: str) -> Life | None:
         known = {} if self._kept is None else self._kept.life.known
         self._make(why, known, self.history)

@@ -32,6 +32,7 @@ PAUSE: Final = 0.5  # seconds between two writes
 RETRY: Final = 3.0
 WRITE_SECONDS: Final = 5.0
 _NAME: Final = "ipsec record"
+_ATTEMPTS: Final = 3
 
 
 class RecordPublisher:
@@ -79,6 +80,14 @@ class RecordPublisher:
         if self._task is None and not self.published:
             self._task = asyncio.create_task(endless(self.run(), _NAME), name=_NAME)
 
+    def withdraw_unseen(self) -> None:
+        """Take away what may be there from an earlier boot of the machine, though nobody reads it.
+
+        That it may not be done is no problem then: IPsec was never on.
+        """
+        if self._task is None:
+            self._task = asyncio.create_task(self._withdraw_unseen(), name=_NAME)
+
     def check(self) -> None:
         """Raises what the task has ended with: it should not."""
         if self._task is not None and self._task.done():
@@ -121,6 +130,16 @@ class RecordPublisher:
             return False
         self._troubles.clear(self._about)
         return True
+
+    async def _withdraw_unseen(self) -> None:
+        for _ in range(_ATTEMPTS):
+            try:
+                await answered(self._store.delete(self._about), WRITE_SECONDS)
+            except StatusUnwritableError as error:
+                log.debug("ipsec.record_not_withdrawn", reason=str(error))
+                await asyncio.sleep(RETRY)
+            else:
+                return
 
     async def _look(self) -> bytes | None:
         found = await self._store.read(self._about.removesuffix(self._hostname))

@@ -63,7 +63,7 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
         "received in clear, and stopped by a policy",
         "a peer without IPsec, or somebody who pretends to be one",
     ),
-    "XfrmInPolError": Meaning("received, with an error in a policy", "policies of somebody else's"),
+    "XfrmInPolError": Meaning("received: an error in a policy", "policies of somebody else's"),
     "XfrmOutError": Meaning("not sent: no memory", "look for what uses it up"),
     "XfrmOutBundleGenError": Meaning(
         "not sent: no way to the other end", "is there a route to the peer's address?"

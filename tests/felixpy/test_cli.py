@@ -32,6 +32,7 @@ from felixpy.status import (
     BgpStatus,
     DataplaneStatus,
     DatastoreStatus,
+    IpsecSummary,
     Problem,
     Status,
     WireguardStatus,
@@ -115,7 +116,7 @@ GROUPS = {
     "bgp": ("rejected", "config", "rbac", "upstream"),
     "wireguard": ("key",),
     "ipsec": ("key",),
-    "doctor": ("wireguard",),
+    "doctor": ("wireguard", "ipsec"),
 }
 
 
@@ -362,6 +363,36 @@ def test_a_role_for_a_node_that_publishes_a_key(
     assert ({"type": "write", "key": f"{NODES}n1", "prefix": False} in allowed) is writes
 
 
+RECORDS = "/calico/felixpy/v1/ipsecnodes/"
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "writes"),
+    [
+        ("", [], False),
+        ("IPsecEnabled = true", [], True),
+        ("", ["--ipsec"], True),
+        ("IPsecEnabled = perhaps", ["--ipsec"], True),
+    ],
+)
+def test_a_role_for_a_node_that_has_ipsec(
+    away: Path, capsys: pytest.CaptureFixture[str], line: str, more: list[str], writes: bool
+) -> None:
+    away.write_text(f"{away.read_text()}{line}\n")
+    assert main(["etcd", "roles", "-c", str(away), "--json", *more]) == exits.OK
+    allowed = json.loads(capsys.readouterr().out)["permissions"]
+    assert ({"type": "write", "key": f"{RECORDS}n1", "prefix": False} in allowed) is writes
+    assert ({"type": "read", "key": RECORDS, "prefix": True} in allowed) is writes
+
+
+def test_no_role_rests_on_an_ipsec_that_is_misspelt(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away.write_text(f"{away.read_text()}IPsecEnabled = perhaps\n")
+    assert main(["etcd", "roles", "-c", str(away)]) == exits.REFUSED
+    assert "IPsecEnabled" in capsys.readouterr().err
+
+
 def test_no_role_rests_on_a_wireguard_that_is_misspelt(
     away: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -521,6 +552,37 @@ def test_status_has_a_line_for_wireguard(
         status.write(directory, structs.replace(KNOWN, wireguard=wireguard))
         assert main(["status", "-c", str(config)]) == exits.OK
     start = "  wireguard   "
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(start)]
+    assert lines == [f"{start}{line}" for line in said]
+
+
+IPSEC_LINES = [
+    (None, []),
+    (IpsecSummary("on"), ["0 of 0 peers encrypted; no key"]),
+    (
+        IpsecSummary("on", {"closed": 1, "encrypted": 3, "waiting": 1}, 4),
+        ["3 of 5 peers encrypted; 1 closed; 1 waiting; key 4"],
+    ),
+    (
+        IpsecSummary("on", {"closed": 2}, 0, "this kernel has no ESP"),
+        ["0 of 2 peers encrypted; 2 closed; no key; this kernel has no ESP"],
+    ),
+    (
+        IpsecSummary("going", {"in clear": 1}),
+        ["it is being switched off; 0 of 1 peers encrypted; 1 in clear"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("ipsec", "said"), IPSEC_LINES)
+def test_status_has_a_line_for_ipsec(
+    config: Path, capsys: pytest.CaptureFixture[str], ipsec: IpsecSummary | None, said: list[str]
+) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, structs.replace(KNOWN, ipsec=ipsec))
+        assert main(["status", "-c", str(config)]) == exits.OK
+    start = "  ipsec       "
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(start)]
     assert lines == [f"{start}{line}" for line in said]
 

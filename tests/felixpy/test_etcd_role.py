@@ -61,6 +61,21 @@ def test_with_wireguard_the_nodes_own_resource_may_be_rewritten_and_no_other() -
     assert "WireGuard" not in render_script(Role("n1", "", "u", "r", password=True))
 
 
+def test_with_ipsec_the_records_of_all_nodes_are_read_and_its_own_is_written() -> None:
+    records = "/calico/felixpy/v1/ipsecnodes/"
+    on, off = (permissions("n1", "", bgp=False, ipsec=on) for on in (True, False))
+    assert set(on) - set(off) == {
+        Permission("read", records, prefix=True),
+        Permission("write", f"{records}n1", prefix=False),
+    }
+    assert set(off) <= set(on)
+    script = render_script(Role("n1", "", "u", "r", password=True, ipsec=True))
+    assert f"etcdctl role grant-permission -- r write {records}n1 &&" in script
+    assert f"etcdctl role grant-permission --prefix=true -- r read {records} &&" in script
+    assert "# IPsec: it reads what all nodes publish" in script
+    assert "IPsec" not in render_script(Role("n1", "", "u", "r", password=True))
+
+
 def test_a_script_for_bgp_grants_what_bgp_needs() -> None:
     script = render_script(Role("n1", "", "u", "r", password=True, bgp=True))
     assert "readwrite /calico/resources/v3/projectcalico.org/caliconodestatuses/" in script

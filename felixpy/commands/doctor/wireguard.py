@@ -18,6 +18,7 @@ import msgspec
 
 from dataplane.errors import DataplaneError
 from felixpy import exits
+from felixpy.commands.doctor.lines import finding_lines
 from felixpy.config import examine, read_local
 from felixpy.console import Palette, say
 from felixpy.control_client import ControlClientError, NoAgentError
@@ -69,11 +70,4 @@ def _json(facts: Facts, found: Sequence[Finding]) -> str:
 def _lines(facts: Facts, found: Sequence[Finding], paint: Palette) -> Iterator[str]:
     if not facts.settings.families:
         yield "WireGuard is switched off (WireguardEnabled, WireguardEnabledV6); this is how it is:"
-    colours = {"ok": paint.good, "warn": paint.warn, "fail": paint.bad}
-    width = max(len(each.about) for each in found)
-    for each in found:
-        yield f"{colours[each.verdict](f'{each.verdict:<4}')}  {each.about:<{width}}  {each.text}"
-        if each.advice and each.verdict != "ok":
-            yield f"{'':<{width + 8}}{each.advice}"
-    counts = {v: sum(each.verdict == v for each in found) for v in ("fail", "warn")}
-    yield f"{counts['fail']} failed, {counts['warn']} not sure or not as it should be"
+    yield from finding_lines(found, paint)

@@ -29,6 +29,7 @@ from felixpy.config.to_wireguard import to_wireguard
 from felixpy.console import Palette, say
 from felixpy.control_client import ControlClientError, NoAgentError
 from felixpy.rundir import run_directory
+from felixpy.units import age, size
 from felixpy.wireguard.control import ask_keys, ask_status
 from felixpy.wireguard.machine import read_device
 from felixpy.wireguard.metrics import render_endpoint
@@ -173,30 +174,9 @@ def _peer(peer: PeerStatus, paint: Palette, now: float, *, counted: bool) -> Ite
     if peer.unknown_nets:
         yield f"  not encrypted: {', '.join(peer.unknown_nets)}"
     if peer.handshake:
-        yield f"  latest handshake: {_age(now - peer.handshake)} ago"
+        yield f"  latest handshake: {age(now - peer.handshake)} ago"
     if peer.received or peer.sent:
-        yield f"  transfer: {_size(peer.received)} received, {_size(peer.sent)} sent"
+        yield f"  transfer: {size(peer.received)} received, {size(peer.sent)} sent"
     if counted and peer.node:
-        text = f"{peer.clear_packets} packets, {_size(peer.clear_bytes)}"
+        text = f"{peer.clear_packets} packets, {size(peer.clear_bytes)}"
         yield f"  left in clear: {paint.bad(text) if peer.clear_packets else 'nothing'}"
-
-
-def _age(seconds: float) -> str:
-    """As `wg` has it."""
-    left, parts = max(0, int(seconds)), []
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count} {unit}{'' if count == 1 else 's'}")
-    return ", ".join(parts) or "0 seconds"
-
-
-def _size(count: float) -> str:
-    """As `wg` has it."""
-    if count < 1024:
-        return f"{int(count)} B"
-    for unit in ("KiB", "MiB", "GiB"):
-        count /= 1024
-        if count < 1024:
-            return f"{count:.2f} {unit}"
-    return f"{count / 1024:.2f} TiB"

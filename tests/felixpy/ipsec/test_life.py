@@ -72,6 +72,20 @@ def test_nothing_is_there_before_it_is_asked_for_and_after_it_is_forgotten(tmp_p
     assert file.begin() != first
 
 
+def test_what_is_left_of_one_is_resumed_and_no_other_begins(tmp_path: Path) -> None:
+    assert opened(tmp_path).resume() is None
+    assert not is_kept(tmp_path)
+    first = begun(tmp_path)
+    assert opened(tmp_path).resume() == first
+    file = opened(tmp_path)
+    assert file.begin() == file.resume() == first
+    assert opened(tmp_path, kernel="k2").resume() is None
+    assert not is_kept(tmp_path)
+    (tmp_path / NAME).write_text("junk")
+    assert opened(tmp_path).resume() is None
+    assert not is_kept(tmp_path)
+
+
 def test_a_renewed_one_knows_the_same_keys(tmp_path: Path) -> None:
     file = opened(tmp_path)
     first = file.begin()
