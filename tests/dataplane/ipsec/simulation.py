@@ -26,9 +26,9 @@ from calc_graph.updates import (
     RouteUpdate,
 )
 from dataplane.families import Family, family_of
+from dataplane.ipsec.leaving import Leaving, policy_stays, state_stays
 from dataplane.ipsec.life import Life, new_life
 from dataplane.ipsec.mesh import Event, Mesh
-from dataplane.ipsec.off import Leaving, policy_stays, state_stays
 from dataplane.ipsec.plan import additions, removals
 from dataplane.ipsec.values import ENCRYPT, PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings

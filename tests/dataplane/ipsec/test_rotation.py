@@ -161,12 +161,15 @@ def test_back_to_a_key_that_some_have_forgotten(seed: int, layout: Layout) -> No
 
 
 def test_a_node_joins(seed: int, layout: Layout) -> None:
+    """Nobody sends to it, and it sends to nobody, before the other end is there."""
     made = world(seed, layout)
     rotate(made, 15)
     made.excused = {"n4"}
+    made.lost.clear()
     made.join(4, ring(15))
     rotate(made, 1)
     made.run()
+    assert not any("NoStates" in why for why in made.lost)
     assert made.stages() == {"encrypted"}
     assert made.keys_in_use() == {1}
     made.excused = set()

@@ -1,4 +1,4 @@
-"""This node is switched off: how it goes without a packet being lost, where the others let it.
+"""This node is switched off: how it goes without losing a packet, where the others let it.
 
     withdrawing  what blocks and what asks for encryption has gone, so that the others may send in
                  clear; it is published that this node is off, and the datastore is waited for
