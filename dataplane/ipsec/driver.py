@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 
 import structlog
@@ -47,6 +47,7 @@ from dataplane.netlink import NetlinkError
 log = structlog.get_logger(__name__)
 
 _NO_XFRM = (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
+_CLOSING: tuple[Stage, ...] = ("close", "accept")
 _GONE = (0, errno.ESRCH, errno.ENOENT)
 
 
@@ -55,12 +56,16 @@ class IpsecError(DataplaneError):
 
 
 class IpsecDriver:
-    """`refresh_seconds` is the time between looks at everything, 0 for never; it may be changed at
-    any time.
+    """`kernel` is asked for when it is needed first.  `refresh_seconds` is the time between looks
+    at everything, 0 for never; it may be changed at any time.
     """
 
     def __init__(
-        self, family: Family, reqid: int, kernel: Xfrm, refresh_seconds: float = 90.0
+        self,
+        family: Family,
+        reqid: int,
+        kernel: Callable[[], Xfrm],
+        refresh_seconds: float = 90.0,
     ) -> None:
         self.refresh_seconds = refresh_seconds
         self.written = 0  # states and policies made, exchanged or deleted, since the start
@@ -70,7 +75,7 @@ class IpsecDriver:
         self._present = Present(reqid)
         self._ring = KeyRing()
         self._addresses: dict[str, frozenset[str]] = {}  # by interface
-        self._states: dict[StateId, KernelState] = {}  # as of the last look
+        self.states: Mapping[StateId, KernelState] = {}  # all there were at the last look
         self._stale = True  # all is to be read before anything is written
         self._read_at: float | None = None
         self._lock = asyncio.Lock()
@@ -120,9 +125,22 @@ class IpsecDriver:
         return self._present.doubtful
 
     @property
+    def has_anything(self) -> bool:
+        """Whether states or policies of ours are there."""
+        return not self._present.empty
+
+    @property
+    def has_ways_out(self) -> bool:
+        """Whether policies lead out through tunnels."""
+        return bool(self._present.ways_out)
+
+    @property
     def sending(self) -> int:
         """How many states of ours are for sending."""
         return self._present.sending
+
+    def is_ours(self, state: StateId) -> bool:
+        return self._present.has(state)
 
     def take_observed(
         self,
@@ -174,12 +192,12 @@ class IpsecDriver:
     async def look(self) -> Mapping[StateId, KernelState]:
         """All states of the family as they are now.  Raises IpsecError."""
         async with self._lock:
-            self._states = {s.id: s for s in await self._listed_states()}
-            return self._states
+            self.states = {s.id: s for s in await self._listed_states()}
+            return self.states
 
     async def _listed_states(self) -> list[KernelState]:
         try:
-            return await self._kernel.read_states(self._family)
+            return await self._kernel().read_states(self._family)
         except NetlinkError as error:
             self._give_up(error)
             raise IpsecError(f"IPv{self._family} states: {error}") from error
@@ -187,14 +205,14 @@ class IpsecDriver:
     async def _read(self) -> None:
         states = await self._listed_states()
         try:
-            policies = await self._kernel.read_policies(self._family)
+            policies = await self._kernel().read_policies(self._family)
         except NetlinkError as error:
             self._give_up(error)
             raise IpsecError(f"IPv{self._family} policies: {error}") from error
         doubtful = self._present.doubtful
         self._present.found(states, policies)
         self._stale, self.unavailable = False, ""
-        self._states = {state.id: state for state in states}
+        self.states = {state.id: state for state in states}
         self._read_at = asyncio.get_running_loop().time()
         if self.doubtful != doubtful:
             log.warning("ipsec.doubtful", family=self._family, what=list(self.doubtful)[:10])
@@ -206,7 +224,7 @@ class IpsecDriver:
 
     # ------------------------------------------------------------ writing
 
-    async def additions(self) -> bool:
+    async def additions(self, *, only_closing: bool = False) -> bool:
         """What closes, then states, then what opens.  Whether anything was written.
 
         Raises IpsecError, after all that can be was written.
@@ -215,14 +233,16 @@ class IpsecDriver:
             if self._stale:
                 await self._read()
             puts = self._present.additions()
+            if only_closing:
+                puts = [put for put in puts if put.stage in _CLOSING and not put.exchanges]
             failures: list[str] = []
             for stage, group in groupby(puts, lambda put: put.stage):
                 failures += await self._put(stage, list(group))
             self._complain(failures)
             return bool(puts)
 
-    async def removals(self, *stages: Stage) -> bool:
-        """Of what goes, these stages.  Whether anything was written.  Raises IpsecError."""
+    async def removals(self, *stages: Stage) -> None:
+        """Of what goes, these stages.  Raises IpsecError, after all that can be was removed."""
         async with self._lock:
             if self._stale:
                 await self._read()
@@ -231,7 +251,15 @@ class IpsecDriver:
             for stage, group in groupby(removals, lambda removal: removal.stage):
                 failures += await self._remove(stage, list(group))
             self._complain(failures)
-            return bool(removals)
+
+    async def keep(
+        self, state_stays: Callable[[StateWish], bool], policy_stays: Callable[[PolicyWish], bool]
+    ) -> None:
+        """Of what is there that is wished for, and nothing else.  Raises IpsecError."""
+        async with self._lock:
+            if self._stale and not self._present.empty:
+                await self._read()
+            self._present.keep(state_stays, policy_stays)
 
     async def _put(self, stage: Stage, puts: list[Put]) -> list[str]:
         materials: list[Material] = []
@@ -277,7 +305,7 @@ class IpsecDriver:
 
     async def _change(self, changes: list[Change]) -> list[int]:
         try:
-            return await self._kernel.change(changes)
+            return await self._kernel().change(changes)
         except NetlinkError as error:
             self._stale = True  # what was done of it is not known
             raise IpsecError(f"IPv{self._family} IPsec: {error}") from error

@@ -20,7 +20,7 @@ twice, or two packets would be encrypted alike: one that was there and is to be 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from dataplane.delta_tracker import DeltaTracker
@@ -206,6 +206,23 @@ class Present:
 
     # ---------------------------------------------------------------- out
 
+    def keep(
+        self, state_stays: Callable[[StateWish], bool], policy_stays: Callable[[PolicyWish], bool]
+    ) -> None:
+        """Of what is there of ours that is wished for, and nothing else."""
+        states, policies = self._states.actual, self._policies.actual
+        kept = {name: s if state_stays(s) else None for name, s in states.items()}
+        kept_policies = {name: p if policy_stays(p) else None for name, p in policies.items()}
+        self.desire(
+            dict.fromkeys(self._states.desired) | kept,
+            dict.fromkeys(self._policies.desired) | kept_policies,
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Nothing of ours is there."""
+        return not self._states.actual and not self._policies.actual
+
     @property
     def settled(self) -> bool:
         return self._states.in_sync and self._policies.in_sync
@@ -242,6 +259,16 @@ class Present:
     def adopted(self) -> dict[StateId, str]:
         """States of ours, with their source."""
         return {name: state.source for name, state in self._states.actual.items()}
+
+    def has(self, state: StateId) -> bool:
+        """Whether it is there, and ours."""
+        return state in self._states.actual
+
+    @property
+    def ways_out(self) -> list[PolicyId]:
+        """Policies that lead out through a tunnel."""
+        policies = self._policies.actual.values()
+        return [p.id for p in policies if p.template is not None and p.id.direction == "out"]
 
     @property
     def lost_ways(self) -> list[PolicyId]:

@@ -1,0 +1,42 @@
+"""Settings of interfaces that switch IPsec's policies off: looked at, and never changed.
+
+    in   interfaces that face the network
+    out  what is wrong with them, in words
+
+They are an operator's own decision, or somebody's mistake; what they switch off goes, and is taken,
+in clear.  `all` counts for every interface.
+Source: section 4.5 of the IPsec reference; linux Documentation/networking/ip-sysctl.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from dataplane.families import Family
+
+_SETTINGS: Final[dict[Family, tuple[str, ...]]] = {
+    4: ("ipv4/conf/{}/disable_policy", "ipv4/conf/{}/disable_xfrm"),
+    6: ("ipv6/conf/{}/disable_policy",),
+}
+
+
+def switched_off(
+    family: Family, interfaces: Iterable[str], root: Path = Path("/proc/sys/net")
+) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in ("all", *sorted(set(interfaces))):
+        for setting in _SETTINGS[family]:
+            path = setting.format(name)
+            if _read(root / path) not in ("", "0"):
+                found[f"net/{path}"] = "is not 0: IPsec's policies do not count there"
+    return found
+
+
+def _read(path: Path) -> str:
+    """ "" where there is no such setting."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
