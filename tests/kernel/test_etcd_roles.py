@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from calc_graph.model import IpsecNode
 from felixpy.config import Config, read_local, resolve
-from felixpy.datastore.etcd_keys import RANGES, RESOURCES
+from felixpy.datastore.etcd_keys import IPSEC_RANGES, RANGES, RESOURCES
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.member import Interval
 from felixpy.etcd.settings import to_etcd_settings
 from felixpy.etcd_role import PASSWORD
+from felixpy.ipsec.publishing import RecordPublisher
 from felixpy.statusrep.etcd import EtcdStatusStore
 from felixpy.wireguard.publishing import KeyPublisher
 from tests.fakes.certificates import ca
@@ -260,6 +262,58 @@ def test_with_wireguard_the_role_lets_a_node_publish_its_key_and_nobody_elses(
         ("put", f"{RESOURCES}felixnodes/n1", NODE),
         ("del", f"{NODES}n2"),
         ("del", "--prefix", NODES),
+    ):
+        code, text = etcd.ask(etcd.agent, *refused)
+        assert (code != 0, "permission denied" in text) == (True, True), refused
+
+
+RECORDS = "/calico/felixpy/v1/ipsecnodes/"
+RECORD = IpsecNode(enabled=True, tag=1, boot="00" * 16, ipv4="192.0.2.1")
+
+
+async def recorded(config: Config) -> tuple[dict[str, str], list[str]]:
+    """Publish a record, as the agent with this configuration would, and read everybody's."""
+    client = EtcdClient(to_etcd_settings(config), config.felix_hostname)
+    member = await client.member()
+    publisher = RecordPublisher(EtcdStatusStore(client), config.felix_hostname)
+    try:
+        publisher.offer(RECORD)
+        async with asyncio.timeout(20):
+            while not (publisher.problems or publisher.published):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        names = []
+        if publisher.published:
+            async for page in member.pages(IPSEC_RANGES[0].interval):
+                names += [pair.key.decode().removeprefix(RECORDS) for pair in page.pairs]
+        return publisher.problems, names
+    finally:
+        await publisher.close()
+        client.close()
+
+
+def test_with_ipsec_the_role_lets_a_node_read_all_records_and_write_its_own(
+    lab: Lab, tmp_path: Path, proof: str
+) -> None:
+    etcd = Etcd(lab.node, tmp_path, proof)
+    del lab.settings["DatastorePath"]
+    lab.configure(**etcd.settings)
+    assert etcd.ask(etcd.root, "put", f"{RECORDS}n2", "{}")[0] == 0
+    config = resolve(read_local(lab.config, {})).config
+    password = {PASSWORD: SECRET} if proof == "password" else {}
+
+    etcd.shell(lab.ask("etcd", "roles")[1], etcd.root, **password)
+    with within(lab.node):
+        assert "permission denied" in asyncio.run(recorded(config))[0]["record"]
+
+    etcd.shell(lab.ask("etcd", "roles", "--ipsec")[1], etcd.root, **password)
+    with within(lab.node):
+        assert asyncio.run(recorded(config)) == ({}, ["n1", "n2"])
+    assert etcd.ask(etcd.agent, "del", f"{RECORDS}n1")[0] == 0
+    for refused in (
+        ("put", f"{RECORDS}n10", "{}"),
+        ("put", f"{RECORDS}n2", "{}"),
+        ("del", f"{RECORDS}n2"),
+        ("del", "--prefix", RECORDS),
     ):
         code, text = etcd.ask(etcd.agent, *refused)
         assert (code != 0, "permission denied" in text) == (True, True), refused
