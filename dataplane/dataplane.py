@@ -28,6 +28,7 @@ from dataplane.dropped import Dropped, read_dropped
 from dataplane.endpoint_states import EndpointKey, EndpointStates, LocalEndpoint
 from dataplane.families import Family
 from dataplane.interfaces import Changes, Interface, InterfaceMonitor
+from dataplane.ipsec.ipsec import Ipsec
 from dataplane.looks import Looks
 from dataplane.mtu_file import MtuFile
 from dataplane.settings import Intervals, Settings
@@ -78,7 +79,12 @@ class Dataplane:
         self._drivers = drivers = Drivers(settings, tables)
         self._unwritten = Unwritten(drivers.families)
         self._desired = Desired(
-            drivers, settings, drivers.wireguard, self._unwritten, monitor.interfaces
+            drivers,
+            settings,
+            drivers.wireguard,
+            drivers.ipsec,
+            self._unwritten,
+            monitor.interfaces,
         )
         self._mtu_file = MtuFile(
             settings.tunnels.mtu_file, required=settings.tunnels.mtu_file_required
@@ -110,6 +116,7 @@ class Dataplane:
         """List the interfaces.  Raises DataplaneError."""
         self._drivers.watch_routes(self._monitor)
         self._note_interfaces(Changes(await self._monitor.start()))
+        await self._drivers.ipsec.find_leftovers()
         self._listening = asyncio.create_task(
             self._monitor.run(self._note_interfaces), name="interfaces"
         )
@@ -151,6 +158,11 @@ class Dataplane:
     def wireguard(self) -> Wireguard:
         """To be asked for its keys and status."""
         return self._drivers.wireguard
+
+    @property
+    def ipsec(self) -> Ipsec:
+        """To be told its life and keys, and asked for its record and status."""
+        return self._drivers.ipsec
 
     def summary(self) -> Summary:
         return self._desired.summary()
@@ -258,7 +270,7 @@ class Dataplane:
 
     def _resolve(self) -> None:
         self._desired.resolve()
-        self._mtu_file.desire(self._desired.overlays.workload_mtu)
+        self._mtu_file.desire(self._desired.workload_mtu)
 
     def _refused(self) -> dict[str, str]:
         """What was asked for and cannot be had, whatever the kernel does."""

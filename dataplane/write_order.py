@@ -7,11 +7,13 @@
   4  IP sets made and grown                rules may ask them from now on
   5  tables                                chains and the hooks to them, one transaction a table
   6  tunnel devices and their ends         what guards a tunnel is there before it is
-  7  WireGuard's peers, routes, rule       what is to be encrypted finds no other way first
+  7  WireGuard's peers, routes, rule;      what is to be encrypted finds no other way first, and
+     IPsec's policies, states, table 200   what must not go in clear is closed
   8  routes, neighbours, addresses         what leads to workloads comes after what judges them
      for workloads that speak BGP
-  9  routes and peers of WireGuard, ends   nothing leads over them any more
-     and devices removed
+  9  routes and peers of WireGuard, ways   nothing leads over them any more
+     and states of IPsec, ends and
+     devices removed
  10  IP sets shrunk and destroyed          nothing asks them any more
 
 The tables of IPv6 wait for those of IPv4: the kernel lets a second transaction wait for about 12 ms
@@ -25,8 +27,8 @@ and without its routes it keeps the old ones.  Where a part could not close what
 clear, what would lead to other nodes stays as it is.  A tunnel that this kernel does not have, or
 for which something is not known yet, is a problem to be told, and no failure.
 
-WireGuard is a part (parts.py): what stands for it at 7 and 9 are the steps of every part, in the
-order in which drivers.drivers has them.
+WireGuard and IPsec are parts (parts.py): what stands for them at 7 and 9 are the steps of every
+part, in the order in which drivers.drivers has them.
 """
 
 from __future__ import annotations

@@ -6,8 +6,9 @@ the drivers.
     resolve                 hand what has changed to the drivers
     problems                what was asked for and cannot be had, whatever the kernel does
 
-The peers and routes of WireGuard are its own matter (dataplane.wireguard), and come of what it is
-told here when its turn to write has come.
+The peers and routes of WireGuard are its own matter (dataplane.wireguard), and so are states and
+policies of IPsec (dataplane.ipsec): they come of what each is told here when its turn to write has
+come.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ from dataplane.desired.sinks import Sinks
 from dataplane.desired.unwritten import NEIGHBOURS, Unwritten, routes_step
 from dataplane.desired.workloads import Workloads
 from dataplane.interfaces import Interface
+from dataplane.ipsec.ipsec import Ipsec
 from dataplane.overlay.overlays import Overlays
 from dataplane.render.encryption import NO_GUARDS
 from dataplane.render.overlays import NO_OVERLAYS
@@ -85,6 +87,7 @@ class Desired:
         sinks: Sinks,
         settings: Settings,
         wireguard: Wireguard,
+        ipsec: Ipsec,
         unwritten: Unwritten,
         interfaces: Mapping[str, Interface],
     ) -> None:
@@ -92,6 +95,7 @@ class Desired:
         self._settings = settings
         self._interfaces = interfaces
         self._wireguard = wireguard
+        self._ipsec = ipsec
         shared = SharedChains(sinks)
         self._sets = RuleSets(sinks)
         self._policies = Policies(sinks, settings.render)
@@ -125,6 +129,7 @@ class Desired:
                     self._addresses.update(update)
                     self.encryption.update(update)
                     self._wireguard.update(update)
+                    self._ipsec.update(update)
                 case ServiceCidrsUpdate():
                     self._addresses.update(update)
                 case HostUpdate() | HostRemove():
@@ -132,15 +137,18 @@ class Desired:
                     self.ipsec_rules.update(update)
                     self.overlays.update(update)
                     self._wireguard.update(update)
+                    self._ipsec.update(update)
                 case RouteUpdate() | RouteRemove():
                     self.encryption.update(update)
                     self.overlays.update(update)
                     self._wireguard.update(update)
+                    self._ipsec.update(update)
                 case WireguardEndpoint() | WireguardEndpointRemove():
                     self.overlays.update(update)
                     self._wireguard.update(update)
                 case IpsecPeer() | IpsecPeerRemove():
                     self.ipsec_rules.update(update)
+                    self._ipsec.update(update)
                 case VtepUpdate() | VtepRemove() | TunnelAddresses() | EncapUpdate():
                     self.overlays.update(update)
                 case _:
@@ -179,6 +187,7 @@ class Desired:
     def resolve(self) -> None:
         """Hand what has changed to the drivers."""
         self.overlays.resolve()
+        self.ipsec_rules.keep(self._ipsec.going)
         self._addresses.need_hosts(needed=self.overlays.hosts_matter)
         for part in (
             self.workloads,
@@ -198,6 +207,12 @@ class Desired:
                 desire_static_chains(self._sinks, self._settings, family, *rules)
 
     # ---------------------------------------------------------------- asked
+
+    @property
+    def workload_mtu(self) -> int:
+        """How large packets of workloads may be, whichever way they take."""
+        overlays = self.overlays
+        return min(overlays.workload_mtu, self._ipsec.workload_mtu(overlays.host_mtu))
 
     def summary(self) -> Summary:
         return Summary(

@@ -36,6 +36,7 @@ from dataplane.desired.sinks import Sinks
 from dataplane.desired.unwritten import Unwritten
 from dataplane.drivers.routes import Route
 from dataplane.families import Family, family_of
+from dataplane.ipsec.switches import policies_count
 from dataplane.render.dispatch import limit_dispatch, workload_dispatch
 from dataplane.render.endpoints import workload_chains
 from dataplane.render.errors import RenderError
@@ -436,6 +437,8 @@ class Workloads:
         if 6 in self._sinks.families:
             values[f"net/ipv6/conf/{name}/proxy_ndp"] = "1"
             values[f"net/ipv6/conf/{name}/forwarding"] = "1"
+        for family in sorted(self._settings.ipsec.families & set(self._sinks.families)):
+            values |= policies_count(family, name)
         return values
 
 

@@ -26,6 +26,7 @@ from dataplane.drivers.sysctls import SysctlDriver
 from dataplane.drivers.vteps import VtepDriver
 from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
+from dataplane.ipsec.ipsec import Ipsec
 from dataplane.looks import Checked
 from dataplane.parts import Part
 from dataplane.settings import VXLAN_DEVICES, Intervals, Settings
@@ -78,7 +79,9 @@ class Drivers:
         self.sysctls = SysctlDriver()
         self.links = links = LinkDriver()
         self.wireguard = Wireguard(tables, settings, lambda: links.unavailable)
-        self.parts: dict[str, Part] = {"wireguard": self.wireguard}  # by what is counted of them
+        self.ipsec = Ipsec(tables, settings)
+        # by what is counted of them
+        self.parts: dict[str, Part] = {"wireguard": self.wireguard, "ipsec": self.ipsec}
         self._all = self._listed()
         self._hearing = [d for _, d, *_ in self._all if isinstance(d, HearsInterfaces)]
 

@@ -21,10 +21,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 
+import structlog
 from msgspec import structs
 
 from calc_graph.model import IpsecNode
 from calc_graph.updates import PoolRemove, PoolUpdate, RouteRemove, RouteUpdate
+from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.ipsec.driver import IpsecDriver
@@ -42,6 +44,8 @@ from dataplane.ipsec.values import StateId
 from dataplane.looks import Checked
 from dataplane.parts import Step
 from dataplane.settings import Settings
+
+log = structlog.get_logger(__name__)
 
 _BY_WIREGUARD = "WireGuard encrypts this family: one of the two has to be switched off"
 
@@ -156,14 +160,28 @@ class Ipsec:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, family: Family, step: Step) -> None:
-        """What comes before the main table."""
-        if family in self._off:
+    async def find_leftovers(self) -> None:
+        """What an agent before this one has left of families that are off: before anything else is
+        resolved, for rules have to stay with it.
+        """
+        for family, off in self._off.items():
+            try:
+                await off.find()
+            except DataplaneError as error:
+                log.warning("ipsec.leftovers_unknown", family=family, reason=str(error))
+
+    async def before(self, family: Family, step: Step) -> bool:
+        """What comes before the main table.
+
+        False: it failed, and no way to another node may open before it has come about.
+        """
+        if self._on is None or family in self._off:
             await self._off[family].before(step)
-        elif self._on is not None:
-            await self._on.before(family, step)
-            if not self._on.unavailable:
-                self._notices.begin()
+            return True
+        closed = await self._on.before(family, step)
+        if not self._on.unavailable:
+            self._notices.begin()
+        return closed
 
     async def after(self, family: Family, step: Step) -> None:
         """What comes once the main table is as it should be."""
@@ -177,6 +195,11 @@ class Ipsec:
         return states + sum(table.written for table in self._tables.values())
 
     # ------------------------------------------------------------ asked
+
+    @property
+    def going(self) -> frozenset[Family]:
+        """Families that are off, and not yet at their end."""
+        return frozenset(family for family, off in self._off.items() if off.phase == "going")
 
     def checks(self) -> dict[str, Checked]:
         found: dict[str, Checked] = {f"IPv{f} IPsec": off for f, off in self._off.items()}

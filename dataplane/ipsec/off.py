@@ -93,9 +93,9 @@ class Off:
         return self._due
 
     async def check(self) -> bool:
-        """It is time to go on."""
+        """It is time to go on, or it has come to its end."""
         self._due = float("inf")
-        return self._leaving is not None
+        return True
 
     # ------------------------------------------------------------ writing
 
@@ -103,8 +103,7 @@ class Off:
         await step(f"IPv{self._family} IPsec off", self._leave())
 
     async def _leave(self) -> None:
-        if not self._looked:
-            await self._find()
+        await self.find()
         if self._leaving is None:
             return
         await self._advance(self._leaving)
@@ -120,10 +119,13 @@ class Off:
                 await self._driver.removals(*stages)
         if self._leaving.phase == "off":
             self._leaving = None
+            self._due = 0.0  # others ask for it
             log.info("ipsec.left", family=self._family)
 
-    async def _find(self) -> None:
-        """Whether there is anything of ours."""
+    async def find(self) -> None:
+        """Look for what an agent before this one has left, once.  Raises DataplaneError."""
+        if self._looked:
+            return
         self._routed = any(await self._table.count())
         if await count_states_and_policies():
             await self._driver.adopt()

@@ -56,6 +56,7 @@ class On:
         uplink: Uplink,
     ) -> None:
         self._hostname = hostname
+        self._allow_clear = settings.allow_clear
         self._drivers = drivers
         self._tables = tables
         self._uplink = uplink
@@ -136,12 +137,14 @@ class On:
 
     # ------------------------------------------------------------ writing
 
-    async def before(self, family: Family, step: Step) -> None:
-        """What comes before the main table."""
-        if not await step(f"IPv{family} IPsec", self._adopt()) or not self._adopted:
-            return
-        if await step(f"IPv{family} IPsec", self._add(family)):
-            await step(f"IPv{family} IPsec routes", self._lead(family))
+    async def before(self, family: Family, step: Step) -> bool:
+        """What comes before the main table.  False: something that has to be closed is not."""
+        if not await step(f"IPv{family} IPsec", self._adopt()):
+            return self._allow_clear
+        if not self._adopted or not await step(f"IPv{family} IPsec", self._add(family)):
+            return self._allow_clear
+        await step(f"IPv{family} IPsec routes", self._lead(family))
+        return True
 
     async def after(self, family: Family, step: Step) -> None:
         """What comes once nothing of the main table is to be written any more."""

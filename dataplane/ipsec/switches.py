@@ -1,10 +1,10 @@
-"""Settings of interfaces that switch IPsec's policies off: looked at, and never changed.
+"""Settings of interfaces that switch IPsec's policies off.
 
-    in   interfaces that face the network
-    out  what is wrong with them, in words
+    policies_count   what they should be, for an interface of a workload, which is ours to set up
+    switched_off     what is wrong with those of interfaces that face the network, in words
 
-They are an operator's own decision, or somebody's mistake; what they switch off goes, and is taken,
-in clear.  `all` counts for every interface.
+The latter are an operator's own decision, or somebody's mistake, and never changed; what they
+switch off goes, and is taken, in clear.  `all` counts for every interface.
 Source: section 4.5 of the IPsec reference; linux Documentation/networking/ip-sysctl.rst.
 """
 
@@ -20,6 +20,11 @@ _SETTINGS: Final[dict[Family, tuple[str, ...]]] = {
     4: ("ipv4/conf/{}/disable_policy", "ipv4/conf/{}/disable_xfrm"),
     6: ("ipv6/conf/{}/disable_policy",),
 }
+
+
+def policies_count(family: Family, interface: str) -> dict[str, str]:
+    """Path below /proc/sys -> value."""
+    return {f"net/{setting.format(interface)}": "0" for setting in _SETTINGS[family]}
 
 
 def switched_off(

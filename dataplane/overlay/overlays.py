@@ -76,6 +76,11 @@ class Overlays:
         self.problems: dict[str, str] = {}
         self.workload_mtu = 0
 
+    @property
+    def host_mtu(self) -> int:
+        """As of the last resolve."""
+        return self._here.host_mtu
+
     # ---------------------------------------------------------------- told
 
     def update(self, event: Event) -> None:

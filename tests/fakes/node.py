@@ -34,6 +34,7 @@ from tests.fakes.drivers import (
     Journal,
     State,
 )
+from tests.fakes.ipsec import NoIpsec
 from tests.fakes.wireguard import FakePeers, NoFormer, SilentTable
 
 _indexes = itertools.count(2)
@@ -72,6 +73,7 @@ class FakeNode:
                 VtepDriver=partial(FakeVteps, journal),
                 LinkDriver=partial(FakeLinks, journal),
                 PeerAddressDriver=partial(FakePeerAddresses, journal),
+                Ipsec=NoIpsec,
             ),
         ):
             self.dataplane = Dataplane(
@@ -89,6 +91,7 @@ class FakeNode:
         self.vteps = cast(dict[Family, FakeVteps], drivers.vteps)
         self.links = cast(FakeLinks, drivers.links)
         self.peer_addresses = cast(FakePeerAddresses, drivers.peer_addresses)
+        self.ipsec = cast(NoIpsec, drivers.ipsec)
         self.peers = cast(dict[Family, FakePeers], drivers.wireguard._drivers)
         self.wireguard_tables = cast(dict[Family, SilentTable], drivers.wireguard._tables)
 

@@ -195,7 +195,7 @@ def kernel_state(wish: StateWish, reqid: int = 1) -> KernelState:
 
 
 def kernel_policy(wish: PolicyWish, reqid: int = 1, index: int = 0) -> KernelPolicy:
-    templates = ()
+    templates: tuple[KernelTemplate, ...] = ()
     if wish.template is not None:
         found = wish.template
         templates = (

@@ -80,12 +80,12 @@ def test_rules_stay_until_it_has_come_to_its_end() -> None:
     node = FakeNode()
     node.told(R1, IpsecPeer("r1", end("172.30.0.1", "fd30::1")))
     before = node.state()
-    node.desired.ipsec_rules.keep(frozenset((6,)))
+    node.ipsec.going = frozenset((6,))
     node.resolve()
     assert ruled(node) == {each for each in ALL if each[0] == 6}
     assert node.members(SETS[6]) == {"fd30::1"}
     assert SETS[4] not in node.ipsets[4].sets
-    node.desired.ipsec_rules.keep(frozenset())
+    node.ipsec.going = frozenset()
     node.resolve()
     assert node.state() == before
 
