@@ -2,9 +2,9 @@
 `python -m tests.bench.ipsec`, as root, on a kernel that has ESP (the guest of tests/guest, if this
 machine's has not).
 
-Mesh and driver run against the kernel in a network namespace of their own, which ends with it; what
-the peers publish is made up, and none of them is waited for.  With `shared` as its argument it
-shows that layout.
+IPsec's part of the dataplane, mesh and drivers and table 200, runs against the kernel in a network
+namespace of its own, which ends with it; what the peers publish is made up, and none of them is
+waited for.  With `shared` as its argument it shows that layout.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final, Literal
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Literal
 
 import structlog
 from msgspec import structs
@@ -26,20 +26,27 @@ from calc_graph.model import IpPool, IpsecNode, IpsecPeering
 from calc_graph.updates import HostUpdate, IpsecPeer, PoolUpdate, RouteType, RouteUpdate
 from dataplane.families import Family
 from dataplane.interfaces import InterfaceMonitor
-from dataplane.ipsec.driver import IpsecDriver
-from dataplane.ipsec.kernel import Xfrm, open_xfrm
+from dataplane.ipsec.ipsec import Ipsec
+from dataplane.ipsec.kernel import open_xfrm
 from dataplane.ipsec.keys import Algorithm, Key, KeyRing
-from dataplane.ipsec.life import new_life, tag_of
-from dataplane.ipsec.mesh import Mesh
-from dataplane.ipsec.plan import REMOVALS_AFTER_ROUTES, REMOVALS_BEFORE_ROUTES
+from dataplane.ipsec.life import Life, tag_of
+from dataplane.ipsec.retire import IN_FLIGHT_SECONDS
 from dataplane.settings import IpsecSettings, Settings
 
 PEERS: Final = 500
 OWN_NAME, OWN, OWN_NET = "n0", "172.16.0.1", "10.127.0.0/26"
+NETWORK: Final = f"""\
+link set lo up
+link add eth0 type veth peer name far
+link set eth0 up
+link set far up
+addr add {OWN}/16 dev eth0
+route add default via 172.16.255.254
+"""
 REQID: Final = 1
 AES: Final = Algorithm("rfc4106(gcm(aes))", 128)
 FAMILY: Final[Family] = 4
-LATER: Final = 60.0  # seconds: longer than a withdrawn key is still received
+BOOT: Final = "00" * 16
 
 Layout = Literal["pair", "shared"]
 
@@ -49,7 +56,7 @@ def key(key_id: int) -> Key:
 
 
 def show(what: str, seconds: float) -> None:
-    print(f"{what:<66}{seconds:8.2f} s", flush=True)
+    print(f"{what:<70}{seconds:8.2f} s", flush=True)
 
 
 def address(number: int) -> str:
@@ -63,46 +70,40 @@ def net(number: int) -> str:
 class Bench:
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._kernel: Xfrm = open_xfrm(REQID)
         self._keys: dict[int, Key] = {}
-        self._now = 0.0
-        self._life = new_life(OWN_NAME, bytes(range(16)))
-        self._agent()
+        self._ipsec = self._begin()
 
-    def _agent(self) -> None:
-        """Another one."""
-        settings = IpsecSettings(families=frozenset({FAMILY}), layout=self._layout, reqid=REQID)
-        self._mesh = Mesh(OWN_NAME, settings)
-        self._driver = IpsecDriver(FAMILY, REQID, self._kernel)
+    def _begin(self) -> Ipsec:
+        """Another agent's."""
+        ours = IpsecSettings(families=frozenset({FAMILY}), layout=self._layout, reqid=REQID)
+        return Ipsec((FAMILY,), Settings(OWN_NAME, ipsec=ours))
 
     async def run(self) -> None:
-        reason = await self._kernel.trial(key(1))
-        if reason:
-            raise SystemExit(f"this kernel has no states: {reason}")
-        start = await self._timed("keys, nodes, nets and records of 500 peers", self._start)
-        self._show_kernel()
-        self._agent()
+        start = await self._timed(f"keys, nodes, nets and records of {PEERS} peers", self._start)
+        self._ipsec.close()
+        self._ipsec = self._begin()
         restart = await self._timed("the same, and all is there already", self._start)
         steps = [
-            await self._timed("the next key comes: received", self._key_comes),
-            await self._timed("the peers receive it: sent with", self._peers_receive),
+            await self._timed("the next key comes, and is received", self._key_comes),
+            await self._timed("the peers receive it, and it is sent with", self._peers_receive),
             await self._timed("they send with it, and the old one leaves the file", self._key_goes),
-            await self._timed("the old one is received no more", self._old_ends),
         ]
-        self._show_kernel()
+        await asyncio.sleep(IN_FLIGHT_SECONDS)
+        steps.append(await self._timed("the old one is received no more", self._nothing))
+        await self._show_kernel()
         show("START", start)
         show("RESTART", restart)
         show("ROTATION", sum(steps))
-        self._kernel.close()
+        self._ipsec.close()
 
     # ---------------------------------------------------------------- what happens
 
     async def _start(self) -> None:
         monitor = InterfaceMonitor(Settings(OWN_NAME))
-        self._driver.interface_changed("lo", (await monitor.start())["lo"])
+        for name, interface in (await monitor.start()).items():
+            self._ipsec.interface_changed(name, interface)
         monitor.close()
-        self._mesh.adopt(FAMILY, await self._driver.adopt())
-        self._mesh.life(self._life)
+        self._ipsec.offer_life(Life(BOOT, tag_of(OWN_NAME, BOOT)))
         self._offer(1)
         self._nodes()
         self._records(sends=1, receive=(1,))
@@ -111,81 +112,73 @@ class Bench:
         self._offer(1, 2)
 
     async def _peers_receive(self) -> None:
-        assert set(self._mesh.record.receive) == {1, 2}
         self._records(sends=1, receive=(1, 2))
 
     async def _key_goes(self) -> None:
-        assert {peer.sends for peer in self._mesh.record.peers.values()} == {2}
         self._records(sends=2, receive=(1, 2))
         self._offer(2)
-        self._records(sends=2, receive=(2,))
 
-    async def _old_ends(self) -> None:
-        self._now += LATER
+    async def _nothing(self) -> None:
+        pass
 
     # ---------------------------------------------------------------- how
 
-    async def _timed(self, what: str, work: Callable[[], Awaitable[None]]) -> float:
-        written, start = self._driver.written, time.perf_counter()
+    async def _timed(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> float:
+        written, start = self._ipsec.written, time.perf_counter()
         await work()
-        await self._settle()
+        while True:
+            before = self._ipsec.written, self._ipsec.record()
+            await self._ipsec.before(FAMILY, self._step)
+            await self._ipsec.after(FAMILY, self._step)
+            if (self._ipsec.written, self._ipsec.record()) == before:
+                break
+            self._publish()
         seconds = time.perf_counter() - start
-        show(f"{what} ({self._driver.written - written} messages)", seconds)
+        show(f"{what} ({self._ipsec.written - written} messages)", seconds)
         return seconds
 
-    async def _settle(self) -> None:
-        """The driver's loop, as dataplane.ipsec has it: written is what all agree on."""
-        self._agree()
-        while not self._driver.settled:
-            await self._driver.additions()
-            await self._driver.removals(*REMOVALS_BEFORE_ROUTES)
-            await self._driver.removals(*REMOVALS_AFTER_ROUTES)
-            self._agree()
+    async def _step(self, what: str, work: Coroutine[Any, Any, None]) -> bool:
+        await work
+        return True
 
-    def _agree(self) -> None:
-        while True:
-            self._mesh.resolve(self._now)
-            changes = self._mesh.take_changes(FAMILY)
-            self._driver.desire(changes.states, changes.policies)
-            states, policies = self._driver.take_observed()
-            if not states and not policies:
-                return
-            self._mesh.observe(FAMILY, states, policies)
+    def _publish(self) -> None:
+        record = self._ipsec.record()
+        if record is not None:
+            self._ipsec.update(IpsecPeer(OWN_NAME, record))
 
     def _offer(self, *key_ids: int) -> None:
         for key_id in key_ids:
             self._keys.setdefault(key_id, key(key_id))
-        ring = KeyRing(self._keys[key_id] for key_id in key_ids)
-        self._mesh.keys(ring.checks)
-        # States of a key that has left the file are still compared.
-        self._driver.offer_keys(KeyRing(self._keys[i] for i in {*key_ids, *self._mesh.alive}))
+        self._ipsec.offer_keys(KeyRing(self._keys[key_id] for key_id in key_ids))
 
     def _nodes(self) -> None:
-        self._mesh.update(PoolUpdate(IpPool("10.0.0.0/8")))
-        self._mesh.update(HostUpdate(OWN_NAME, OWN, ""))
+        self._ipsec.update(PoolUpdate(IpPool("10.0.0.0/8")))
+        self._ipsec.update(HostUpdate(OWN_NAME, OWN, ""))
         own = RouteUpdate(OWN_NET, RouteType.LOCAL_WORKLOAD, "none", OWN_NAME, OWN)
-        self._mesh.update(own)
+        self._ipsec.update(own)
         for i in range(PEERS):
-            self._mesh.update(HostUpdate(f"p{i}", address(i), ""))
+            self._ipsec.update(HostUpdate(f"p{i}", address(i), ""))
             there = RouteUpdate(net(i), RouteType.REMOTE_WORKLOAD, "none", f"p{i}", address(i))
-            self._mesh.update(there)
+            self._ipsec.update(there)
 
     def _records(self, *, sends: int, receive: tuple[int, ...]) -> None:
         made = IpsecNode(
             enabled=True,
             layout=self._layout,
             receive={key_id: self._keys[key_id].check for key_id in receive},
-            peers={OWN_NAME: IpsecPeering(self._life.tag, sends)},
+            peers={OWN_NAME: IpsecPeering(tag_of(OWN_NAME, BOOT), sends)},
         )
         for i in range(PEERS):
             boot = i.to_bytes(16, "big").hex()
             tag = tag_of(f"p{i}", boot)
             end = structs.replace(made, tag=tag, boot=boot, ipv4=address(i))
-            self._mesh.update(IpsecPeer(f"p{i}", end))
+            self._ipsec.update(IpsecPeer(f"p{i}", end))
 
-    def _show_kernel(self) -> None:
-        stages = {progress.stage for progress in self._mesh.progress().values()}
-        states, policies = self._mesh.states(FAMILY), self._mesh.policies(FAMILY)
+    async def _show_kernel(self) -> None:
+        xfrm = open_xfrm(REQID)
+        states, policies = await xfrm.read_states(FAMILY), await xfrm.read_policies(FAMILY)
+        xfrm.close()
+        stages = {peer.stage for peer in self._ipsec.known().peers}
         print(f"    {len(states)} states, {len(policies)} policies; peers: {', '.join(stages)}")
 
 
@@ -193,8 +186,7 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     if ctypes.CDLL(None, use_errno=True).unshare(0x40000000) != 0:  # CLONE_NEWNET
         raise SystemExit(f"needs root: {os.strerror(ctypes.get_errno())}")
-    for command in ("link set lo up", f"addr add {OWN}/16 dev lo"):
-        subprocess.run(["ip", *command.split()], check=True)
+    subprocess.run(["ip", "-batch", "-"], input=NETWORK, text=True, check=True)
     asyncio.run(Bench("shared" if sys.argv[1:] == ["shared"] else "pair").run())
 
 
