@@ -33,6 +33,8 @@ from felixpy.datastore.source import DatastoreStartError, Source
 from felixpy.health import notify
 from felixpy.holds import Holds
 from felixpy.holds_control import register as register_holds
+from felixpy.ipsec.control import register as register_ipsec
+from felixpy.ipsec.part import IpsecPart
 from felixpy.last_state import LastState
 from felixpy.live_config import LiveConfig
 from felixpy.lockout.memory import Memory
@@ -72,6 +74,7 @@ class Agent:
         register_wireguard(
             self._control, self._wireguard_keys, self._wireguard_status, self._wireguard_facts
         )
+        register_ipsec(self._control, self._ipsec)
         self._services = Services(live.config, self._reporter.health, self._figures, time.monotonic)
 
     async def run(self) -> None:
@@ -145,6 +148,9 @@ class Agent:
 
     def _wireguard_facts(self) -> Facts | None:
         return None if self._pipeline is None else self._pipeline.wireguard.facts()
+
+    def _ipsec(self) -> IpsecPart | None:
+        return None if self._pipeline is None else self._pipeline.ipsec
 
     # ---------------------------------------------------------------- one datastore
 

@@ -35,6 +35,7 @@ from felixpy.flow_ending.ender import FlowEnder
 from felixpy.gate import ReadyGate
 from felixpy.holds import Holds
 from felixpy.inbox import Inbox
+from felixpy.ipsec.part import IpsecPart
 from felixpy.judging import judge_settings
 from felixpy.last_state import LastState
 from felixpy.live_config import Ask, LiveConfig
@@ -96,6 +97,9 @@ class Pipeline:
             live.config, os.environ, datastore.status, services.count_bird, woken.set
         )
         self.wireguard = WireguardPart(lambda: live.config, datastore.status, holds, run_directory)
+        self.ipsec = IpsecPart(
+            lambda: live.config, os.environ, datastore.status, run_directory, woken.set
+        )
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
@@ -134,16 +138,20 @@ class Pipeline:
             self._services.settle(self._live.config)
             self._reports.settle(self._live.config)
             self.bgp.settle(self._live.config)
+            await self.ipsec.settle()
             self._reporter.watch(self._live.config.dataplane_watchdog_timeout)
         if starting:
             self._graph.in_sync()
             self.bgp.in_sync()
             self.wireguard.in_sync()
+            self.ipsec.in_sync()
             self._start.begin(now)
             await self._review()
         if self._gate.open:
             self._tell_datastore(IN_SYNC)
-        if settled.ask is Ask.DATAPLANE or await self.wireguard.review():
+        # both are asked: what one of them has found is taken over by a new dataplane, too
+        anew = [settled.ask is Ask.DATAPLANE, self.ipsec.review(), await self.wireguard.review()]
+        if any(anew):
             await self._drop_dataplane()
         elif settled.ask is Ask.LIVE and self._dataplane is not None:
             self._dataplane.set_intervals(to_intervals(self._live.config))
@@ -151,6 +159,7 @@ class Pipeline:
         self.bgp.turn(in_force=self._dataplane is not None and self._dataplane.in_force)
         self._reporter.bgp(self.bgp.status, self.bgp.problems)
         self._reporter.wireguard(self.wireguard.status, self.wireguard.problems)
+        self._reporter.ipsec(self.ipsec.status, self.ipsec.problems)
         return False
 
     def seconds_to_next(self) -> float:
@@ -181,6 +190,7 @@ class Pipeline:
             lockout=self._lockout.waiting,
             bgp=self.bgp.figures(),
             wireguard=self.wireguard.figures(),
+            ipsec=self.ipsec.figures(),
         )
         dataplane = self._dataplane
         return found if dataplane is None else with_dataplane(found, dataplane)
@@ -190,6 +200,7 @@ class Pipeline:
         self._start.close()
         self._lockout.close()
         await self.wireguard.close()
+        await self.ipsec.close()
         await self.bgp.close()
         await self._reports.close()
         await self._flow_ender.close()
@@ -211,6 +222,7 @@ class Pipeline:
             self._graph.update(key, value)
             self.bgp.note(key, value)
             self.wireguard.note(key, value)
+            self.ipsec.note(key, value)
             self._lockout.note(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
@@ -238,6 +250,7 @@ class Pipeline:
             self._flow_ender.update(updates)
         applied = await self._dataplane.apply()
         self.wireguard.turn(applied=applied is not None)
+        self.ipsec.turn(applied=applied is not None)
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
@@ -257,7 +270,7 @@ class Pipeline:
     async def _build(self) -> Dataplane | None:
         # a name in MetadataAddr is looked up, which may take its time
         settings = await asyncio.to_thread(to_settings, self._live.config)
-        settings = await self.wireguard.admit(settings)
+        settings = await self.ipsec.admit(await self.wireguard.admit(settings))
         try:
             dataplane = await build_dataplane(settings, self._woken.set)
         except DataplaneError as error:
@@ -268,10 +281,12 @@ class Pipeline:
         wanted = self._live.config.conntrack_flush_on_policy_change
         self._flow_ender.begin(judge_settings(settings) if wanted else None)
         self.wireguard.attach(dataplane)
+        self.ipsec.attach(dataplane.ipsec)
         return dataplane
 
     async def _drop_dataplane(self) -> None:
         if self._dataplane is not None:
             dataplane, self._dataplane = self._dataplane, None
             self.wireguard.attach(None)
+            self.ipsec.attach(None)
             await dataplane.close()

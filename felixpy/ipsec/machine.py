@@ -74,7 +74,11 @@ def _interface(
 ) -> Iterator[Finding]:
     there = [name for name in names if name in mtus]
     if not there:
-        text = f"there is no {configured}" if configured else "there is no default route over one interface"
+        text = (
+            f"there is no {configured}"
+            if configured
+            else "there is no default route over one interface"
+        )
         advice = "name the network-facing interface in IPsecInterface"
         yield Finding("interface", "fail" if configured else "warn", text, advice=advice)
         return

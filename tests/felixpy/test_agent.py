@@ -31,6 +31,7 @@ from felixpy.datastore.source import DatastoreStartError
 from felixpy.live_config import LiveConfig
 from felixpy.status import read
 from felixpy.tasks import TaskEndedError, endless
+from tests.fakes.ipsec_end import FakeEnd
 from tests.fakes.wireguard import ToldWireguard
 
 PROFILE = """\
@@ -57,6 +58,7 @@ class FakeDataplane:
         self.kernel = kernel
         self.settings = settings
         self.wireguard = ToldWireguard()
+        self.ipsec = FakeEnd()
         self._news = True
         kernel.built.append(self)
 

@@ -45,6 +45,7 @@ from felixpy.statusrep.directory import DirectoryStatusStore
 from felixpy.wireguard import switch
 from felixpy.wireguard.finding import Finding
 from felixpy.wireguard.publishing import PublishedKey
+from tests.fakes.ipsec_end import FakeEnd
 from tests.fakes.wireguard import ToldWireguard
 
 ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
@@ -63,6 +64,7 @@ class FakeDataplane:
 
     def __init__(self) -> None:
         self.wireguard = ToldWireguard()
+        self.ipsec = FakeEnd()
         self.told: list[Update] = []
 
     def desire(self, updates: Iterable[Update]) -> None:

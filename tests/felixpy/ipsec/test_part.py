@@ -24,7 +24,7 @@ from felixpy.ipsec import keys as keys_module
 from felixpy.ipsec.life import NAME, is_kept
 from felixpy.ipsec.part import IpsecPart
 from felixpy.status import IpsecSummary
-from tests.felixpy.ipsec.fake_end import FakeEnd
+from tests.fakes.ipsec_end import FakeEnd
 from tests.felixpy.statusrep.fake_store import FakeStore
 
 RECORD = "/calico/felixpy/v1/ipsecnodes/n1"
