@@ -275,9 +275,16 @@ class _Endpoint:
         except BlockingIOError:
             return
         except OSError as error:
+            self._drain()
             self._failed(error.errno or errno.EIO)
             return
         self._received(self._buffer[:length])
+
+    def _drain(self) -> None:
+        """After an overrun the kernel tells nothing more until all has been read (Linux 6.18)."""
+        with contextlib.suppress(OSError):
+            while length := self._socket.recv_into(self._buffer):
+                conceal(self._buffer[:length])
 
     def abort(self) -> None:
         self.close()

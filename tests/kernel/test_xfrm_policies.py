@@ -1,6 +1,6 @@
 """Policies of xfrm in the kernel, as the ip tool has them, and what is told of changes.
 
-For states the kernel has to have ESP: tests/guest/inside_xfrm.py.
+For states with a key the kernel has to have ESP: tests/guest/inside_xfrm.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from contextlib import AsyncExitStack, closing
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError as Refused
 
+from dataplane.ipsec import codec
 from dataplane.ipsec.kernel import (
     Changed,
+    Expired,
     KernelPolicy,
     PolicyDelete,
     PolicyPut,
@@ -246,6 +248,41 @@ async def test_what_was_lost_is_told(inside, xfrm):
         told = await listener.receive()
         while told != [Changed(states=True, policies=True)]:
             told = await listener.receive()
+
+
+PROVISIONAL = (
+    "ip xfrm state allocspi src 192.0.2.2 dst 192.0.2.1 proto esp reqid 7 mode tunnel"
+    " min 0x1235 max 0x1235"
+)
+
+
+async def test_a_state_that_others_have_reserved(inside, xfrm):
+    """Without ESP, too: it has no key yet, and the kernel deletes it soon."""
+    inside.run("sysctl -qw net.core.xfrm_acq_expires=1")
+    with closing(await xfrm.listen()) as listener:
+        inside.run(PROVISIONAL)
+        (found,) = await xfrm.read_states(4)
+        assert await xfrm.read_states(6) == []
+        assert (found.id, found.source) == (StateId("192.0.2.1", 0x1235), "192.0.2.2")
+        assert (found.protocol, found.mode, found.reqid) == (50, 1, 7)
+        assert (found.algorithm, found.fingerprint, found.limited) == (None, b"", True)
+        told: list[Changed | Expired] = []
+        async with asyncio.timeout(30):
+            while not told:
+                told += [one for one in await listener.receive() if isinstance(one, Expired)]
+    assert told == [Expired(found.id, hard=True)]
+    assert await xfrm.read_states(4) == []
+
+
+async def test_answers_that_are_lost(inside):
+    """It is told, and the next answers are those to the next questions."""
+    async with AsyncXFRMSocket(buffer_bytes=1) as socket:
+        await socket.bind()
+        delete = codec.request(PolicyDelete(BLOCKED.id), REQID)
+        with pytest.raises(Refused) as refusal:
+            await socket.execute([delete] * 40)
+        assert refusal.value.code == errno.ENOBUFS
+        assert await socket.execute([delete]) == [errno.ENOENT]
 
 
 async def test_trial(inside, xfrm):
