@@ -16,14 +16,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, TypeAlias
 
-from msgspec import Struct
-
 from calc_graph.multimap import Multimap
 from dataplane.families import Family
 from dataplane.ipsec import policies, states
 from dataplane.ipsec.nets import Nets
+from dataplane.ipsec.peer import NOBODY, Peer
 from dataplane.ipsec.policies import Way
-from dataplane.ipsec.states import Tunnel
 from dataplane.ipsec.values import PolicyId, PolicyWish, Selector, StateId, StateWish
 from dataplane.ipsec.wishes import Wishes
 from dataplane.rtnetlink import BITS
@@ -36,34 +34,6 @@ Owner: TypeAlias = tuple[
 _HERE: Owner = ("here", "")
 _NO_WAY = Way()
 _NOT_USED: Mapping[StateId, int] = {}
-
-
-class Peer(Struct, frozen=True):
-    """Another node as this family needs it.
-
-    there    its address, "" for none
-    tunnel   None: it cannot be a peer
-    key      to send with, 0 for none
-    usable   keys that may be sent with while the state for `key` is missing, the best first
-    alive    keys whose states for sending are not to be lost
-    receives keys that receiving states are to be there for
-    enabled  it says that it is on
-    nodes    what nodes say to each other is encrypted too
-    sends    it says that it sends to us encrypted
-    """
-
-    there: str = ""
-    tunnel: Tunnel | None = None
-    key: int = 0
-    usable: tuple[int, ...] = ()
-    alive: tuple[int, ...] = ()
-    receives: tuple[int, ...] = ()
-    enabled: bool = False
-    nodes: bool = False
-    sends: bool = False
-
-
-NOBODY = Peer()
 
 
 class FamilyMesh:
@@ -190,7 +160,13 @@ class FamilyMesh:
     def keep(self, name: str, former: Iterable[StateWish]) -> None:
         """States of a peer that are wished for no more, and may be needed yet."""
         current = self.states.all
-        left = [w for w in former if current.get(w.id, w) == w and w.id in self._present]
+        left = [
+            wish
+            for wish in former
+            if self.here in (wish.source, wish.id.destination)
+            and current.get(wish.id, wish) == wish
+            and wish.id in self._present
+        ]
         self.states.put(("former", name), ((wish.id, wish) for wish in left))
 
     def _receive(self, name: str, peer: Peer) -> list[StateWish]:

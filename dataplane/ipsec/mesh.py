@@ -44,16 +44,18 @@ from calc_graph.updates import (
     RouteRemove,
     RouteUpdate,
 )
-from dataplane.families import Family, family_of
+from dataplane.families import Family
 from dataplane.ipsec import report
 from dataplane.ipsec.choice import Choice, choose, common_keys, excluded
-from dataplane.ipsec.ends import NO_END, End, Ends
-from dataplane.ipsec.family import NOBODY, FamilyMesh, Peer
+from dataplane.ipsec.ends import End, Ends
+from dataplane.ipsec.family import FamilyMesh
+from dataplane.ipsec.former import Formers
 from dataplane.ipsec.life import Life
+from dataplane.ipsec.peer import NOBODY, peer_of
 from dataplane.ipsec.progress import PeerProgress
-from dataplane.ipsec.record import Record, told
-from dataplane.ipsec.retire import IN_FLIGHT_SECONDS, Keys, may_send
-from dataplane.ipsec.states import Tunnel, key_of
+from dataplane.ipsec.record import Record, needed_keys, told
+from dataplane.ipsec.retire import Keys, may_send
+from dataplane.ipsec.states import key_of
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings
 
@@ -70,7 +72,6 @@ Event = (
 
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
-_NEVER = float("inf")
 
 
 class Changes(Struct, frozen=True):
@@ -79,36 +80,6 @@ class Changes(Struct, frozen=True):
     states: dict[StateId, StateWish | None]
     policies: dict[PolicyId, PolicyWish | None]
     routes: dict[str, str | None]
-
-
-class _Former:
-    """States of a peer that go: what receives when it has been quiet for as long as packets travel,
-    what sends later, since it could not be made again if the peer came back.
-    """
-
-    def __init__(self, until: float) -> None:
-        self.wishes: dict[StateId, StateWish] = {}
-        self.until = until
-        self.quiet_since: float | None = None
-
-    @property
-    def deaf_at(self) -> float:
-        quiet = _NEVER if self.quiet_since is None else self.quiet_since + IN_FLIGHT_SECONDS
-        return min(self.until, quiet)
-
-    @property
-    def receives(self) -> bool:
-        return any(wish.receives for wish in self.wishes.values())
-
-    def let_go(self, now: float) -> float:
-        """Out: when to look again; infinity when nothing is left."""
-        if now >= self.deaf_at:
-            self.wishes = {i: wish for i, wish in self.wishes.items() if not wish.receives}
-        if now >= self.until:
-            self.wishes = {}
-        if not self.wishes:
-            return _NEVER
-        return self.deaf_at if self.receives else self.until
 
 
 class Mesh:
@@ -128,11 +99,7 @@ class Mesh:
         self._choices: dict[str, Choice] = {}
         self._held: Multimap[int, str] = Multimap()  # retired key -> who may send with it
         self._sent: Multimap[int, str] = Multimap()  # key -> whom we send to with it
-        self._former: dict[str, _Former] = {}
-        self._adopted_keys: set[int] = set()
-        self._ring: Mapping[int, str] | None = None  # to be taken over
-        self._known: Mapping[int, str] | None = None
-        self._dropped: set[int] = set()
+        self._former = Formers(settings.key_grace)
         self._dirty: dict[str, None] = {}
         self._all_dirty = True
         self._now = 0.0
@@ -153,14 +120,14 @@ class Mesh:
 
     def keys(self, checks: Mapping[int, str]) -> None:
         """The ring, the newest first: key ID -> check value, as `KeyRing.checks` has them."""
-        self._ring = dict(checks)
+        self._keys.offer(checks)
 
     def drop(self, key: int) -> None:
         """The operator does not wait any longer for those that still use it.
 
         Nothing happens to a key that is in the ring.
         """
-        self._dropped.add(key)
+        self._keys.drop(key)
 
     def life(self, life: Life) -> None:
         """Another one than before makes all states anew."""
@@ -168,8 +135,7 @@ class Mesh:
             self._record.restart()
             self._all_dirty = True
             self._former.clear()
-        if self._known is None:
-            self._known = dict(life.known)
+        self._keys.remember(life.known)
         self._life = life
         self._ends.own_tag(life.tag)
 
@@ -179,7 +145,7 @@ class Mesh:
         Those of keys that are not in the ring are only kept, and only if they are named here.
         """
         self._families[family].adopt(states)
-        self._adopted_keys.update(key_of(state.spi) for state in states)
+        self._keys.found(key_of(state.spi) for state in states)
 
     def observe(
         self,
@@ -211,32 +177,11 @@ class Mesh:
         Out: when to do it again though nothing was told, infinity for never.
         """
         self._now = now
-        self._take_keys()
+        self._all_dirty |= self._keys.take_over(now)
         due = self._resolve_once()
         while self._dirty or self._all_dirty:
             due = self._resolve_once()
         return due
-
-    def _take_keys(self) -> None:
-        before = self._key_picture()
-        if self._ring is not None:
-            known, self._known = self._known or {}, {}
-            left = {
-                key: check
-                for key, check in known.items()
-                if key in self._adopted_keys or self._ring.get(key) == check
-            }
-            self._keys.remember(left, self._now)
-            self._keys.set_ring(self._ring, self._now)
-            self._ring = None
-        for key in self._dropped:
-            self._keys.drop(key, self._now)
-        self._dropped.clear()
-        self._all_dirty |= self._key_picture() != before
-
-    def _key_picture(self) -> tuple[object, ...]:
-        keys = self._keys
-        return (dict(keys.alive), keys.order, [keys.phase(key) for key in keys.alive])
 
     def _resolve_once(self) -> float:
         dirty = self._dirty | self._ends.take_dirty()
@@ -271,64 +216,51 @@ class Mesh:
 
     def _set_peer(self, name: str) -> None:
         end = self._ends.end(name)
-        keys, order = self._keys, self._keys.order
-        choice = choose(
-            name,
-            end,
-            hostname=self._hostname,
-            layout=self._settings.layout,
-            tag=self._life.tag,
-            order=order,
-            alive=keys.alive,
-        )
+        keys, choice = self._keys, self._choose(name, end)
         self._choices[name] = choice
         if not self._ends.is_host(name):
             self._forget(name)
             return
         eligible = not excluded(name, end, self._settings.layout)
-        usable = common_keys(end.record, order, keys.alive) if choice.key else ()
         gone: list[StateWish] = []
         for family, mesh in self._families.items():
-            there = end.addresses.get(family, "")
-            peer = Peer(
-                there=there or end.hosts.get(family, ""),
-                tunnel=self._tunnel(name, end, mesh.here, there) if eligible else None,
+            peer = peer_of(
+                name,
+                end,
+                family,
+                hostname=self._hostname,
+                here=mesh.here if eligible else "",
+                life=self._life,
+                shared=self._shared,
                 key=choice.key,
-                usable=tuple(usable),
-                alive=tuple(keys.alive),
-                receives=tuple(key for key in keys.alive if keys.receives(key)),
-                enabled=end.record.enabled,
-                nodes=end.record.node_encryption,
-                sends=end.peering(self._hostname).sends != 0,
+                keys=keys,
             )
             gone += mesh.set_peer(name, peer)
-        self._keep(name, end, gone, eligible=eligible)
+        # In its new life a peer does not send with what it had before, and one that is switched off
+        # says when it has come to its end.
+        sends = end.peering(self._hostname).sends != 0
+        self._former.keep(name, gone, quiet=sends == eligible, now=self._now)
         for key in keys.retired:
             if may_send(end.record, self._hostname, key, keys.alive[key]):
                 self._held.add(key, name)
             else:
                 self._held.discard(key, name)
 
-    def _tunnel(self, name: str, end: End, here: str, there: str) -> Tunnel | None:
-        if not here or not there:
-            return None
-        if self._shared:
-            return Tunnel(name, here, there, shared=True)
-        life, record = self._life, end.record
-        return Tunnel(
+    def _choose(self, name: str, end: End) -> Choice:
+        return choose(
             name,
-            here,
-            there,
-            own_tag=life.tag,
-            own_boot=life.boot,
-            tag=record.tag,
-            boot=record.boot,
+            end,
+            hostname=self._hostname,
+            layout=self._settings.layout,
+            tag=self._life.tag,
+            order=self._keys.order,
+            alive=self._keys.alive,
         )
 
     def _forget(self, name: str) -> None:
         """Its node is gone."""
         gone = [wish for mesh in self._families.values() for wish in mesh.set_peer(name, NOBODY)]
-        self._keep(name, NO_END, gone, eligible=False)
+        self._former.keep(name, gone, quiet=True, now=self._now)
         self._record.set_peer(name, 0, 0)
         self._choices.pop(name, None)
         for key in list(self._held):
@@ -336,44 +268,18 @@ class Mesh:
         for key in list(self._sent):
             self._sent.discard(key, name)
 
-    def _keep(self, name: str, end: End, gone: list[StateWish], *, eligible: bool) -> None:
-        """States of another life of a peer, or of one that is off or gone, for a while."""
-        former = self._former.get(name)
-        if former is None and not gone:
-            return
-        if former is None:
-            former = self._former[name] = _Former(self._now + self._settings.key_grace)
-        former.wishes.update({wish.id: wish for wish in gone})
-        # In its new life a peer does not send with what it had before, and one that is switched off
-        # says when it has come to its end.
-        sends = end.peering(self._hostname).sends != 0
-        if sends != eligible:
-            former.quiet_since = None
-        elif former.quiet_since is None:
-            former.quiet_since = self._now
-        self._put_former(name, former)
-
-    def _put_former(self, name: str, former: _Former) -> None:
+    def _let_go(self) -> float:
+        """States of peers as they were, for a while.  Out: when to look again."""
+        due = self._former.let_go(self._now)
         alive, receives = self._keys.alive, self._keys.receives
-        for family, mesh in self._families.items():
+        for name in self._former.take_changed():
             wishes = [
                 wish
-                for wish in former.wishes.values()
-                if family_of(wish.id.destination) == family
-                and mesh.here in (wish.source, wish.id.destination)
-                and (receives(wish.key) if wish.receives else wish.key in alive)
+                for wish in self._former.wishes(name)
+                if (receives(wish.key) if wish.receives else wish.key in alive)
             ]
-            mesh.keep(name, wishes)
-
-    def _let_go(self) -> float:
-        due = _NEVER
-        for name, former in list(self._former.items()):
-            before = len(former.wishes)
-            due = min(due, former.let_go(self._now))
-            if len(former.wishes) != before:
-                self._put_former(name, former)
-            if not former.wishes:
-                del self._former[name]
+            for mesh in self._families.values():
+                mesh.keep(name, wishes)
         return due
 
     def _list_keys(self) -> None:
@@ -397,33 +303,22 @@ class Mesh:
             self._sent.discard(key, name)
         for key in used | {self._choices[name].key} - {0}:
             self._sent.add(key, name)
-        self._record.set_peer(name, self._taken_in(name), told(used))
-
-    def _taken_in(self, name: str) -> int:
-        """The tag of the peer's receiving states, if they are there."""
         end = self._ends.end(name)
-        if excluded(name, end, self._settings.layout):
-            return 0
-        keys, listed = self._keys, self._record.listed
-        made = [key for key in listed if keys.can_be_made(key)]
-        # A key that we have no more cannot be made states of: it counts for whom there is no other.
-        common = common_keys(end.record, made, keys.alive)
-        needed = made if common else common_keys(end.record, listed, keys.alive) + made
         meshes = [m for f, m in self._families.items() if m.here and f in end.addresses]
-        there = bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
-        return end.record.tag if there else 0
+        there = not excluded(name, end, self._settings.layout) and bool(meshes)
+        needed = needed_keys(end.record, self._record.listed, self._keys)
+        there = there and all(mesh.receives(name, needed) for mesh in meshes)
+        self._record.set_peer(name, end.record.tag if there else 0, told(used))
 
     def _retire(self) -> float:
-        before = self._key_picture()
         published = self._ends.published()
-        due = self._keys.advance(
+        due, changed = self._keys.advance(
             self._now,
             held=[key for key in self._keys.retired if key in self._held],
             published=() if published is None else list(published.receive),
             sent=list(self._sent),
         )
-        if self._key_picture() != before:
-            self._all_dirty = True
+        self._all_dirty |= changed
         return due
 
     # ---------------------------------------------------------------- asked
@@ -451,7 +346,7 @@ class Mesh:
         Whoever holds keys keeps those: of an ID that stands for another key in the ring it is this
         one that counts.  To be remembered over a restart as `Life.known`.
         """
-        return {**(self._known or {}), **self._keys.alive}
+        return self._keys.remembered
 
     @property
     def needs_new_life(self) -> bool:
@@ -475,15 +370,7 @@ class Mesh:
         return report.progress(
             name,
             end,
-            choose(
-                name,
-                end,
-                hostname=self._hostname,
-                layout=self._settings.layout,
-                tag=self._life.tag,
-                order=self._keys.order,
-                alive=self._keys.alive,
-            ),
+            self._choose(name, end),
             self._families,
             sends=self._record.peering(name).sends,
             sent=end.peering(self._hostname).sends,

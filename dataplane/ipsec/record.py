@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 
 from calc_graph.model import IpsecNode, IpsecPeering
 from dataplane.families import Family
+from dataplane.ipsec.choice import common_keys
 from dataplane.ipsec.ids import newer
 from dataplane.ipsec.life import Life
+from dataplane.ipsec.retire import Keys
 from dataplane.settings import IpsecSettings
 
 
@@ -75,3 +77,15 @@ def told(used: Iterable[int]) -> int:
         if oldest == 0 or newer(oldest, key):
             oldest = key
     return oldest
+
+
+def needed_keys(record: IpsecNode, listed: Iterable[int], keys: Keys) -> list[int]:
+    """For which of the keys that we publish a peer's receiving states must be there, before it is
+    told that we have taken it in.
+
+    No state can be made with a key that we have no more: it counts for whom there is no other.
+    """
+    made = [key for key in listed if keys.can_be_made(key)]
+    if common_keys(record, made, keys.alive):
+        return made
+    return made + [k for k in common_keys(record, listed, keys.alive) if k not in made]

@@ -17,7 +17,7 @@ Pure; who may be sending is told.  Source: sections 5.4 and 5.5 of the IPsec ref
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 from calc_graph.model import IpsecNode
@@ -80,6 +80,10 @@ class Keys:
         self._checks: dict[int, str] = {}  # of all that are alive
         self._held: set[int] = set()  # of these, those that were in a ring since the start
         self._retired: dict[int, _Retired] = {}
+        self._offered: dict[int, str] | None = None
+        self._known: dict[int, str] | None = None
+        self._found: set[int] = set()
+        self._dropped: set[int] = set()
 
     @property
     def alive(self) -> Mapping[int, str]:
@@ -121,16 +125,47 @@ class Keys:
         """IDs that stand for another key in the ring than in states that are still used."""
         return [key for key, check in self._ring.items() if self._checks.get(key, check) != check]
 
-    def remember(self, known: Mapping[int, str], now: float) -> None:
-        """What an agent before this one has had."""
-        for key, check in known.items():
-            self._checks.setdefault(key, check)
-        self._sort(now)
+    # ---------------------------------------------------------------- told
 
-    def set_ring(self, checks: Mapping[int, str], now: float) -> None:
-        """The newest first."""
-        self._ring = dict(checks)
-        self._sort(now)
+    def found(self, keys: Iterable[int]) -> None:
+        """IDs of keys that states in the kernel have, which an agent before this one has made."""
+        self._found.update(keys)
+
+    def remember(self, known: Mapping[int, str]) -> None:
+        """What an agent before this one has had; only the first time counts."""
+        if self._known is None:
+            self._known = dict(known)
+
+    def offer(self, ring: Mapping[int, str]) -> None:
+        """The newest first; until the first one nothing is alive."""
+        self._offered = dict(ring)
+
+    def drop(self, key: int) -> None:
+        """Its grace time is over, if it has left the ring."""
+        self._dropped.add(key)
+
+    @property
+    def remembered(self) -> Mapping[int, str]:
+        """Those that are alive, and those that may turn out to be."""
+        return {**(self._known or {}), **self._checks}
+
+    def take_over(self, now: float) -> bool:
+        """What was told since the last time; whether anything is another than before."""
+        before = self._picture()
+        if self._offered is not None:
+            self._ring, self._offered = self._offered, None
+            for key, check in (self._known or {}).items():
+                if key in self._found or self._ring.get(key) == check:
+                    self._checks.setdefault(key, check)
+            self._known = {}
+            self._sort(now)
+        for key in self._dropped & self._retired.keys():
+            self._retired[key].grace_ends = now
+        self._dropped.clear()
+        return self._picture() != before
+
+    def _picture(self) -> tuple[object, ...]:
+        return (dict(self._checks), self.order, [self.phase(key) for key in self._checks])
 
     def _sort(self, now: float) -> None:
         for key, check in self._ring.items():
@@ -141,10 +176,7 @@ class Keys:
             if self._ring.get(key) != check and key not in self._retired:
                 self._retired[key] = _Retired(now, self._grace)
 
-    def drop(self, key: int, now: float) -> None:
-        """Its grace time is over, if it has left the ring."""
-        if key in self._retired:
-            self._retired[key].grace_ends = now
+    # ---------------------------------------------------------------- worked out
 
     def advance(
         self,
@@ -153,10 +185,13 @@ class Keys:
         held: Collection[int],
         published: Collection[int],
         sent: Collection[int],
-    ) -> float:
+    ) -> tuple[float, bool]:
         """Of the keys that have left the ring: those that a peer may send with, those that others
-        may read that we receive, those that we send with.  Out: when to look again."""
-        due = float("inf")
+        may read that we receive, those that we send with.
+
+        Out: when to look again, and whether anything is another than before.
+        """
+        due, before = float("inf"), self._picture()
         for key, retired in list(self._retired.items()):
             at = retired.advance(
                 now, held=key in held, published=key in published, sent=key in sent
@@ -164,7 +199,7 @@ class Keys:
             due = min(due, at)
             if retired.phase == "gone":
                 self._forget(key, now)
-        return due
+        return due, self._picture() != before
 
     def _forget(self, key: int, now: float) -> None:
         del self._retired[key], self._checks[key]

@@ -186,6 +186,8 @@ class Node:
                 yield False
                 continue
             self._settle()
+            if self.world.random.random() < 0.5:
+                self._publish()
             yield from self._additions()
             self._settle()
             if self.world.random.random() < 0.5:
