@@ -176,13 +176,13 @@ async def has_esp(xfrm: Xfrm) -> bool:
 
 
 def encoders() -> None:
-    """The same policy as bytes, four times."""
+    """The same policy as bytes, in three ways; and states."""
     from pyroute2.netlink import nlmsg
 
     from dataplane.ipsec import codec
     from dataplane.xfrm.messages import userpolicy_info
 
-    changes = ways_out(1)
+    changes, made_states = ways_out(1), receiving(1)
     buffer = memoryview(bytearray(1 << 12))
 
     class generic(nlmsg):  # type: ignore[misc]  # noqa: N801
@@ -190,8 +190,8 @@ def encoders() -> None:
         fields = userpolicy_info.fields
         nla_map = tuple((i, "XFRMA_TMPL" if i == 5 else f"X{i}", "cdata") for i in range(6))
 
-    def ours() -> None:
-        for change in changes:
+    def ours(wanted: Sequence[Change]) -> None:
+        for change in wanted:
             message = codec.request(change, REQID)
             message["header"].update(sequence_number=1, pid=1)
             message.encode_into(buffer, 0)
@@ -213,8 +213,9 @@ def encoders() -> None:
                                0, 0, 0, 0)  # fmt: skip
 
     for work, what in (
-        (ours, "wish to bytes, by dataplane.xfrm"),
-        (pyroute2, "by pyroute2's own encoder"),
+        (lambda: ours(changes), "a policy, from wish to bytes, by dataplane.xfrm"),
+        (lambda: ours(made_states), "a state with ESN and its key, likewise"),
+        (pyroute2, "the policy by pyroute2's own encoder"),
         (bare, "two structures packed, nothing looked up: the least there is"),
     ):
         work()
