@@ -108,9 +108,11 @@ class IpsecPart:
         if why := end.renewal():
             self._life.renew(why)
         self._offer(end)
-        if not applied or not end.settled:
+        if not applied:
             return
         self._known = end.known()
+        if not end.settled:
+            return
         self._life.know(end.alive())
         self._note_rotation()
         self._publisher.offer(end.record())

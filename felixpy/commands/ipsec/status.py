@@ -98,9 +98,10 @@ def _lines(found: Found, paint: Palette, now: float) -> Iterator[str]:
     status = details.status
     if found.agent:
         yield f"agent: {paint.bad('stopped')}; what is there goes on, by the kernel alone"
-    elif not details.enabled and not status.families:
+    families = [family for family in status.families if family.phase != "off" or family.reason]
+    if not found.agent and not details.enabled and not families:
         yield "IPsec is off"
-    for family in status.families:
+    for family in families:
         yield from _family(family, paint)
     if not found.agent and details.enabled:
         yield from _keys(details, paint, now)

@@ -175,8 +175,10 @@ def test_for_programs(
 def test_off(
     config: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    agent_says(monkeypatch, Details(False))
-    assert printed(capsys, "status", "ipsec", "-c", str(config)) == (exits.OK, "IPsec is off\n", "")
+    for families in ((), (FamilyStatus(4, "off"), FamilyStatus(6, "off"))):
+        agent_says(monkeypatch, Details(False, IpsecStatus(families)))
+        code, out, _ = printed(capsys, "status", "ipsec", "-c", str(config))
+        assert (code, out) == (exits.OK, "IPsec is off\n")
 
 
 def test_without_an_agent_the_kernel_says_what_it_knows(
