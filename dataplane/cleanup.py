@@ -4,8 +4,9 @@ Ours are chains by their prefixes and rules by their ids in both backends, IP se
 by their names, routes by our protocol wherever they lead, and on interfaces of workloads and VXLAN
 devices those that an agent makes, with the static neighbours that they lead to, and the addresses
 that workloads speak BGP with.  tunl0 is set down if routes of ours led over it.  Of WireGuard the
-rule goes, then the table that it leads to, then the device with its key.  Settings of interfaces go
-with the interfaces; forwarding stays on, because others may rely on it by now.
+rule goes, then the table that it leads to, then the device with its key.  Of IPsec go its rules,
+the routes of its table, policies and states, as far as they are ours beyond doubt.  Settings of
+interfaces go with the interfaces; forwarding stays on, because others may rely on it by now.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from dataplane.drivers.routes import RouteDriver
 from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
+from dataplane.ipsec.sweep import sweep as sweep_ipsec
 from dataplane.runner import Runner
 from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
 from dataplane.wireguard.sweep import sweep as sweep_wireguard
@@ -44,6 +46,8 @@ class Cleaned(Struct, frozen=True):
     tunnels: int = 0
     addresses: int = 0
     rules: int = 0
+    states: int = 0
+    policies: int = 0
     errors: tuple[str, ...] = ()
 
 
@@ -63,7 +67,7 @@ class _Cleaning:
         self._settings = settings
         self._dry_run = dry_run
         self._chains = self._ipsets = self._routes = self._neighbours = self._tunnels = 0
-        self._addresses = self._rules = 0
+        self._addresses = self._rules = self._states = self._policies = 0
         self._errors: list[str] = []
 
     def result(self) -> Cleaned:
@@ -75,6 +79,8 @@ class _Cleaning:
             self._tunnels,
             self._addresses,
             self._rules,
+            self._states,
+            self._policies,
             tuple(self._errors),
         )
 
@@ -89,6 +95,8 @@ class _Cleaning:
                 led_over |= await self._routes_of(family, interfaces)
             # Only now: what its table does not say, the main one would.
             wireguard = {f: await self._wireguard_of(f, interfaces) for f in FAMILIES}
+            for family in FAMILIES:
+                await self._ipsec_of(family, interfaces)
             await self._tunnels_of(interfaces, led_over, wireguard)
         except DataplaneError as error:
             self._errors.append(str(error))
@@ -125,6 +133,21 @@ class _Cleaning:
         self._rules += swept.rules
         self._routes += swept.routes
         return swept.device
+
+    async def _ipsec_of(self, family: Family, interfaces: Mapping[str, Interface]) -> None:
+        """Rules, table 200, policies and states."""
+        try:
+            swept = await sweep_ipsec(family, self._settings, interfaces, dry_run=self._dry_run)
+        except DataplaneError as error:
+            self._errors.append(str(error))
+            return
+        self._rules += swept.rules
+        self._routes += swept.routes
+        self._states += swept.states
+        self._policies += swept.policies
+        self._errors += [
+            f"IPsec {what} may be somebody else's: it stays" for what in swept.doubtful
+        ]
 
     async def _tunnels_of(
         self,

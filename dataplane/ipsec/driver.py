@@ -115,6 +115,11 @@ class IpsecDriver:
         return not self._stale and self._present.settled
 
     @property
+    def closed(self) -> bool:
+        """Whether everything that is to be blocked is, as far as that is for us to say."""
+        return not any(put.stage == "close" for put in self._present.additions())
+
+    @property
     def spent(self) -> str:
         """Why keys have to become others before anything more is sent, "" if they need not."""
         return self._present.spent
@@ -127,7 +132,12 @@ class IpsecDriver:
     @property
     def has_anything(self) -> bool:
         """Whether states or policies of ours are there."""
-        return not self._present.empty
+        return any(self._present.sizes)
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """How many states and policies of ours are there."""
+        return self._present.sizes
 
     @property
     def has_ways_out(self) -> bool:
@@ -257,7 +267,7 @@ class IpsecDriver:
     ) -> None:
         """Of what is there that is wished for, and nothing else.  Raises IpsecError."""
         async with self._lock:
-            if self._stale and not self._present.empty:
+            if self._stale and self.has_anything:
                 await self._read()
             self._present.keep(state_stays, policy_stays)
 

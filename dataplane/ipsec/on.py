@@ -68,7 +68,7 @@ class On:
         self._lock = asyncio.Lock()
         self._flushed = ""  # what was missing when an agent began
         self._leaving: dict[Family, set[str]] = {family: set() for family in drivers}  # nets
-        self._rested: set[Family] = set()  # everything that was to come is there
+        self._rested: set[Family] = set()  # what was to come was tried
         self._switches: dict[Family, dict[str, str]] = {}
         self._used_up: set[StateId] = set()
         self._due = float("inf")
@@ -139,12 +139,12 @@ class On:
 
     async def before(self, family: Family, step: Step) -> bool:
         """What comes before the main table.  False: something that has to be closed is not."""
-        if not await step(f"IPv{family} IPsec", self._adopt()):
+        await step(f"IPv{family} IPsec", self._adopt())
+        if not self._adopted:
             return self._allow_clear
-        if not self._adopted or not await step(f"IPv{family} IPsec", self._add(family)):
-            return self._allow_clear
-        await step(f"IPv{family} IPsec routes", self._lead(family))
-        return True
+        if await step(f"IPv{family} IPsec", self._add(family)):
+            await step(f"IPv{family} IPsec routes", self._lead(family))
+        return self._allow_clear or self._drivers[family].closed
 
     async def after(self, family: Family, step: Step) -> None:
         """What comes once nothing of the main table is to be written any more."""
@@ -187,13 +187,16 @@ class On:
 
     async def _add(self, family: Family) -> None:
         driver = self._drivers[family]
-        for _ in range(_ROUNDS):
+        try:
+            for _ in range(_ROUNDS):
+                self._settle(family)
+                if not await driver.additions(only_closing=self._is_held):
+                    break
+        finally:
+            # What is there is known even if something was refused.
             self._settle(family)
-            if not await driver.additions(only_closing=self._is_held):
-                break
-        self._settle(family)
-        if not self._is_held:
-            self._rested.add(family)
+            if not self._is_held:
+                self._rested.add(family)
 
     def _settle(self, family: Family) -> bool:
         """Hand over what the mesh makes of what there is, until it is at rest; whether there was

@@ -219,9 +219,9 @@ class Present:
         )
 
     @property
-    def empty(self) -> bool:
-        """Nothing of ours is there."""
-        return not self._states.actual and not self._policies.actual
+    def sizes(self) -> tuple[int, int]:
+        """How many states and policies of ours are there."""
+        return len(self._states.actual), len(self._policies.actual)
 
     @property
     def settled(self) -> bool:

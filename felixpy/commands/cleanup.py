@@ -69,6 +69,8 @@ def _show(cleaned: Cleaned, swept: Swept, *, dry_run: bool) -> None:
         counts += f", {cleaned.addresses} addresses for BGP"
     if cleaned.rules:
         counts += f", {cleaned.rules} routing rules"
+    if cleaned.states or cleaned.policies:
+        counts += f", {cleaned.states} states and {cleaned.policies} policies of IPsec"
     say(f"{verb} {counts}")
     if swept.files:
         say(f"{verb} {swept.routes} routes of BIRD's, {swept.files} files of its configuration")
