@@ -193,7 +193,8 @@ class Mesh:
             self._set_peer(name)
         for mesh in self._families.values():
             mesh.resolve_nets()
-        self._list_keys()
+        if self._list_keys():
+            dirty |= dict.fromkeys(self._choices)
         for name in dirty:
             self._describe(name)
         return min(self._retire(), self._let_go())
@@ -271,18 +272,20 @@ class Mesh:
     def _let_go(self) -> float:
         """States of peers as they were, for a while.  Out: when to look again."""
         due = self._former.let_go(self._now)
-        alive, receives = self._keys.alive, self._keys.receives
         for name in self._former.take_changed():
-            wishes = [
-                wish
-                for wish in self._former.wishes(name)
-                if (receives(wish.key) if wish.receives else wish.key in alive)
-            ]
+            wishes = [wish for wish in self._former.wishes(name) if self._is_of_now(wish)]
             for mesh in self._families.values():
                 mesh.keep(name, wishes)
         return due
 
-    def _list_keys(self) -> None:
+    def _is_of_now(self, wish: StateWish) -> bool:
+        """Whether its key is alive, and it is of this life of this node."""
+        if wish.life and self._life.boot not in wish.life:
+            return False
+        return self._keys.receives(wish.key) if wish.receives else wish.key in self._keys.alive
+
+    def _list_keys(self) -> bool:
+        """Whether others are published than before."""
         keys = self._keys
         meshes = [mesh for mesh in self._families.values() if mesh.here]
         received = {
@@ -290,7 +293,7 @@ class Mesh:
             for key in keys.alive
             if keys.publishes(key)
         }
-        self._record.list_keys(received, keys.alive)
+        return self._record.list_keys(received, keys.alive)
 
     def _describe(self, name: str) -> None:
         """What the record says of a peer."""
@@ -305,8 +308,9 @@ class Mesh:
             self._sent.add(key, name)
         end = self._ends.end(name)
         meshes = [m for f, m in self._families.items() if m.here and f in end.addresses]
-        there = not excluded(name, end, self._settings.layout) and bool(meshes)
-        needed = needed_keys(end.record, self._record.listed, self._keys)
+        listed = self._record.listed
+        needed = needed_keys(end.record, listed, self._keys)
+        there = bool(listed and meshes) and not excluded(name, end, self._settings.layout)
         there = there and all(mesh.receives(name, needed) for mesh in meshes)
         self._record.set_peer(name, end.record.tag if there else 0, told(used))
 

@@ -33,14 +33,19 @@ class Record:
         """Nothing is received: states are made anew."""
         self._listed.clear()
 
-    def list_keys(self, received: Mapping[int, bool], checks: Mapping[int, str]) -> None:
-        """`received`: those that may be published, and whether no state is missing."""
+    def list_keys(self, received: Mapping[int, bool], checks: Mapping[int, str]) -> bool:
+        """`received`: those that may be published, and whether no state is missing.
+
+        Out: whether others are published than before.
+        """
+        before = dict(self._listed)
         for key in list(self._listed):
             if key not in received or checks[key] != self._listed[key]:
                 del self._listed[key]
         for key, complete in received.items():
             if complete:
                 self._listed[key] = checks[key]
+        return before != self._listed
 
     def set_peer(self, node: str, tag: int, sends: int) -> None:
         if tag or sends:

@@ -81,7 +81,8 @@ class Keys:
         self._held: set[int] = set()  # of these, those that were in a ring since the start
         self._retired: dict[int, _Retired] = {}
         self._offered: dict[int, str] | None = None
-        self._known: dict[int, str] | None = None
+        self._known: dict[int, str] = {}
+        self._begun = False
         self._found: set[int] = set()
         self._dropped: set[int] = set()
 
@@ -132,8 +133,8 @@ class Keys:
         self._found.update(keys)
 
     def remember(self, known: Mapping[int, str]) -> None:
-        """What an agent before this one has had; only the first time counts."""
-        if self._known is None:
+        """What an agent before this one has had; once there is a ring nothing is remembered."""
+        if not self._begun:
             self._known = dict(known)
 
     def offer(self, ring: Mapping[int, str]) -> None:
@@ -147,17 +148,17 @@ class Keys:
     @property
     def remembered(self) -> Mapping[int, str]:
         """Those that are alive, and those that may turn out to be."""
-        return {**(self._known or {}), **self._checks}
+        return {**self._known, **self._checks}
 
     def take_over(self, now: float) -> bool:
         """What was told since the last time; whether anything is another than before."""
         before = self._picture()
         if self._offered is not None:
             self._ring, self._offered = self._offered, None
-            for key, check in (self._known or {}).items():
+            for key, check in self._known.items():
                 if key in self._found or self._ring.get(key) == check:
                     self._checks.setdefault(key, check)
-            self._known = {}
+            self._known, self._begun = {}, True
             self._sort(now)
         for key in self._dropped & self._retired.keys():
             self._retired[key].grace_ends = now
