@@ -7,11 +7,14 @@
       mesh.py       which key each peer is sent to with, what is to be in the kernel, what is to be
                     published; pure
         states.py     states of a peer            policies.py   policies of a net
+      on.py, off.py   hand over what is wanted, or take away what is not: leaving.py
         |
-      driver.py     states and policies: what is there, and the difference, in the order of writes
-      table.py      rules and routes of table 200
+      driver.py     states and policies: what is there (present.py), whose it is (ours.py), and the
+                    difference, in the order of writes (plan.py)
+      table.py      rules and routes of table 200: next hops (nexthop.py), sizes (mtu.py), and the
+                    interface that faces the network (uplink.py)
         |
-      kernel.py     dataplane.xfrm: the messages
+      kernel.py     dataplane.xfrm: the messages; what the kernel tells unasked (notices.py)
 
 The order of writes is this, and no step begins before the kernel has taken the one before:
 

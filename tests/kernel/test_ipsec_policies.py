@@ -173,7 +173,7 @@ async def test_what_has_no_state_yet_is_closed_and_only_that(make_node: MakeNode
     theirs = node.policies()
     node.told()
     assert await node.apply()
-    _, own, net = NETS[node.family]
+    net = NETS[node.family][2]
     here, there = NODES[node.family]
     everywhere = "::/0" if node.family == 6 else "0.0.0.0/0"
     bits = 128 if node.family == 6 else 32
@@ -187,7 +187,6 @@ async def test_what_has_no_state_yet_is_closed_and_only_that(make_node: MakeNode
         f"src {net} dst {everywhere} dir in priority {priority} {template}",
         f"src {net} dst {everywhere} dir fwd priority {priority} {template}",
     } <= {line.replace(" ptype main", "") for line in found}
-    assert own
 
 
 async def test_after_a_restart_not_one_message_is_sent(make_node: MakeNode) -> None:
@@ -203,11 +202,7 @@ async def test_after_a_restart_not_one_message_is_sent(make_node: MakeNode) -> N
     assert (again.policies(), witness.seen()) == (before, 0)
     node.inside.run("ip xfrm policy flush")
     assert witness.seen() > 0
-    look = asyncio.create_task(again.ipsec.checks()["IPsec notices"].check())
-    await asyncio.sleep(0)
     witness.close()
-    look.cancel()
-    await asyncio.gather(look, return_exceptions=True)
 
 
 async def test_a_flush_by_somebody_else_is_heard_of_and_repaired(make_node: MakeNode) -> None:
