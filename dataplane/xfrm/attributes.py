@@ -19,7 +19,6 @@ _U32 = struct.Struct("=I")
 _MARK = struct.Struct("=II")
 _ESN = struct.Struct("=IIIIII")
 _TEMPLATE = struct.Struct("=16s4sB3xH2x16sIBBBxIII")
-_NAME_BYTES: Final = 64
 _ANY: Final = 0xFFFFFFFF
 MAXIMUM_KEY_BYTES: Final = 512
 

@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Final
 
 from pyroute2.netlink import (
@@ -29,72 +28,28 @@ from pyroute2.netlink import (
     nlmsg,
 )
 from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.marshal import Marshal
 from pyroute2.netlink.nlsocket import AsyncNetlinkSocket, NetlinkRequest
 
 from dataplane.xfrm import constants, requests
+from dataplane.xfrm.endpoint import Endpoint
+from dataplane.xfrm.marshal import CAPPED, ERRNO, ERROR_BYTES, HEADER, MarshalXfrm, parts, refusal
 from dataplane.xfrm.messages import (
-    user_expire,
-    userpolicy_id,
     userpolicy_info,
-    usersa_id,
     usersa_info,
 )
 from dataplane.xfrm.packed import PackedMessage
 from dataplane.xfrm.privacy import Digest, conceal, zeros
 
 _SOL_NETLINK: Final = 270
-_CAP_ACK, _EXT_ACK = 10, 11
+_CAP_ACK: Final = 10
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
-_CAPPED, _ERROR_BYTES = 0x100, 36
-_HEADER: Final = struct.Struct("=IHHII")
-_ERRNO: Final = struct.Struct("=i")
-_PORT: Final = struct.Struct("=I")
-_PORT_OFFSET: Final = 12
 
-_RECEIVE_BYTES: Final = 1 << 18  # a dump comes in pieces of 32 KiB at most
 _SEND_BYTES: Final = 1 << 17
 _NOTHING: Final = bytes(_SEND_BYTES)
 _SEND_MESSAGES: Final = 200  # a refusal of each of them fits into any receive buffer
 _BATCH_TAG: Final = 1  # below the sequence numbers that pyroute2 gives, and above 0: notifications
 _FIRST_BATCH_SEQUENCE: Final = 1 << 16  # above those
 _LAST_SEQUENCE: Final = 0xFFFFFFFF
-
-
-class MarshalXfrm(Marshal):  # type: ignore[misc]  # pyroute2 has no types
-    """What the kernel says, as messages.
-
-    Those caused by requests through the socket of port `own` are left out; 0: none is.
-    """
-
-    msg_map: Final = {
-        constants.XFRM_MSG_NEWSA: usersa_info,
-        constants.XFRM_MSG_UPDSA: usersa_info,
-        constants.XFRM_MSG_DELSA: usersa_id,
-        constants.XFRM_MSG_NEWPOLICY: userpolicy_info,
-        constants.XFRM_MSG_UPDPOLICY: userpolicy_info,
-        constants.XFRM_MSG_DELPOLICY: userpolicy_id,
-        constants.XFRM_MSG_EXPIRE: user_expire,
-        constants.XFRM_MSG_FLUSHSA: nlmsg,
-        constants.XFRM_MSG_FLUSHPOLICY: nlmsg,
-    }
-    own = 0
-
-    def parse_one_message(
-        self, key: int, flags: int, sequence_number: int, data: bytes, offset: int, length: int
-    ) -> Any:
-        """Raises NetlinkDecodeError; pyroute2's own would give back what it got that far."""
-        if self.own and _PORT.unpack_from(data, offset + _PORT_OFFSET)[0] == self.own:
-            return None
-        if key == self.error_type:
-            return _error(data, offset, length)
-        kind = self.msg_map.get(key)
-        if kind is None:
-            return super().parse_one_message(key, flags, sequence_number, data, offset, length)
-        message = kind(data, offset=offset)
-        message.decode()
-        message["header"]["error"] = None
-        return message
 
 
 class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has no types
@@ -124,16 +79,16 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
     async def setup_endpoint(self) -> None:
         """As pyroute2's, but what is received is in an array, where keys can be overwritten."""
         if getattr(self.local, "transport", None) is None:
-            self.local.transport = _Endpoint(
+            self.local.transport = Endpoint(
                 self.event_loop, self.socket, self._received, self._failed
             )
             self.local.protocol = None
 
     def enqueue(self, data: bytes, addr: Any) -> None:
         """Answers to `execute` have a queue of their own."""
-        if len(data) < _HEADER.size:
+        if len(data) < HEADER.size:
             return
-        if _HEADER.unpack_from(data)[3] >= _FIRST_BATCH_SEQUENCE:
+        if HEADER.unpack_from(data)[3] >= _FIRST_BATCH_SEQUENCE:
             self.msg_queue.put_nowait(_BATCH_TAG, data)
         else:
             super().enqueue(data, addr)
@@ -201,13 +156,13 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         results = [0] * count
         while True:
             data = await self.msg_queue.get(_BATCH_TAG)
-            for kind, sequence, start in _parts(data):
+            for kind, sequence, start in parts(data):
                 place = sequence - first
                 if kind == NLMSG_ERROR and sequence == 0:
-                    raise NetlinkError(-_ERRNO.unpack_from(data, start)[0])
+                    raise NetlinkError(-ERRNO.unpack_from(data, start)[0])
                 if kind != NLMSG_ERROR or not 0 <= place < count:
                     continue  # left over from what was given up
-                results[place] = -_ERRNO.unpack_from(data, start)[0]
+                results[place] = -ERRNO.unpack_from(data, start)[0]
                 if place == count - 1:
                     return results
 
@@ -229,12 +184,12 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         try:
             while True:
                 data = await self.msg_queue.get(request.msg_seq)
-                for told, _, start in _parts(data):
+                for told, _, start in parts(data):
                     if told == NLMSG_DONE:
                         return
                     if told == NLMSG_ERROR:
-                        raise _error(data, start - _HEADER.size, len(data))["header"]["error"]
-                    message = kind(data, start - _HEADER.size)
+                        raise refusal(data, start - HEADER.size, len(data))["header"]["error"]
+                    message = kind(data, start - HEADER.size)
                     message.decode()
                     yield message
         finally:
@@ -246,92 +201,6 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
 
     def _failed(self, code: int) -> None:
         """Tell everybody who waits for something."""
-        told = (
-            _HEADER.pack(_ERROR_BYTES, NLMSG_ERROR, _CAPPED, 0, 0) + _ERRNO.pack(-code) + bytes(16)
-        )
+        told = HEADER.pack(ERROR_BYTES, NLMSG_ERROR, CAPPED, 0, 0) + ERRNO.pack(-code) + bytes(16)
         for tag in self.msg_queue.queues:
             self.msg_queue.put_nowait(tag, told)
-
-
-class _Endpoint:
-    """What pyroute2 takes for a transport of asyncio; it only reads."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        opened: socket.socket,
-        received: Callable[[memoryview], None],
-        failed: Callable[[int], None],
-    ) -> None:
-        opened.setblocking(False)
-        self._loop, self._socket, self._descriptor = loop, opened, opened.fileno()
-        self._received, self._failed = received, failed
-        self._buffer = memoryview(bytearray(_RECEIVE_BYTES))
-        loop.add_reader(self._descriptor, self._readable)
-
-    def _readable(self) -> None:
-        try:
-            length = self._socket.recv_into(self._buffer)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            self._drain()
-            self._failed(error.errno or errno.EIO)
-            return
-        self._received(self._buffer[:length])
-
-    def _drain(self) -> None:
-        """After an overrun the kernel tells nothing more until all has been read (Linux 6.18)."""
-        with contextlib.suppress(OSError):
-            while length := self._socket.recv_into(self._buffer):
-                conceal(self._buffer[:length])
-
-    def abort(self) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.remove_reader(self._descriptor)
-
-
-def _error(data: bytes, offset: int, length: int) -> nlmsg:
-    """pyroute2's own looks for the request in it, which is not told with NETLINK_CAP_ACK."""
-    message = nlmsg()
-    size, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
-    code = -_ERRNO.unpack_from(data, offset + _HEADER.size)[0]
-    error: OSError | None = None
-    if code == errno.ENOBUFS:
-        error = OSError(code, "messages were lost")
-    elif code:
-        error = NetlinkError(code, _reason(data[offset : offset + length]))
-    message["header"] = {
-        "length": size,
-        "type": kind,
-        "flags": flags,
-        "sequence_number": sequence,
-        "pid": port,
-        "error": error,
-    }
-    return message
-
-
-def _reason(message: bytes) -> str | None:
-    """The kernel's own words: attribute 1, NLMSGERR_ATTR_MSG."""
-    start = _ERROR_BYTES
-    while start + 4 <= len(message):
-        length, number = struct.unpack_from("=HH", message, start)
-        if number == 1:
-            return message[start + 4 : start + length].rstrip(b"\0").decode("utf-8", "replace")
-        start += max(length, 4) + 3 & ~3
-    return None
-
-
-def _parts(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type, sequence number and start of the body of each message."""
-    start = 0
-    while start + _HEADER.size <= len(data):
-        length, kind, _, sequence, _ = _HEADER.unpack_from(data, start)
-        if length < _HEADER.size:
-            return
-        yield kind, sequence, start + _HEADER.size
-        start += length + 3 & ~3
