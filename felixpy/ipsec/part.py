@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -40,6 +41,8 @@ from felixpy.statusrep.store import StatusStore
 from felixpy.units import age
 
 log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 0.5  # between two looks at how all peers are
 
 
 class IpsecPart:
@@ -66,7 +69,9 @@ class IpsecPart:
         self._node_encryption = NodeEncryption(config)
         self._end: IpsecEnd | None = None
         self._offered: tuple[str, object] = ("", None)  # boot and ring, to this end
-        self._known = IpsecStatus()  # as of the last apply
+        self._known = IpsecStatus()  # as of the last look
+        self._look_at = 0.0  # of all peers of a large cluster it takes its time
+        self._stale = False
         self._rotations = 0
 
     # ---------------------------------------------------------------- told
@@ -91,6 +96,7 @@ class IpsecPart:
     def attach(self, end: IpsecEnd | None) -> None:
         """None: there is none any more."""
         self._end = end
+        self._look_at = 0.0
         self._offered = ("", None)
         if end is None or not (self._enabled or self._left):
             return
@@ -108,10 +114,12 @@ class IpsecPart:
         if why := end.renewal():
             self._life.renew(why)
         self._offer(end)
-        if not applied:
-            return
-        self._known = end.known()
-        if not end.settled:
+        self._stale |= applied
+        if self._stale and time.monotonic() >= self._look_at:
+            self._stale = False
+            self._look_at = time.monotonic() + LOOK_SECONDS
+            self._known = end.known()
+        if not applied or not end.settled:
             return
         self._life.know(end.alive())
         self._note_rotation()
@@ -143,8 +151,10 @@ class IpsecPart:
 
     def _let_go(self, end: IpsecEnd) -> None:
         """Nothing of it is left, here and in the datastore."""
-        gone = all(family.phase == "off" for family in self._known.families)
-        if gone and end.record() is None and self._publisher.published:
+        if end.record() is not None or not self._publisher.published:
+            return
+        self._known = end.known()
+        if all(family.phase == "off" for family in self._known.families):
             self._life.forget()
             self._left = False
 

@@ -40,6 +40,7 @@ class RecordPublisher:
         self._store = store
         self._hostname = hostname
         self._about = resource_key(KIND, hostname)
+        self._record: IpsecNode | None = None
         self._wished: bytes | None = None
         self._there: bytes | None = None  # as far as we know
         self._looked = store.echoes  # at what is there: else the datastore tells
@@ -73,9 +74,9 @@ class RecordPublisher:
 
     def offer(self, record: IpsecNode | None) -> None:
         """Not before the datastore has said all that it knows."""
-        wished = None if record is None else self._rendered(record)
-        if wished != self._wished:
-            self._wished = wished
+        if record != self._record:
+            self._record = record
+            self._wished = None if record is None else self._rendered(record)
             self._waker.wake()
         if self._task is None and not self.published:
             self._task = asyncio.create_task(endless(self.run(), _NAME), name=_NAME)
