@@ -44,6 +44,7 @@ class Formers:
         self._grace = grace
         self._of: dict[str, _Former] = {}
         self._changed: dict[str, None] = {}
+        self._due = _NEVER
 
     def wishes(self, name: str) -> Iterable[StateWish]:
         former = self._of.get(name)
@@ -61,6 +62,7 @@ class Formers:
         elif former.quiet_since is None:
             former.quiet_since = now
         self._changed[name] = None
+        self._due = now
 
     def clear(self) -> None:
         self._changed.update(dict.fromkeys(self._of))
@@ -68,15 +70,17 @@ class Formers:
 
     def let_go(self, now: float) -> float:
         """Out: when to look again, infinity for never."""
-        due = _NEVER
+        if now < self._due:
+            return self._due
+        self._due = _NEVER
         for name, former in list(self._of.items()):
             before = len(former.wishes)
-            due = min(due, former.let_go(now))
+            self._due = min(self._due, former.let_go(now))
             if len(former.wishes) != before:
                 self._changed[name] = None
             if not former.wishes:
                 del self._of[name]
-        return due
+        return self._due
 
     def take_changed(self) -> dict[str, None]:
         """Peers of which there may be others than before."""

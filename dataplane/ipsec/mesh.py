@@ -240,6 +240,7 @@ class Mesh:
         # In its new life a peer does not send with what it had before, and one that is switched off
         # says when it has come to its end.
         sends = end.peering(self._hostname).sends != 0
+        gone = [wish for wish in gone if self._is_of_now(wish)]
         self._former.keep(name, gone, quiet=sends == eligible, now=self._now)
         for key in keys.retired:
             if may_send(end.record, self._hostname, key, keys.alive[key]):
