@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -25,7 +26,7 @@ def convert_ipsec_node(subject: Subject) -> Changes:
         receive={key.id: key.check for key in sorted(spec.receive, key=lambda key: key.id)},
         peers={
             peer.node: IpsecPeering(peer.tag, peer.sends)
-            for peer in sorted(spec.peers, key=lambda peer: peer.node)
+            for peer in sorted(spec.peers, key=attrgetter("node"))
         },
         ipv4=_address(spec.ipv4),
         ipv6=_address(spec.ipv6),

@@ -10,9 +10,8 @@ from msgspec import field
 
 from dataplane.ipsec.ids import LAST_ID
 from dataplane.ipsec.life import BOOT_BYTES, HIGHEST_TAG
-from felixpy.datastore.resources import names
 from felixpy.datastore.resources.fields import Ipv4, Ipv6
-from felixpy.datastore.resources.marks import check, one_of_always, pattern_always, within
+from felixpy.datastore.resources.marks import one_of_always, pattern_always, within
 from felixpy.datastore.resources.meta import Block, Document
 
 API_VERSION = "felixpy/v1"
@@ -24,7 +23,6 @@ Boot = Annotated[
     str,
     pattern_always(f"[0-9a-f]{{{2 * BOOT_BYTES}}}", f"{2 * BOOT_BYTES} hex digits in lower case"),
 ]
-NodeName = Annotated[str, check(names.is_stored_name, "the name of a node")]
 
 
 class Receivable(Block, frozen=True):
@@ -33,11 +31,14 @@ class Receivable(Block, frozen=True):
 
 
 class Peering(Block, frozen=True):
-    """`tag` and `sends` 0: none."""
+    """`tag` and `sends` 0: none.
 
-    node: NodeName
-    tag: Tag = 0
-    sends: KeyId = 0
+    Every node has one of these for every other: a rule looks at all of them in one go.
+    """
+
+    node: str
+    tag: int = 0
+    sends: int = 0
 
 
 class IpsecNodeSpec(Block, frozen=True):

@@ -71,7 +71,7 @@ BETWEEN_FIELDS: dict[type, tuple[Between, ...]] = {
     endpoints.WorkloadPort: _always(endpoint_rules.check_port, endpoint_rules.check_workload_port),
     endpoints.IpNat: _always(endpoint_rules.check_nat),
     endpoints.WorkloadEndpointSpec: _always(endpoint_rules.check_workload_endpoint),
-    ipsec.IpsecNodeSpec: _always(ipsec_rules.check_ipsec_node),
+    ipsec.IpsecNodeSpec: _always(ipsec_rules.check_ipsec_node, ipsec_rules.check_peers),
     ipam.IpPoolSpec: _schema(pool_rules.check_pool),
     ipam.BlockAffinitySpec: _always(pool_rules.check_block_affinity),
     bgp.BgpConfigurationSpec: (

@@ -106,4 +106,6 @@ def _look(kind: Any, schema: bool) -> _Look:
     if origin is list:
         element = _look(get_args(kind)[0], schema)
         return _Look(element=None if element.blind else element)
-    return _Look(is_struct=isinstance(kind, type) and issubclass(kind, Struct))
+    if isinstance(kind, type) and issubclass(kind, Struct):
+        return _Look(is_struct=any(_plan(kind, schema)))
+    return _Look()
