@@ -19,6 +19,7 @@ from dataplane.errors import DataplaneError
 from felixpy import exits, last_state
 from felixpy.config import Config, examine, read_local, to_bird_settings, to_settings
 from felixpy.console import say
+from felixpy.ipsec.life import forget as forget_life
 from felixpy.log import set_up
 from felixpy.rundir import AlreadyRunningError, Lock, run_directory
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
             swept, unswept = _sweep(config, dry_run=arguments.dry_run)
             if not arguments.dry_run:
                 last_state.forget(lock.directory)
+                forget_life(lock.directory)
     except AlreadyRunningError as error:
         say(f"felixpy: {error}; stop it first", sys.stderr)
         return exits.FAILED

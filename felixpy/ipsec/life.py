@@ -136,7 +136,7 @@ class LifeFile:
         """IPsec is off, and nothing of it is left."""
         self._kept = None
         try:
-            self._path.unlink(missing_ok=True)
+            forget(self._path.parent)
         except OSError as error:
             self._say(error)
 
@@ -145,7 +145,7 @@ class LifeFile:
     def _make(self, why: str, known: Mapping[int, str], history: History) -> None:
         self._kept = None
         try:
-            self._path.unlink(missing_ok=True)
+            forget(self._path.parent)
         except OSError as error:
             self._say(error)
             return
@@ -189,6 +189,11 @@ class LifeFile:
 def is_kept(directory: Path) -> bool:
     """Whether IPsec was on, and something of it may be left."""
     return (directory / NAME).exists()
+
+
+def forget(directory: Path) -> None:
+    """The kernel holds no states of ours any more.  Raises OSError."""
+    (directory / NAME).unlink(missing_ok=True)
 
 
 def _after_boot(history: History) -> History:

@@ -15,6 +15,8 @@ from dataplane.settings import Settings
 from felixpy import exits
 from felixpy.cli import main
 from felixpy.commands import cleanup as module
+from felixpy.ipsec.life import NAME
+from felixpy.rundir import run_directory
 
 HELD = Swept(held="a BIRD listens at /run/b.ctl")
 CASES = [
@@ -55,8 +57,12 @@ def test_what_bird_has_left_behind(
     monkeypatch.setattr(module, "sweep", sweep)
     config = tmp_path / "felixpy.cfg"
     config.write_text(f"[global]\nRunDir = {tmp_path}\nBirdConfigFile = {tmp_path}/b.conf\n")
+    life = run_directory(tmp_path) / NAME
+    life.parent.mkdir(exist_ok=True)
+    life.touch()
     words = ["cleanup", "-c", str(config), *(["--dry-run"] if dry_run else [])]
     assert main(words) == code
+    assert life.exists() == dry_run  # the states that it is of are gone
     found = capsys.readouterr()
     assert found.out.endswith(said)
     assert found.out.startswith("would remove" if dry_run else "removed")
