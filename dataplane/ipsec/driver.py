@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import groupby
 
 import structlog
@@ -39,7 +39,7 @@ from dataplane.ipsec.kernel import (
     Xfrm,
 )
 from dataplane.ipsec.keys import KeyRing, Material
-from dataplane.ipsec.plan import Put, Remove, Stage
+from dataplane.ipsec.plan import ADDITIONS, Put, Remove, Stage
 from dataplane.ipsec.present import Present
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.netlink import NetlinkError
@@ -47,7 +47,6 @@ from dataplane.netlink import NetlinkError
 log = structlog.get_logger(__name__)
 
 _NO_XFRM = (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
-_CLOSING: tuple[Stage, ...] = ("close", "accept")
 _GONE = (0, errno.ESRCH, errno.ENOENT)
 
 
@@ -234,17 +233,21 @@ class IpsecDriver:
 
     # ------------------------------------------------------------ writing
 
-    async def additions(self, *, only_closing: bool = False) -> bool:
+    async def additions(
+        self, stages: Collection[Stage] = ADDITIONS, *, only_new: bool = False
+    ) -> bool:
         """What closes, then states, then what opens.  Whether anything was written.
+
+        `only_new`: nothing is exchanged.
 
         Raises IpsecError, after all that can be was written.
         """
         async with self._lock:
             if self._stale:
                 await self._read()
-            puts = self._present.additions()
-            if only_closing:
-                puts = [put for put in puts if put.stage in _CLOSING and not put.exchanges]
+            puts = [put for put in self._present.additions() if put.stage in stages]
+            if only_new:
+                puts = [put for put in puts if not put.exchanges]
             failures: list[str] = []
             for stage, group in groupby(puts, lambda put: put.stage):
                 failures += await self._put(stage, list(group))

@@ -24,7 +24,12 @@ from dataplane.ipsec.counts import count_states_and_policies
 from dataplane.ipsec.driver import IpsecDriver
 from dataplane.ipsec.leaving import Leaving, policy_stays, state_stays
 from dataplane.ipsec.mesh import Event
-from dataplane.ipsec.plan import REMOVALS_AFTER_ROUTES, REMOVALS_BEFORE_ROUTES, Stage
+from dataplane.ipsec.plan import (
+    REMOVALS_AFTER_ROUTES,
+    REMOVALS_BEFORE_MAIN,
+    REMOVALS_BEFORE_ROUTES,
+    Stage,
+)
 from dataplane.ipsec.status import Phase
 from dataplane.ipsec.table import IpsecTable
 from dataplane.parts import Step
@@ -32,7 +37,7 @@ from dataplane.parts import Step
 log = structlog.get_logger(__name__)
 
 # What asks for encryption goes before what encrypts.
-_ORDER: tuple[tuple[Stage, ...], ...] = (("refuse",), ("unlock",), ("shut", "mute"))
+_ORDER: tuple[tuple[Stage, ...], ...] = (("refuse",), ("unlock",), ("shut", "leave", "mute"))
 
 
 class Off:
@@ -139,7 +144,7 @@ class Off:
         self._looked = True
 
     async def _remove(self) -> None:
-        await self._driver.removals(*REMOVALS_BEFORE_ROUTES)
+        await self._driver.removals(*REMOVALS_BEFORE_MAIN, *REMOVALS_BEFORE_ROUTES)
         await self._table.remove()
         self._routed = False
         await self._driver.removals(*REMOVALS_AFTER_ROUTES)

@@ -27,11 +27,18 @@ from dataplane.interfaces import Interface
 from dataplane.ipsec import mtu
 from dataplane.ipsec.driver import IpsecDriver, IpsecError
 from dataplane.ipsec.kernel import Expired
-from dataplane.ipsec.keys import Algorithm, KeyRing
+from dataplane.ipsec.keys import Algorithm, Key, KeyRing
 from dataplane.ipsec.life import Life
 from dataplane.ipsec.mesh import Event, Mesh
-from dataplane.ipsec.plan import REMOVALS_AFTER_ROUTES, REMOVALS_BEFORE_ROUTES
+from dataplane.ipsec.plan import (
+    ADDITIONS_AFTER_MAIN,
+    CLOSING,
+    REMOVALS_AFTER_ROUTES,
+    REMOVALS_BEFORE_MAIN,
+    REMOVALS_BEFORE_ROUTES,
+)
 from dataplane.ipsec.progress import PeerProgress
+from dataplane.ipsec.states import key_of
 from dataplane.ipsec.switches import switched_off
 from dataplane.ipsec.table import IpsecTable
 from dataplane.ipsec.uplink import Uplink
@@ -64,6 +71,7 @@ class On:
         self._here: dict[Family, str] = {}
         self._life: Life | None = None
         self._ring: KeyRing | None = None
+        self._keys: dict[int, Key] = {}  # that states are made from
         self._adopted = False
         self._lock = asyncio.Lock()
         self._flushed = ""  # what was missing when an agent began
@@ -106,8 +114,6 @@ class On:
         """Counts from the next step on."""
         self._ring = ring
         self._mesh.keys(ring.checks)
-        for driver in self._drivers.values():
-            driver.offer_keys(ring)
         self._again = True
 
     def drop(self, key: int) -> None:
@@ -152,14 +158,19 @@ class On:
             return
         driver, table = self._drivers[family], self._tables[family]
         self._settle(family)
-        if not await step(f"IPv{family} IPsec", driver.removals(*REMOVALS_BEFORE_ROUTES)):
+        if not await step(f"IPv{family} IPsec", self._stay_and_shut(driver)):
             return
         for net in self._leaving[family]:
             table.desire(net, None)
         self._leaving[family].clear()
-        if await step(f"IPv{family} IPsec routes", table.write()):
+        if await step(f"IPv{family} IPsec routes", self._lead(family)):
             await step(f"IPv{family} IPsec", driver.removals(*REMOVALS_AFTER_ROUTES))
-        self._again |= self._settle(family)
+        changed = [self._settle(each) for each in self._drivers]  # keys are of all families
+        self._again |= any(changed)
+
+    async def _stay_and_shut(self, driver: IpsecDriver) -> None:
+        await driver.additions(ADDITIONS_AFTER_MAIN)
+        await driver.removals(*REMOVALS_BEFORE_ROUTES)
 
     @property
     def _is_held(self) -> bool:
@@ -190,7 +201,11 @@ class On:
         try:
             for _ in range(_ROUNDS):
                 self._settle(family)
-                if not await driver.additions(only_closing=self._is_held):
+                if self._is_held:
+                    await driver.additions(CLOSING, only_new=True)
+                    break
+                if not await driver.additions():
+                    await driver.removals(*REMOVALS_BEFORE_MAIN)
                     break
         finally:
             # What is there is known even if something was refused.
@@ -208,6 +223,7 @@ class On:
         any_change = False
         while True:
             self._due = self._mesh.resolve(now)
+            self._hold_keys()
             changes = self._mesh.take_changes(family)
             driver.desire(changes.states, changes.policies)
             for net, node in changes.routes.items():
@@ -221,6 +237,18 @@ class On:
             if not (changes.states or changes.policies or changes.routes or states or policies):
                 return any_change
             any_change = True
+
+    def _hold_keys(self) -> None:
+        """A key that has left the ring is kept for as long as states are wished for with it; and of
+        an ID that stands for another key by now, that one.
+        """
+        known = [*self._keys.values(), *(self._ring or {}).values()]
+        alive = self._mesh.alive
+        held = {key.id: key for key in known if alive.get(key.id) == key.check}
+        if held != self._keys:
+            self._keys = held
+            for driver in self._drivers.values():
+                driver.offer_keys(KeyRing(held.values()))
 
     async def _lead(self, family: Family) -> None:
         if self._is_held:
@@ -238,7 +266,8 @@ class On:
     @property
     def algorithms(self) -> frozenset[Algorithm]:
         """What packets may be encrypted with."""
-        return frozenset(key.algorithm for key in (self._ring or {}).values())
+        keys = (*(self._ring or {}).values(), *self._keys.values())
+        return frozenset(key.algorithm for key in keys)
 
     @property
     def settled(self) -> bool:
@@ -284,14 +313,17 @@ class On:
         """What fits into every link whatever the key; 0 while no key is known."""
         return mtu.workload_mtu(link, self._drivers, self.algorithms)
 
+    def _used_up_keys(self) -> list[int]:
+        if self._used_up:
+            there = (self._mesh.states(family).keys() for family in self._drivers)
+            self._used_up &= set().union(*there)
+        return sorted({key_of(state.spi) for state in self._used_up})
+
     def problems(self) -> dict[str, str]:
         found = {f"IPsec {what}": text for what, text in self._mesh.problems().items()}
         if self._is_held:
             found["IPsec keys"] = "none are known: what is there stays, and nothing more opens"
-        there = set().union(*(self._mesh.states(family) for family in self._drivers))
-        self._used_up &= there
-        keys = sorted({state.spi & 0xF for state in self._used_up})
-        for key in keys:
+        for key in self._used_up_keys():
             found[f"IPsec key {key}"] = "has encrypted so much that another one is due"
         found.update(self._uplink.problems)
         for family, table in self._tables.items():

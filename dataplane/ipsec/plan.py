@@ -1,8 +1,11 @@
 """The order of writes: what is to be and what is there in, a list of requests in order out.  Pure.
 
-    additions   what closes and what is for receiving -> receiving states -> sending states
-                -> the way out, exchanged in place where it is there; then routes of table 200
-    (the main table's routes)
+    additions   what has to be spared -> what closes -> what is for receiving -> receiving states
+                -> sending states -> the way out, exchanged in place where it is there
+    removals    what stays here no longer: from now on it is closed, or encrypted
+                (then routes of table 200, and the main table's routes)
+    additions   what stays here, though it is in a net of somebody else: it was there before, and
+                the main table would have led it there in clear
     removals    the way out -> sending states; then routes of table 200
                 -> what is for receiving -> receiving states -> what closes
 
@@ -18,9 +21,24 @@ from typing import Literal, NamedTuple, TypeAlias
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
 Stage: TypeAlias = Literal[
-    "close", "accept", "receive", "send", "open", "shut", "mute", "refuse", "deafen", "unlock"
+    "spare",
+    "close",
+    "accept",
+    "receive",
+    "send",
+    "open",
+    "leave",
+    "stay",
+    "shut",
+    "mute",
+    "refuse",
+    "deafen",
+    "unlock",
 ]
-ADDITIONS: tuple[Stage, ...] = ("close", "accept", "receive", "send", "open")
+ADDITIONS: tuple[Stage, ...] = ("spare", "close", "accept", "receive", "send", "open")
+CLOSING: tuple[Stage, ...] = ("spare", "close", "accept")
+REMOVALS_BEFORE_MAIN: tuple[Stage, ...] = ("leave",)
+ADDITIONS_AFTER_MAIN: tuple[Stage, ...] = ("stay",)
 REMOVALS_BEFORE_ROUTES: tuple[Stage, ...] = ("shut", "mute")
 REMOVALS_AFTER_ROUTES: tuple[Stage, ...] = ("refuse", "deafen", "unlock")
 
@@ -55,7 +73,8 @@ def additions(
         found = present_policies.get(policy.id)
         if found != policy:
             puts.append(Put(_stage_of(policy), policy, found is not None))
-    return sorted(puts, key=lambda put: ADDITIONS.index(put.stage))
+    order = (*ADDITIONS, *ADDITIONS_AFTER_MAIN)
+    return sorted(puts, key=lambda put: order.index(put.stage))
 
 
 def removals(
@@ -78,21 +97,30 @@ def removals(
         found = present_policies.get(policy)
         if found is not None:
             gone.append(Remove(_end_of(found), policy))
-    order = (*REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES)
+    order = (*REMOVALS_BEFORE_MAIN, *REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES)
     return sorted(gone, key=lambda removal: order.index(removal.stage))
 
 
 def _stage_of(policy: PolicyWish) -> Stage:
     if policy.action == "block":
         return "close"
-    if policy.id.direction != "out" or policy.template is None:
-        return "accept"
-    return "open"
+    if policy.template is None:
+        return "stay" if _stays(policy) else "spare"
+    return "open" if policy.id.direction == "out" else "accept"
+
+
+def _stays(policy: PolicyWish) -> bool:
+    """Whether it opens a way to whatever protocol, marked or not: to what is here."""
+    name = policy.id
+    way_out = name.direction == "out" and not name.mark and not name.selector.protocol
+    return way_out and policy.template is None and policy.action == "allow"
 
 
 def _end_of(policy: PolicyWish) -> Stage:
     if policy.action == "block":
         return "unlock"
+    if _stays(policy):
+        return "leave"
     if policy.id.direction == "out" and policy.template is not None:
         return "shut"
     return "refuse"

@@ -19,7 +19,11 @@ from dataplane.interfaces import Interface
 from dataplane.ipsec.counts import count_states_and_policies
 from dataplane.ipsec.driver import IpsecDriver
 from dataplane.ipsec.kernel import open_xfrm
-from dataplane.ipsec.plan import REMOVALS_AFTER_ROUTES, REMOVALS_BEFORE_ROUTES
+from dataplane.ipsec.plan import (
+    REMOVALS_AFTER_ROUTES,
+    REMOVALS_BEFORE_MAIN,
+    REMOVALS_BEFORE_ROUTES,
+)
 from dataplane.ipsec.table import IpsecTable
 from dataplane.ipsec.uplink import Uplink
 from dataplane.settings import Settings
@@ -70,7 +74,9 @@ async def _sweep_xfrm(
         await driver.adopt()
         states, policies = driver.sizes
         if not dry_run:
-            await driver.removals(*REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES)
+            await driver.removals(
+                *REMOVALS_BEFORE_MAIN, *REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES
+            )
     finally:
         kernel.close()
     return Swept(rules, routes, states, policies, driver.doubtful)

@@ -28,7 +28,7 @@ from dataplane.ipsec.kernel import Expired, KernelPolicy, Xfrm
 from dataplane.ipsec.keys import Algorithm, Key, KeyRing
 from dataplane.ipsec.life import Life, new_life
 from dataplane.ipsec.retire import IN_FLIGHT_SECONDS
-from dataplane.ipsec.values import PolicyId, Selector
+from dataplane.ipsec.values import PolicyId, Selector, StateId
 from dataplane.settings import IpsecSettings, Settings, WireguardSettings
 from tests.fakes.xfrm import FakeXfrm
 
@@ -229,6 +229,46 @@ async def test_keys_are_exchanged_without_a_gap(kernel: FakeXfrm) -> None:
     assert written[-1] == f"= policy out 0.0.0.0/0 {NET} tunnel" or "- state" in written[-1]
     assert node.out() == "key 4"
     assert not any(line.startswith("- policy") for line in written)
+
+
+async def test_a_key_that_has_left_the_file_still_makes_states_for_who_has_no_other(
+    kernel: FakeXfrm,
+) -> None:
+    node = await encrypting(kernel)
+    node.offer(4)
+    await node.rest()
+    # it comes up anew, and has not heard of the other key
+    end = IpsecNode(
+        enabled=True,
+        tag=0xCCCCCC,
+        boot="c" * 32,
+        receive=ring(3).checks,
+        peers={"n1": IpsecPeering(LIFE.tag)},
+        ipv4=THERE,
+    )
+    node.ipsec.update(IpsecPeer("n2", end))
+    await node.rest()
+    assert StateId(HERE, 0xCCCCCC3) in kernel.states
+    assert StateId(HERE, 0xCCCCCC4) in kernel.states
+    assert node.out() == "key 3"
+
+
+async def test_an_address_that_comes_here_is_opened_after_the_main_table_and_closed_before(
+    kernel: FakeXfrm,
+) -> None:
+    node = await encrypting(kernel)
+    borrowed = RouteUpdate(
+        "10.60.2.9/32", RouteType.LOCAL_WORKLOAD, "none", "n1", HERE, local_workload=True
+    )
+    node.ipsec.update(borrowed)
+    stays = "policy out 0.0.0.0/0 10.60.2.9/32"
+    await node.ipsec.before(4, node.step)
+    assert f"+ {stays} allow" not in kernel.take_journal()
+    await node.ipsec.after(4, node.step)
+    assert f"+ {stays} allow" in kernel.take_journal()
+    node.ipsec.update(RouteRemove("10.60.2.9/32"))
+    await node.ipsec.before(4, node.step)
+    assert f"- {stays}" in kernel.take_journal()
 
 
 async def test_a_peer_that_goes_takes_everything_of_its_own_along(

@@ -20,9 +20,9 @@ def test_what_comes() -> None:
         [SEND, RECEIVE], [OPEN, INTO, OWN, POOL], present_states={}, present_policies={}
     )
     assert puts == [
+        Put("spare", OWN),
         Put("close", POOL),
         Put("accept", INTO),
-        Put("accept", OWN),
         Put("receive", RECEIVE),
         Put("send", SEND),
         Put("open", OPEN),
@@ -34,6 +34,23 @@ def test_what_is_there_is_not_written() -> None:
     assert (
         additions([RECEIVE], [INTO], present_states=there, present_policies={INTO.id: INTO}) == []
     )
+
+
+def test_what_stays_here_is_opened_last_and_closed_first() -> None:
+    """Between the two, the main table leads it elsewhere."""
+    borrowed = Selector(ALL, "10.60.1.9/32")
+    stays = PolicyWish(PolicyId("out", borrowed), 400)
+    spoken = PolicyWish(PolicyId("fwd", Selector("10.60.1.9/32", ALL)), 400)
+    ours = [stays, spoken]
+    puts = additions([], [*ours, SHUT], present_states={}, present_policies={})
+    assert puts == [Put("spare", spoken), Put("close", SHUT), Put("stay", stays)]
+    there = {policy.id: policy for policy in [*ours, SHUT]}
+    gone = removals([], there, present_states={}, present_policies=there)
+    assert gone == [
+        Remove("leave", stays.id),
+        Remove("refuse", spoken.id),
+        Remove("unlock", SHUT.id),
+    ]
 
 
 def test_what_is_another() -> None:
