@@ -64,6 +64,7 @@ class Node:
         self.file = dict(file)
         self.main: dict[str, str] = {}  # net -> node, as the main table has it
         self.life = Life("", 0)
+        self.mesh = Mesh(self.name, world.settings)
         self.start(reboot=True)
 
     # ---------------------------------------------------------------- its life
@@ -82,7 +83,7 @@ class Node:
         self.mesh = Mesh(self.name, self.world.settings)
         self.material: dict[int, str] = {}
         self.told: dict[str, str] = {}  # net -> node
-        self.met: set[str] = set()  # nodes whose records have led to policies
+        self.met: set[str] = set()  # ends of tunnels that records have told of
         self.record: IpsecNode | None = None
         self.inbox = [(0.0, event) for event in self.world.snapshot()]
         self.unpublished: list[tuple[float, IpsecNode]] = []
@@ -194,8 +195,8 @@ class Node:
                 yield from self._additions()
                 self._settle()
             self.main = dict(self.told)
-            progress = self.mesh.progress()
-            self.met = {n for n, p in progress.items() if p.reason != "has no record"}
+            known = [p for p in self.mesh.progress().values() if p.reason != "has no record"]
+            self.met = {address for peer in known for address in peer.ends.values()}
             yield True
             yield from self._removals()
             self._settle()
@@ -358,6 +359,7 @@ class World:
         self.hosts: dict[str, str] = {}  # address of a node -> node
         self.lossless = False
         self.closed = not settings.allow_clear
+        self.hosts_closed = False  # a packet between hosts in clear is a failure
         self.excused: set[str] = set()  # addresses and nodes whose packets may be lost
         self.lost: dict[str, int] = {}
         self.in_clear = self.sealed = 0
@@ -413,6 +415,14 @@ class World:
     def borrow(self, address: str, node: str) -> None:
         self.place[address] = node
         self.place_net(address + ("/128" if ":" in address else "/32"), node)
+
+    def move_host(self, name: str, v4: str, v6: str) -> None:
+        node = self.nodes[name]
+        for address in node.address.values():
+            del self.hosts[address]
+        node.address = {4: v4, 6: v6}
+        self.hosts.update(dict.fromkeys((v4, v6), name))
+        self.put(HostUpdate(name, v4, v6))
 
     def leave(self, name: str) -> None:
         node = self.nodes.pop(name)
@@ -480,9 +490,10 @@ class World:
             self.send(packet)
 
     def _packets(self, ends: tuple[tuple[str, str], ...]) -> Iterator[Packet]:
-        """From everybody to everybody on another node, but from host to host."""
+        """From everybody to everybody on another node; between hosts if that is encrypted."""
         for (source, here), (destination, there) in product(ends, ends):
-            hosts = source in self.hosts and destination in self.hosts
+            hosts = not self.settings.node_encryption
+            hosts &= source in self.hosts and destination in self.hosts
             family = family_of(source)
             same = family == family_of(destination) and family in self.settings.families
             if here != there and not hosts and same:
@@ -535,7 +546,7 @@ class World:
             raise LostError("no route")
         self.in_clear += 1
         # What a host itself says and is told concerns IPsec only when it is known to take part.
-        if self.closed and self._takes_part(here, packet, to):
+        if self.closed and self._takes_part(here, packet):
             raise FailureError(f"seed {self.seed}: in clear from {here.name}: {packet}")
         there = self.nodes.get(to)
         if there is None or to not in (
@@ -543,11 +554,12 @@ class World:
             self.hosts.get(packet.destination),
         ):
             raise LostError("no such address there")
-        direction = "in" if packet.destination in self.hosts else "fwd"
-        there.kernel.judge(direction, packet, 0, None)
+        there.kernel.judge("in" if packet.destination in self.hosts else "fwd", packet, 0, None)
 
-    def _takes_part(self, here: Node, packet: Packet, to: str) -> bool:
-        return packet.destination not in self.hosts or to in here.met
+    def _takes_part(self, here: Node, packet: Packet) -> bool:
+        if packet.destination not in self.hosts:
+            return True
+        return self.hosts_closed if packet.source in self.hosts else packet.destination in here.met
 
     def _deliver(self) -> None:
         due = [sealed for at, sealed in self.travelling if at <= self.now]

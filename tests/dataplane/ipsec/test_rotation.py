@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from dataplane.families import Family
+from dataplane.ipsec.life import Life
 from dataplane.settings import IpsecSettings
 from tests.dataplane.ipsec.simulation import World, check_of, ring
 
@@ -42,6 +43,7 @@ def world(
     made.run()
     assert made.stages() == {"encrypted"}
     made.lossless = made.closed = True
+    made.hosts_closed = node_encryption
     return made
 
 
@@ -259,6 +261,52 @@ def test_all_states_of_a_node_are_taken(seed: int, layout: Layout) -> None:
     made.nodes["n2"].flush()
     made.run()
     assert made.stages() == {"encrypted"}
+    made.excused = set()
+    rotate(made, 15)
+    made.run()
+
+
+def test_nodes_that_encrypt_what_they_say_themselves(seed: int, layout: Layout) -> None:
+    made = world(seed, layout, node_encryption=True)
+    rotate(made, 15)
+    made.excused = {"n3"}
+    made.nodes["n3"].start(reboot=True)
+    made.hosts_closed = False  # who has rebooted has to find out first
+    rotate(made, 1)
+    made.run()
+    made.excused, made.hosts_closed = set(), True
+    rotate(made, 2)
+    made.run()
+    assert made.keys_in_use() == {2}
+
+
+def test_a_node_that_gets_another_address(seed: int, layout: Layout) -> None:
+    made = world(seed, layout)
+    made.excused = {"n2"}
+    made.move_host("n2", "192.168.77.99", "fd77::99")
+    rotate(made, 15)
+    made.run()
+    assert made.stages() == {"encrypted"}
+    made.excused = set()
+    rotate(made, 1)
+    made.run()
+    ends = {state.wish.source for n in made.nodes.values() for state in n.kernel.states.values()}
+    assert "192.168.77.2" not in ends
+
+
+def test_two_nodes_with_one_tag(seed: int, layout: Layout) -> None:
+    """The one with the greater name begins another life."""
+    made = world(seed, layout)
+    made.excused = {"n1", "n3"}
+    same = made.nodes["n1"].life.tag
+    node = made.nodes["n3"]
+    node.life = Life("ee" * 16, same)
+    node.mesh.life(node.life)
+    node.due = 0.0
+    made.run()
+    assert made.stages() == {"encrypted"}
+    assert made.nodes["n1"].life.tag == same
+    assert (node.life.tag == same) == (layout == "shared")
     made.excused = set()
     rotate(made, 15)
     made.run()
