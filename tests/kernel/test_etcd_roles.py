@@ -289,6 +289,7 @@ async def recorded(config: Config) -> tuple[dict[str, str], list[str]]:
     finally:
         await publisher.close()
         client.close()
+        await asyncio.sleep(0.1)  # TLS takes its leave
 
 
 def test_with_ipsec_the_role_lets_a_node_read_all_records_and_write_its_own(
