@@ -57,6 +57,7 @@ class Present:
         self._foreign_policies: set[PolicyId] = set()
         self._mine: set[StateId] = set()  # states that were ours once, and are still there
         self._sent: set[StateWish] = set()  # that there has been once
+        self._compared: dict[StateWish, bytes] = {}  # -> fingerprint, by the keys in use
         self._numbers = Numbers()
         self._touched_states: dict[StateId, None] = {}  # since it was last told
         self._touched_policies: dict[PolicyId, None] = {}
@@ -74,6 +75,7 @@ class Present:
     def offer_keys(self, ring: KeyRing) -> None:
         """States are compared with the keys of this one from now on."""
         self._ring = ring
+        self._compared.clear()
         for name in list(self._listed):
             self._judge(name)
 
@@ -152,8 +154,11 @@ class Present:
             return False
         if not state.fingerprint:
             return True
-        with key.material(wish) as material:
-            return hmac.compare_digest(material.fingerprint, state.fingerprint)
+        known = self._compared.get(wish, b"")
+        if not known:
+            with key.material(wish) as material:
+                known = self._compared[wish] = material.fingerprint
+        return hmac.compare_digest(known, state.fingerprint)
 
     def _find_policy(
         self, policy: KernelPolicy, there: dict[PolicyId, PolicyWish]
