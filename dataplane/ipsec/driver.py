@@ -115,8 +115,8 @@ class IpsecDriver:
 
     @property
     def closed(self) -> bool:
-        """Whether everything that is to be blocked is, as far as that is for us to say."""
-        return not any(put.stage == "close" for put in self._present.additions())
+        """Whether nothing that is to be blocked goes in clear, as far as that is for us to say."""
+        return self._present.closed
 
     @property
     def spent(self) -> str:

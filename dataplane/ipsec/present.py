@@ -224,6 +224,13 @@ class Present:
         )
 
     @property
+    def closed(self) -> bool:
+        """Whether nothing that is to be blocked goes in clear: a tunnel in its place will do."""
+        wanting = (put.wish.id for put in self.additions() if put.stage == "close")
+        there = (self._policies.actual.get(n) for n in wanting if isinstance(n, PolicyId))
+        return all(p is not None and (p.template or p.action == "block") for p in there)
+
+    @property
     def sizes(self) -> tuple[int, int]:
         """How many states and policies of ours are there."""
         return len(self._states.actual), len(self._policies.actual)

@@ -34,6 +34,7 @@ from dataplane.ipsec.kernel import (
     PolicyPut,
     StateAdd,
     StateDelete,
+    XfrmListener,
 )
 from dataplane.ipsec.keys import Key
 from dataplane.ipsec.values import (
@@ -79,7 +80,7 @@ class FakeXfrm:
     async def trial(self, key: Key, family: Family = 4) -> str:
         return ""
 
-    async def listen(self) -> FakeXfrm:
+    async def listen(self) -> XfrmListener:
         return self
 
     async def receive(self) -> list[Changed | Expired]:

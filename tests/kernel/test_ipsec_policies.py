@@ -9,7 +9,7 @@ import asyncio
 import re
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import pytest
@@ -138,7 +138,7 @@ class Node:
         self.ipsec.close()
 
 
-MakeNode = Callable[..., Node]
+MakeNode = Callable[..., Awaitable[Node]]
 
 
 @pytest.fixture(params=[4, 6], ids=["IPv4", "IPv6"])

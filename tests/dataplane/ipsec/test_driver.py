@@ -316,3 +316,42 @@ async def test_another_family_is_none_of_its_business() -> None:
     driver.desire(dict.fromkeys(STATES), dict.fromkeys(POLICIES))
     await driver.removals(*REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES)
     assert list(kernel.states.values()) == [other]
+
+
+async def test_it_is_closed_when_nothing_goes_in_clear_that_is_to_be_blocked() -> None:
+    kernel = FakeXfrm()
+    kernel.fails = ["+ policy out"]
+    driver = driver_of(kernel)
+    assert driver.closed
+    driver.desire({}, {OUT: BLOCK})
+    with pytest.raises(IpsecError):
+        await driver.additions()
+    assert not driver.closed
+    kernel.fails = []
+    await driver.additions()
+    assert driver.closed
+
+
+async def test_a_tunnel_that_is_to_be_blocked_lets_nothing_out_in_clear() -> None:
+    kernel = FakeXfrm()
+    driver = await settled(kernel)
+    driver.desire({}, {OUT: BLOCK})
+    assert driver.closed
+    kernel.policies[OUT] = kernel_policy(PolicyWish(OUT, 400), index=kernel.policies[OUT].index)
+    await driver.check()
+    assert not driver.closed
+
+
+async def test_of_what_does_not_answer_nothing_is_known() -> None:
+    kernel = FakeXfrm()
+    driver = await settled(kernel)
+    kernel.silent = errno.ENOBUFS
+    driver.desire({}, {OUT: BLOCK})
+    with pytest.raises(IpsecError):
+        await driver.additions()
+    with pytest.raises(IpsecError):
+        await driver.check()
+    kernel.silent = 0
+    reads = kernel.reads
+    await driver.additions()
+    assert kernel.reads == reads + 1
