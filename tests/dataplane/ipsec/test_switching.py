@@ -10,11 +10,9 @@ from dataplane.settings import IpsecSettings
 from tests.dataplane.ipsec.simulation import World, ring
 
 Layout = Literal["pair", "shared"]
-LAYOUTS: tuple[Layout, ...] = ("pair", "shared")
 
 pytestmark = [
-    pytest.mark.parametrize("seed", range(3)),
-    pytest.mark.parametrize("layout", LAYOUTS),
+    pytest.mark.parametrize(("seed", "layout"), [(0, "pair"), (1, "shared")]),
     pytest.mark.parametrize("node_encryption", [False, True]),
 ]
 
