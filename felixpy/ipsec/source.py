@@ -146,10 +146,7 @@ class KeySource:
             raise _RejectedError(f"{self._feed.name}: {reason}")
         for key in content.ring.values():
             if self._ring.get(key.id) != key and (reason := await self._try(key)):
-                raise _RejectedError(
-                    f"{self._feed.name}: key {key.id}: this kernel cannot do"
-                    f" `{' '.join(key.algorithm.names)}`: {reason}"
-                )
+                raise _RejectedError(f"{self._feed.name}: key {key.id}: {reason}")
         if reason := _backwards(content.ring, known):
             content = content._replace(notes=(*content.notes, reason))
         return content
