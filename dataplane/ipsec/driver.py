@@ -160,10 +160,9 @@ class IpsecDriver:
     def problems(self) -> dict[str, str]:
         if self.unavailable:
             return {f"IPv{self._family} IPsec": self.unavailable}
-        return {
-            f"IPv{self._family} IPsec {what}": "somebody else's is in its place"
-            for what in self._present.in_the_way
-        }
+        found = dict.fromkeys(self._present.ahead, "somebody else's, and asked before ours")
+        found |= dict.fromkeys(self._present.in_the_way, "somebody else's is in its place")
+        return {f"IPv{self._family} IPsec {what}": why for what, why in found.items()}
 
     # ------------------------------------------------------------ looks
 

@@ -27,8 +27,16 @@ from dataplane.delta_tracker import DeltaTracker
 from dataplane.ipsec import plan
 from dataplane.ipsec.kernel import KernelPolicy, KernelState
 from dataplane.ipsec.keys import KeyRing
-from dataplane.ipsec.ours import Numbers, claim_of_policy, claim_of_state, index_of, number_of
+from dataplane.ipsec.ours import (
+    LAST_PRIORITY,
+    Numbers,
+    claim_of_policy,
+    claim_of_state,
+    index_of,
+    number_of,
+)
 from dataplane.ipsec.plan import Put, Remove
+from dataplane.ipsec.rivals import ahead_of
 from dataplane.ipsec.values import (
     Direction,
     PolicyId,
@@ -55,6 +63,8 @@ class Present:
         self._listed: dict[StateId, KernelState] = {}  # of ours, and not written since
         self._foreign_states: set[StateId] = set()
         self._foreign_policies: set[PolicyId] = set()
+        self._early: list[KernelPolicy] = []  # of others, and before the last of ours
+        self._ahead: list[str] | None = None  # of these, before ours that are about the same
         self._mine: set[StateId] = set()  # states that were ours once, and are still there
         self._sent: set[StateWish] = set()  # that there has been once
         self._compared: dict[StateWish, bytes] = {}  # -> fingerprint, by the keys in use
@@ -94,6 +104,7 @@ class Present:
             self._judge(state)
         for policy, policy_wish in policies.items():
             self._policies.desire(policy, policy_wish)
+            self._ahead = None
 
     # ---------------------------------------------------------------- what is there
 
@@ -110,6 +121,7 @@ class Present:
         there: dict[PolicyId, PolicyWish] = {}
         self._numbers = Numbers()
         self._foreign_policies.clear()
+        self._early, self._ahead = [], None
         for policy in policies:
             doubtful += self._find_policy(policy, there)
         self._touched_policies.update(dict.fromkeys([*self._policies.actual, *there]))
@@ -175,6 +187,8 @@ class Present:
             return
         if name is not None:
             self._foreign_policies.add(name)
+        if policy.priority < LAST_PRIORITY:
+            self._early.append(policy)
         if claim == "doubtful":
             selector = policy.selector
             yield f"policy {policy.direction} {selector.source} to {selector.destination}"
@@ -312,6 +326,14 @@ class Present:
         self._touched_states.clear()
         self._touched_policies.clear()
         return _news(self._told_states, found), _news(self._told_policies, found_policies)
+
+    @property
+    def ahead(self) -> list[str]:
+        """Policies of others that the kernel asks before ours, in words."""
+        if self._ahead is None:
+            wishes = self._policies.desired.values() if self._early else ()
+            self._ahead = sorted(ahead_of(self._early, wishes))
+        return self._ahead
 
     @property
     def in_the_way(self) -> list[str]:
