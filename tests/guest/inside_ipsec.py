@@ -73,7 +73,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpsecCluster]:
         yield made
     finally:
         made.close()
-        print("\n".join(made.rows))
+        print(made.table())
         for space in reversed(spaces):
             space.delete()
 

@@ -101,17 +101,14 @@ class IpsecStep(Step):
         self.encrypted += sum(n for what, n in counts.items() if what.startswith("esp"))
         super().seen({what: n for what, n in counts.items() if not what.startswith("esp")})
 
-    @property
     def row(self) -> str:
-        """Of a table: seconds, packets sent and lost, of streams KiB, then what was on the wire."""
-        packets = [name for name in self.sent if name not in self.streamed]
-        sent, lost = sum(self.sent[name] for name in packets), sum(map(self.lost, packets))
-        streamed = self.streamed.total() // 1024
-        clear = sum(self.clear.values())
-        return (
-            f"{self.seconds:5.0f} {sent:7} {lost:6} {streamed:6} {self.encrypted:7} {clear:6}"
-            f"  {self.what}"
-        )
+        """Seconds, packets sent and lost, KiB of streams, packets of ESP and in clear, what."""
+        names = self.sent.keys() - self.streamed.keys()
+        sent = sum(self.sent[name] for name in names)
+        lost = sum(self.lost(name) for name in names)
+        streamed, clear = self.streamed.total() // 1024, self.clear.total()
+        counts = f"{self.seconds:6.0f}{sent:8}{lost:8}{streamed:8}{self.encrypted:8}{clear:8}"
+        return f"{counts}  {self.what}"
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {count}" for name, count in sorted(self.dropped.items()))
@@ -123,7 +120,7 @@ class IpsecStep(Step):
 class IpsecCluster(Cluster):
     def __init__(self, netns: Callable[[str], Namespace], directory: Path) -> None:
         super().__init__(netns, directory)
-        self.rows = ["    s    sent   lost    KiB     ESP  clear"]
+        self.counted: list[IpsecStep] = []
         self._replace_watcher()
 
     def _replace_watcher(self) -> None:
@@ -174,9 +171,10 @@ class IpsecCluster(Cluster):
                 self.remove(name)
 
     def leave(self, n: int) -> None:
-        super().leave(n)
+        """Its resources go, in one moment each; its agent is stopped before."""
         self.withheld.add(n)
-        self.remove(f"ipsec-{n}.yaml")
+        for name in ("node-{}", "blocks-{}", "workload-w{}", "ipsec-{}"):
+            self.remove(f"{name.format(n)}.yaml")
 
     # ---------------------------------------------------------------- what comes of it
 
@@ -237,6 +235,11 @@ class IpsecCluster(Cluster):
                 found[f"n{n} {name}"] += int(value)
         return found
 
+    def table(self) -> str:
+        """What became of the packets of all steps."""
+        head = f"{'s':>6}{'sent':>8}{'lost':>8}{'KiB':>8}{'ESP':>8}{'clear':>8}"
+        return "\n".join([head, *(step.row() for step in self.counted)])
+
     def told(self) -> str:
         parts = []
         for n in self.agents:
@@ -262,8 +265,7 @@ class IpsecCluster(Cluster):
             step.seen(self._watcher.ask())
             step.dropped = self.dropped() - before
             self._count(step, epoch)
-            self.report.append(str(step))
-            self.rows.append(step.row)
+            self.counted.append(step)
             print(step, flush=True)
 
     def _count(self, step: IpsecStep, epoch: str) -> None:
