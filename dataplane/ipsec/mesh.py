@@ -255,9 +255,16 @@ class Mesh:
             hostname=self._hostname,
             layout=self._settings.layout,
             tag=self._life.tag,
-            order=self._keys.order,
+            order=self._order(name),
             alive=self._keys.alive,
         )
+
+    def _order(self, name: str) -> list[int]:
+        """Keys to send to a peer with.  It takes it that nobody begins with one that he himself
+        does not publish any more.
+        """
+        keys = self._keys
+        return [k for k in keys.order if keys.publishes(k) or name in self._sent.get(k)]
 
     def _forget(self, name: str) -> None:
         """Its node is gone."""

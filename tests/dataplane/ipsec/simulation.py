@@ -26,10 +26,10 @@ from calc_graph.updates import (
     RouteUpdate,
 )
 from dataplane.families import Family, family_of
+from dataplane.ipsec import plan
 from dataplane.ipsec.leaving import Leaving, policy_stays, state_stays
 from dataplane.ipsec.life import Life, new_life
 from dataplane.ipsec.mesh import Event, Mesh
-from dataplane.ipsec.plan import additions, removals
 from dataplane.ipsec.values import ENCRYPT, PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings
 from tests.dataplane.ipsec.xfrm_model import LostError, Packet, Sealed, Xfrm, contains
@@ -189,16 +189,18 @@ class Node:
             self._settle()
             if self.world.random.random() < 0.5:
                 self._publish()
-            yield from self._additions()
+            yield from self._additions(plan.ADDITIONS)
             self._settle()
             if self.world.random.random() < 0.5:
-                yield from self._additions()
+                yield from self._additions(plan.ADDITIONS)
                 self._settle()
+            yield from self._removals(plan.REMOVALS_BEFORE_MAIN)
             self.main = dict(self.told)
             known = [p for p in self.mesh.progress().values() if p.reason != "has no record"]
             self.met = {address for peer in known for address in peer.ends.values()}
             yield True
-            yield from self._removals()
+            yield from self._additions(plan.ADDITIONS_AFTER_MAIN)
+            yield from self._removals(plan.REMOVALS_BEFORE_ROUTES + plan.REMOVALS_AFTER_ROUTES)
             self._settle()
             self._publish()
             self.due = min(self.due, 0.0 if self._unfinished() else self.due)
@@ -269,16 +271,18 @@ class Node:
                     found[name] = wish
         return found
 
-    def _additions(self) -> Iterator[bool]:
+    def _additions(self, stages: tuple[plan.Stage, ...]) -> Iterator[bool]:
         there = self._there()
         present = {i: there.get(i, _OTHER) for i in self.kernel.states}
         for family in self.families:
-            for put in additions(
+            for put in plan.additions(
                 list(self.mesh.states(family).values()),
                 list(self.mesh.policies(family).values()),
                 present_states=present,
                 present_policies=self.kernel.policies,
             ):
+                if put.stage not in stages:
+                    continue
                 if isinstance(put.wish, PolicyWish):
                     self.kernel.put_policy(put.wish)
                     yield True
@@ -293,21 +297,30 @@ class Node:
                 self.kernel.add_state(put.wish, check)
                 yield True
 
-    def _removals(self) -> Iterator[bool]:
+    def _removals(self, stages: tuple[plan.Stage, ...]) -> Iterator[bool]:
         states = {i for family in self.families for i in self.mesh.states(family)}
         policies = {i for family in self.families for i in self.mesh.policies(family)}
         yield from self._remove(
             [i for i in self.kernel.states if i not in states],
             [i for i in self.kernel.policies if i not in policies],
+            stages,
         )
 
-    def _remove(self, states: list[StateId], policies: list[PolicyId]) -> Iterator[bool]:
-        for removal in removals(
+    def _remove(
+        self,
+        states: list[StateId],
+        policies: list[PolicyId],
+        stages: tuple[plan.Stage, ...] = (),
+    ) -> Iterator[bool]:
+        """`stages`: () for all of them."""
+        for removal in plan.removals(
             states,
             policies,
             present_states={i: s.wish for i, s in self.kernel.states.items()},
             present_policies=self.kernel.policies,
         ):
+            if stages and removal.stage not in stages:
+                continue
             if isinstance(removal.id, StateId):
                 self.kernel.delete_state(removal.id)
             else:
