@@ -16,7 +16,7 @@ Source: section 4.10 of the IPsec reference.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -25,14 +25,10 @@ from calc_graph.updates import HostRemove, HostUpdate, IpsecPeer, IpsecPeerRemov
 from dataplane.ipsec.ends import Ends
 from dataplane.ipsec.retire import IN_FLIGHT_SECONDS
 from dataplane.ipsec.values import DECRYPTED, PolicyWish
+from dataplane.leaving import DRAIN_SECONDS, WITHDRAW_SECONDS
 
 Phase: TypeAlias = Literal["withdrawing", "draining", "removing", "off"]
 
-# The datastore answers within milliseconds, but its writer may be in the middle of a retry, and
-# with a datastore of files somebody else's tooling carries the word.
-WITHDRAW_SECONDS: Final = 30.0
-# A node that has not heard by then will not.
-DRAIN_SECONDS: Final = 60.0
 _NEVER = float("inf")
 
 
