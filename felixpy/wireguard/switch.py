@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from msgspec import structs
@@ -145,13 +145,17 @@ class Switch:
         self._warn(found)
 
     def _warn(self, found: Iterable[Finding]) -> None:
-        """Each once."""
+        """Each once; those with the same advice, such as of hundreds of nodes, in one line."""
+        alike: dict[tuple[str, Family | Literal[0]], list[Finding]] = {}
         for each in found:
             if each.verdict != "ok" and each.about not in self._warned:
                 self._warned.add(each.about)
-                log.warning(
-                    "wireguard.preflight", about=each.about, reason=each.text, advice=each.advice
-                )
+                alike.setdefault((each.advice, each.family), []).append(each)
+        for (advice, _), (first, *others) in alike.items():
+            more = f" and {len(others)} more" if others else ""
+            log.warning(
+                "wireguard.preflight", about=first.about + more, reason=first.text, advice=advice
+            )
 
 
 def _is_there(settings: WireguardSettings, family: Family) -> bool:
