@@ -343,9 +343,10 @@ class Cluster:
         name = WIREGUARD_DEVICES[0 if family == 4 else 1]
 
         async def ask() -> DeviceState | None:
-            try:
-                index = socket.if_nametoindex(name)
-            except OSError:
+            index = next(
+                (each for each, is_called in socket.if_nameindex() if is_called == name), 0
+            )
+            if not index:
                 return None
             kernel = KernelDevice()
             try:
