@@ -1,4 +1,4 @@
-"""The public keys that this machine's WireGuard devices have, asked of the kernel."""
+"""This machine's WireGuard devices, and the public keys that they have, asked of the kernel."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from dataplane.wireguard.kernel import KernelDevice, NoWireguardError
 from dataplane.wireguard.state import shown
 
 _FAMILIES: tuple[Family, ...] = (4, 6)
+
+
+def device_index(name: str) -> int | None:
+    """None: there is none.  By the list of all, as the kernel that is asked for a name it has not
+    starts modprobe each time, in case there is a module of that name.
+    """
+    return next((index for index, each in socket.if_nameindex() if each == name), None)
 
 
 async def public_keys(settings: WireguardSettings) -> dict[Family, str]:
@@ -28,9 +35,8 @@ async def public_keys(settings: WireguardSettings) -> dict[Family, str]:
 
 
 async def _public_key(name: str) -> bytes | None:
-    try:
-        index = socket.if_nametoindex(name)
-    except OSError:
+    index = device_index(name)
+    if index is None:
         return None
     kernel = KernelDevice()
     try:

@@ -23,6 +23,7 @@ from dataplane.rtrules import KernelRule
 from dataplane.settings import WireguardSettings
 from dataplane.wireguard.kernel import KernelDevice, NoWireguardError
 from dataplane.wireguard.state import DeviceState
+from felixpy.wireguard.devices import device_index
 from felixpy.wireguard.finding import Finding
 
 _CONF: Final = Path("/proc/sys/net/ipv4/conf")
@@ -60,14 +61,17 @@ def check_remove_flag(release: str = "") -> Finding:
 
 async def read_device(name: str) -> DeviceState | None:
     """None: there is none, or it is of another kind.  Raises DataplaneError."""
+    index = device_index(name)
+    if index is None:
+        return None
     kernel = KernelDevice()
     try:
-        return await kernel.read(socket.if_nametoindex(name))
+        return await kernel.read(index)
     except NetlinkError as error:
         if error.code in (errno.EOPNOTSUPP, errno.ENODEV):
             return None
         raise
-    except (NoWireguardError, OSError):  # OSError: no interface of that name
+    except NoWireguardError:
         return None
     finally:
         kernel.close()

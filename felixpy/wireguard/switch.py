@@ -15,19 +15,19 @@ A kernel that has no WireGuard holds nothing back: there is nothing to let go.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 from msgspec import structs
 
 from dataplane.errors import DataplaneError
 from dataplane.families import Family
-from dataplane.settings import Settings, WireguardSettings
+from dataplane.settings import Settings
 from felixpy.holds import Hold, Holds
+from felixpy.wireguard.devices import device_index
 from felixpy.wireguard.facts import Facts
 from felixpy.wireguard.finding import Finding
 from felixpy.wireguard.preflight import check_cluster, check_machine, check_peers
@@ -63,7 +63,8 @@ class Switch:
         """Never raises DataplaneError: what cannot be looked at is no reason to wait."""
         wanted = settings.wireguard.families
         self._confirmed &= wanted
-        new = [family for family in sorted(wanted) if not _is_there(settings.wireguard, family)]
+        device = settings.wireguard.device_of
+        new = [family for family in sorted(wanted) if device_index(device(family)) is None]
         if new:
             await self._look(new)
             self._ask_peers(new)
@@ -145,18 +146,14 @@ class Switch:
         self._warn(found)
 
     def _warn(self, found: Iterable[Finding]) -> None:
-        """Each once."""
+        """Each once; those with the same advice, such as of hundreds of nodes, in one line."""
+        alike: dict[tuple[str, Family | Literal[0]], list[Finding]] = {}
         for each in found:
             if each.verdict != "ok" and each.about not in self._warned:
                 self._warned.add(each.about)
-                log.warning(
-                    "wireguard.preflight", about=each.about, reason=each.text, advice=each.advice
-                )
-
-
-def _is_there(settings: WireguardSettings, family: Family) -> bool:
-    try:
-        socket.if_nametoindex(settings.device_of(family))
-    except OSError:
-        return False
-    return True
+                alike.setdefault((each.advice, each.family), []).append(each)
+        for (advice, _), (first, *others) in alike.items():
+            more = f" and {len(others)} more" if others else ""
+            log.warning(
+                "wireguard.preflight", about=first.about + more, reason=first.text, advice=advice
+            )

@@ -1,8 +1,8 @@
 """A WireGuard device without a kernel; refuses what the kernel refuses.
 
-    in   set_peers, set_device, make_key, read   as the driver calls them
-    out  sent       each message: port and mark, "key", or the PeerChanges
-         state      what the device holds; tests change it as others would
+in   set_peers, set_device, make_key, read   as the driver calls them
+out  sent       each message: port and mark, "key", or the PeerChanges
+     state      what the device holds; tests change it as others would
 """
 
 from __future__ import annotations

@@ -25,10 +25,18 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 BOOT_SECONDS = 240  # many times what it takes: a machine without KVM may be busy with other things
 STOP_SECONDS = 30
-# What runs in the guest finds this machine's file systems read-only, and /tmp empty and writable.
+IMPORT_SECONDS = 120  # for what the first run of pytest imports
+TAG = "quick"  # by which the guest sees this machine's files a second time: serve.py
+SHARED = (
+    f"-fsdev local,id={TAG},path=/,security_model=none,readonly=on,multidevs=remap"
+    f" -device virtio-9p-pci,fsdev={TAG},mount_tag={TAG}"
+)
+# What runs in the guest finds this machine's file systems read-only; /tmp, /etc and /var take what
+# is written, and forget it.
 ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of several it takes seconds to import each
     "HOME": "/tmp",
     "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
 }
@@ -49,10 +57,13 @@ class Guest:
         self._environment = dict(ENVIRONMENT)
         if bytecode is not None:
             self._environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
-        serve = shlex.join([sys.executable, str(Path(__file__).with_name("serve.py"))])
+        seen = ["/usr", sys.prefix, str(TOP), *([] if bytecode is None else [str(bytecode)])]
+        script = Path(__file__).with_name("serve.py")
+        serve = shlex.join([sys.executable, str(script), TAG, *seen])
         vng = [str(Path(sys.executable).with_name("vng")), "--disable-kvm", "--run", str(kernel)]
+        vng += ["--user", "root", "--cpus", "2", "--memory", "2G", f"--qemu-opts={SHARED}"]
         self._process = subprocess.Popen(
-            [*vng, "--user", "root", "--cpus", "2", "--memory", "2G", "--exec", serve],
+            [*vng, "--exec", serve],
             cwd=TOP,
             # vng looks for its other half, virtme-run, in PATH
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
@@ -92,11 +103,10 @@ class Guest:
         self, argv: Sequence[str], *, timeout: float = 60, env: dict[str, str] | None = None
     ) -> Finished:
         """Run a command as root in the guest; after `timeout` seconds it is ended, status 124."""
-        request = {
-            "argv": list(argv),
-            "env": {**self._environment, **(env or {})},
-            "timeout": timeout,
-        }
+        request = {"argv": list(argv), "env": {**self._environment, **(env or {})}}
+        return self._ask({**request, "timeout": timeout}, timeout)
+
+    def _ask(self, request: dict[str, Any], timeout: float) -> Finished:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -113,9 +123,11 @@ class Guest:
         """Run tests of this project in the guest; they have to pass, and there has to be one.
         Returns what they print.
         """
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-        done = self.run(argv, timeout=timeout)
-        assert done.status == 0, f"{shlex.join(argv)}\nexit {done.status}:\n{done.output}"
+        argv = ["-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", *arguments]
+        request = {"pytest": argv, "env": self._environment, "timeout": timeout}
+        done = self._ask(request, timeout + IMPORT_SECONDS)
+        said = f"pytest {shlex.join(argv)}\nexit {done.status}:\n{done.output}"
+        assert done.status == 0, said
         return done.output
 
     def stop(self) -> None:

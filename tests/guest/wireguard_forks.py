@@ -55,6 +55,12 @@ class Fork:
         line, _, self._left = self._left.partition(b"\n")
         return line.decode()
 
+    def rest(self) -> str:
+        """All that it prints, until it ends."""
+        while data := os.read(self._read, 1 << 16):
+            self._left += data
+        return self._left.decode()
+
     @property
     def alive(self) -> bool:
         if self._ended is None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import socket
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -30,12 +31,15 @@ import msgspec
 from dataplane.settings import WIREGUARD_DEVICES
 from dataplane.wireguard.kernel import KernelDevice
 from dataplane.wireguard.state import DeviceState
+from dataplane.wireguard.status import PeerStatus
 from felixpy import cli
 from felixpy.status import Status, read
+from felixpy.wireguard.control import ask_status
 from tests.guest import wireguard_manifests as manifests
 from tests.guest import wireguard_traffic, wireguard_wire
 from tests.guest.wireguard_forks import Fork
 from tests.guest.wireguard_manifests import NO_KEYS
+from tests.guest.wireguard_table import routes
 from tests.kernel.agent_lab import MAC
 from tests.kernel.conftest import Namespace, enter
 
@@ -44,7 +48,8 @@ importlib.import_module("felixpy.agent")
 
 PATIENCE = 120.0  # a machine without KVM takes its time
 _HOSTS = ("172.31.", "fd31:")
-ON_THE_WAY = 1.0  # seconds until what was sent has come or never will
+TABLE = 1  # WireGuard's, in both families
+ON_THE_WAY = 0.5  # seconds until what was sent has come or never will
 
 Keys = tuple[str, str]  # for IPv4 and IPv6, "" for none
 Result = TypeVar("Result")
@@ -62,6 +67,20 @@ def within(node: Namespace, ask: Callable[[], Result]) -> Result:
     thread.start()
     thread.join()
     return found[0]
+
+
+def ip(node: Namespace, *commands: str) -> None:
+    """As one process: a machine without KVM takes a quarter of a second for each."""
+    text = "".join(f"{command}\n" for command in commands)
+    subprocess.run(["ip", "-n", node.name, "-batch", "-"], input=text, text=True, check=True)
+
+
+def sysctl(node: Namespace, name: str, value: int) -> None:
+    within(node, lambda: Path("/proc/sys/net", name).write_text(str(value)))
+
+
+def _addresses(n: int) -> tuple[str, str]:
+    return f"10.65.{n}.2", f"fd65:0:0:{n}::2"
 
 
 def _talk() -> None:
@@ -112,6 +131,15 @@ class Step:
             if what.split()[-3] in ends and what.split()[-1] in ends
         )
 
+    def row(self) -> str:
+        """What, seconds, packets sent, lost, in clear, encrypted."""
+        names = self.sent.keys() - self.streamed.keys()
+        sent = sum(self.sent[name] for name in names)
+        lost = sum(self.lost(name) for name in names)
+        clear = sum(self.clear.values())
+        what = f"{self.what:<70}{self.seconds:6.0f} s"
+        return f"{what}{sent:8}{lost:8}{clear:8}{self.encrypted:10}"
+
     def __str__(self) -> str:
         flows = [
             f"{name}: {self.lost(name)} of {sent} lost"
@@ -138,11 +166,14 @@ class Cluster:
         self.withheld: set[int] = set()
         self.claimed: dict[int, Keys] = {}
         self.settings: dict[str, str] = {}  # in the agents' files
-        self.report: list[str] = []
+        self.steps: list[Step] = []
         self.wire = netns("wire")
-        self.wire.run(
-            "ip link add br0 type bridge; ip link set br0 up; ip addr add 172.31.0.254/24 dev br0;"
-            "ip addr add fd31::254/64 dev br0 nodad"
+        ip(
+            self.wire,
+            "link add br0 type bridge",
+            "link set br0 up",
+            "addr add 172.31.0.254/24 dev br0",
+            "addr add fd31::254/64 dev br0 nodad",
         )
         self._programs: list[Fork] = []
         self._watcher = self._program(self.wire, wireguard_wire.watch_wire)
@@ -157,40 +188,49 @@ class Cluster:
     def add(self, n: int) -> None:
         """With its workload wN, 10.65.N.2 and fd65:0:0:N::2."""
         self.nodes[n] = node = self._netns(f"n{n}")
-        node.run(
-            "sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.forwarding=1"
-            " net.ipv4.ip_forward=1;"
-            f"ip link add eth0 type veth peer name p{n} netns {self.wire.name};"
-            f"ip link set eth0 address 02:31:00:00:00:{n:02x} up;"
-            f"ip addr add 172.31.0.{n}/24 dev eth0;"
-            f"ip addr add fd31::{n}/64 dev eth0 nodad"
+        sysctl(node, "ipv6/conf/default/accept_dad", 0)
+        sysctl(node, "ipv6/conf/all/forwarding", 1)
+        sysctl(node, "ipv4/ip_forward", 1)
+        ip(
+            node,
+            f"link add eth0 type veth peer name p{n} netns {self.wire.name}",
+            f"link set eth0 address 02:31:00:00:00:{n:02x} up",
+            f"addr add 172.31.0.{n}/24 dev eth0",
+            f"addr add fd31::{n}/64 dev eth0 nodad",
         )
-        self.wire.run(f"ip link set p{n} master br0 up")
+        ip(self.wire, f"link set p{n} master br0 up")
         # As any node has one: what no route of the cluster leads to goes there, and is seen.
-        node.run("ip route add default via 172.31.0.254;ip -6 route add default via fd31::254")
+        ip(node, "route add default via 172.31.0.254", "route add default via fd31::254")
         (self.directory / f"n{n}").mkdir()
         for name, text in self.known.items():
             self._write(n, name, text)
+        self.introduce(n)
+        self.plug(n, f"w{n}", *_addresses(n), told=False)
+
+    def introduce(self, n: int) -> None:
+        """To all: its node, blocks and workload, which may have left before."""
         self.write(f"node-{n}.yaml", manifests.node(n))
         self.write(f"blocks-{n}.yaml", manifests.blocks(n))
-        self.plug(n, f"w{n}", f"10.65.{n}.2", f"fd65:0:0:{n}::2")
+        self.write(f"workload-w{n}.yaml", manifests.workload(n, f"w{n}", *_addresses(n)))
 
     def plug(self, n: int, name: str, *addresses: str, told: bool = True) -> None:
         """A workload; `told`: with its own manifest."""
         self.workloads[name] = far = self._netns(name)
-        self.nodes[n].run(
-            f"ip link add cali{name} type veth peer name eth0 netns {far.name};"
-            f"ip link set cali{name} address {MAC} up"
+        ip(
+            self.nodes[n],
+            f"link add cali{name} type veth peer name eth0 netns {far.name}",
+            f"link set cali{name} address {MAC} up",
         )
-        given = "".join(
-            f"ip addr add {a} dev eth0{' nodad' if ':' in a else ''};" for a in addresses
-        )
-        far.run(
-            f"sysctl -qw net.ipv6.conf.eth0.accept_dad=0; ip link set eth0 mtu 1400 up; {given}"
-            f"ip neigh add 169.254.1.1 lladdr {MAC} dev eth0;"
-            f"ip neigh add fe80::1 lladdr {MAC} dev eth0;"
-            "ip route add 169.254.1.1 dev eth0; ip route add default via 169.254.1.1;"
-            "ip route add default via fe80::1 dev eth0"
+        sysctl(far, "ipv6/conf/eth0/accept_dad", 0)
+        ip(
+            far,
+            "link set eth0 mtu 1400 up",
+            *(f"addr add {a} dev eth0{' nodad' if ':' in a else ''}" for a in addresses),
+            f"neigh add 169.254.1.1 lladdr {MAC} dev eth0",
+            f"neigh add fe80::1 lladdr {MAC} dev eth0",
+            "route add 169.254.1.1 dev eth0",
+            "route add default via 169.254.1.1",
+            "route add default via fe80::1 dev eth0",
         )
         if told:
             self.write(f"workload-{name}.yaml", manifests.workload(n, name, *addresses))
@@ -265,9 +305,10 @@ class Cluster:
         return status.get("wireguardPublicKey", ""), status.get("wireguardPublicKeyV6", "")
 
     def leave(self, n: int) -> None:
-        """Its resources go, in one moment each; its agent is stopped before."""
+        """Its resources go, in one moment each, and its keys; its agent is stopped before."""
         for name in (f"node-{n}.yaml", f"blocks-{n}.yaml", f"workload-w{n}.yaml"):
             self.remove(name)
+        ip(self.nodes[n], *(f"link del {device}" for device in WIREGUARD_DEVICES))
 
     def carry_keys(self) -> None:
         for n in self.nodes:
@@ -302,9 +343,10 @@ class Cluster:
         name = WIREGUARD_DEVICES[0 if family == 4 else 1]
 
         async def ask() -> DeviceState | None:
-            try:
-                index = socket.if_nametoindex(name)
-            except OSError:
+            index = next(
+                (each for each, is_called in socket.if_nameindex() if is_called == name), 0
+            )
+            if not index:
                 return None
             kernel = KernelDevice()
             try:
@@ -314,25 +356,27 @@ class Cluster:
 
         return within(self.nodes[n], lambda: asyncio.run(ask()))
 
-    def table(self, n: int) -> str:
-        """The routes of WireGuard's tables, of both families."""
-        shown = self.nodes[n].run("ip route show table 1 2>&1; ip -6 route show table 1 2>&1; true")
-        return f"\n{shown}"
-
-    def way(self, n: int, net: str) -> str:
-        """Of what goes from node n to a net: "device", "throw", "unreachable", "" for none.
+    def ways(self, n: int) -> dict[str, str]:
+        """Of what goes from node n, by net of WireGuard's tables: "device", "throw",
+        "unreachable".
 
         Below each route to the device there is one that takes its place when the device goes.
         """
-        lines = [line.split() for line in self.table(n).splitlines()]
-        kinds = ["device" if words[0] == net else words[0] for words in lines if net in words[:2]]
-        return next((kind for kind in kinds if kind in ("device", "throw")), "".join(kinds[:1]))
+        found: dict[str, str] = {}
+        for net, kind in within(self.nodes[n], lambda: routes(TABLE)):
+            if found.get(net) in (None, "unreachable"):
+                found[net] = kind
+        return found
+
+    def way(self, n: int, net: str) -> str:
+        """Of what goes from node n to a net, "" for none."""
+        return self.ways(n).get(net, "")
 
     def leads(self, n: int, *others: int) -> bool:
         """Whether what node n sends to workloads of others is encrypted, in both families."""
-        text = self.table(n)
+        ways = self.ways(n)
         blocks = [b for to in others for b in (f"10.65.{to}.0/26", f"fd65:0:0:{to}::/122")]
-        return all(f"\n{block} dev w" in text for block in blocks)
+        return all(ways.get(block) == "device" for block in blocks)
 
     def behind(self, n: int, other: int, net: str) -> bool:
         """Whether node n encrypts what goes to a net for another node."""
@@ -346,16 +390,33 @@ class Cluster:
     @contextmanager
     def messages(self, n: int) -> Iterator[Callable[[], int]]:
         """How many messages have changed a WireGuard device of a node since the last question."""
-        self.nodes[n].run("ip link add nlmon0 type nlmon; ip link set nlmon0 up")
+        ip(self.nodes[n], "link add nlmon0 type nlmon", "link set nlmon0 up")
         watcher = self._program(self.nodes[n], lambda: wireguard_wire.watch_netlink("nlmon0"))
         assert watcher.line() == "ready"
         yield lambda: int(watcher.ask()["wireguard"])
         self._programs.remove(watcher)
         watcher.end(SIGKILL)
-        self.nodes[n].run("ip link del nlmon0")
+        ip(self.nodes[n], "link del nlmon0")
 
     def encrypted(self) -> bool:
         return all(self.leads(n, *(self.agents.keys() - {n})) for n in self.agents)
+
+    def statuses(self, n: int) -> dict[tuple[int, str], PeerStatus]:
+        """What the agent of node n says of its peers, by family and name."""
+        families = ask_status(self.run_directory(n))
+        return {(each.family, peer.node): peer for each in families for peer in each.peers}
+
+    def said_clear(self, n: int) -> dict[tuple[int, str], int]:
+        """Packets that have left node n in clear for others, as its agent has it."""
+        return {about: peer.clear_packets for about, peer in self.statuses(n).items()}
+
+    def command(self, n: int, *words: str) -> tuple[int, str]:
+        """What felixpy says on node n, and its exit status."""
+        argv = [*words, "--config", str(self.directory / f"n{n}.cfg")]
+        log = self.directory / "commands.log"
+        process = Fork(self.nodes[n], lambda: cli.main(argv), log)
+        said = process.rest()
+        return process.end(SIGTERM), said
 
     def problems(self, n: int) -> list[str]:
         status = self.status(n)
@@ -377,17 +438,22 @@ class Cluster:
         end = time.monotonic() + seconds
         self.until(lambda: time.monotonic() >= end, "time")
 
+    def table(self) -> str:
+        """What became of the packets of all steps."""
+        head = f"{'':<70}{'':8}{'sent':>8}{'lost':>8}{'clear':>8}{'encrypted':>10}"
+        return "\n".join([head, *(step.row() for step in self.steps)])
+
     def told(self) -> str:
         """Everything that explains a failure."""
         parts = []
         for n in self.agents:
-            parts += [f"--- node {n}", *self.problems(n), self.table(n)]
+            parts += [f"--- node {n}", *self.problems(n), str(self.ways(n))]
             parts += [str(self.device(n)), self.log(n)[-3000:]]
         return "\n".join(parts)
 
     # ---------------------------------------------------------------- what flows
 
-    def flow(self, source: str, to: str, rate: int = 200, name: str = "") -> str:
+    def flow(self, source: str, to: str, rate: int = 100, name: str = "") -> str:
         """UDP packets from now on, `rate` a second, 0: no more; returns the flow's name."""
         name = name or f"{source} > {to}"
         self._talkers[source].ask({"name": name, "to": to, "rate": rate})
@@ -431,7 +497,7 @@ class Cluster:
                 for name, by_epoch in counts.get(kind, {}).items():
                     if epoch in by_epoch:
                         getattr(step, kind)[name] += by_epoch[epoch]
-        self.report.append(str(step))
+        self.steps.append(step)
         print(step, flush=True)
 
     def _begin_epoch(self) -> None:

@@ -26,7 +26,7 @@ from collections import Counter, defaultdict
 
 _UDP, _TCP = 9998, 9999
 _FORCED_BUFFER = 33
-_RECORD = 512  # bytes, 20 times a second
+_RECORD = 512  # bytes, 10 times a second
 
 
 class Flow:
@@ -136,7 +136,7 @@ class Workload:
             if before is not None:
                 before.socket.close()
             stream = wish.get("stream", False)
-            rate = 20 if stream else wish.get("rate", 0)
+            rate = 10 if stream else wish.get("rate", 0)
             if rate:
                 self.flows[wish["name"]] = Flow(wish["name"], wish["to"], rate, stream=stream)
         print(json.dumps(self.counts), flush=True)

@@ -136,7 +136,9 @@ def _lines(found: Found, paint: Palette, now: float) -> Iterator[str]:
         yield f"agent: {paint.bad('stopped')}; what is there goes on, by the kernel alone"
     if not found.shown:
         yield "WireGuard is off" if not found.agent else "no device"
-    for status in found.shown:
+    for number, status in enumerate(found.shown):
+        if number:
+            yield ""
         yield from _device(found, status, paint)
         for peer in status.peers:
             yield ""

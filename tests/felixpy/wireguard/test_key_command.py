@@ -187,12 +187,7 @@ DEVICES: list[tuple[dict[str, bytes | Exception | None], dict[int, str]]] = [
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def has(answers: Mapping[str, bytes | Exception | None]) -> None:
-        def index(name: str) -> int:
-            if name not in answers:
-                raise OSError(errno.ENODEV, "No such device")
-            return [*answers].index(name) + 1
-
-        monkeypatch.setattr(socket, "if_nametoindex", index)
+        monkeypatch.setattr(socket, "if_nameindex", lambda: [*enumerate(answers, start=1)])
         monkeypatch.setattr(Kernel, "answers", answers)
         monkeypatch.setattr(devices, "KernelDevice", Kernel)
 

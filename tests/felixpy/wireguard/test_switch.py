@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dataplane.families import Family
 from dataplane.settings import Settings, WireguardSettings
@@ -60,7 +61,7 @@ def lab(monkeypatch: pytest.MonkeyPatch) -> Lab:
     monkeypatch.setattr(module, "check_machine", lab.machine)
     monkeypatch.setattr(module, "check_cluster", lab.cluster)
     monkeypatch.setattr(module, "check_peers", lab.peers)
-    monkeypatch.setattr(module, "_is_there", lambda s, f: s.device_of(f) in lab.there)
+    monkeypatch.setattr(module, "device_index", lambda name: 7 if name in lab.there else None)
     return lab
 
 
@@ -133,4 +134,17 @@ async def test_switched_off_again_it_does_not_wait_any_more(lab: Lab) -> None:
     await lab.admit(4)
     assert await lab.admit() == frozenset()
     assert lab.held == {}
+    await lab.switch.close()
+
+
+async def test_what_is_the_same_of_many_nodes_is_one_line(lab: Lab) -> None:
+    lab.found = [
+        Finding(f"peer n{number}", "warn", f"UDP of {number}", 4, "see that it is open")
+        for number in range(500)
+    ]
+    with capture_logs() as logs:
+        await lab.admit(4)
+    (said,) = [each for each in logs if each["event"] == "wireguard.preflight"]
+    assert said["about"] == "IPv4 peer n0 and 499 more"
+    assert said["advice"] == "see that it is open"
     await lab.switch.close()
