@@ -205,9 +205,7 @@ def is_of(body: bytes, family: Family, table: int) -> bool:
     return body[0] == SOCKET_FAMILY[family] and body[4] == table
 
 
-def replace_route(
-    family: Family, table: int, route: KernelRoute, *, new: bool = False
-) -> Request:
+def replace_route(family: Family, table: int, route: KernelRoute, *, new: bool = False) -> Request:
     """In place of any route of the same key; a `new` one is refused where there is any."""
     scope = route.scope if family == 4 else 0
     flags = _ONLINK if route.on_link else 0

@@ -250,7 +250,7 @@ table inet probe {
 
 def arrives(lab: Cable, source: dict[int, str]) -> set[int]:
     """The families in which a packet from the fabric comes to the first workload."""
-    found = set()
+    found: set[int] = set()
     for family in FAMILIES:
         with ear(lab.workloads[1], family, PORT) as inside:
             send(lab.fabric, [udp(source[family], W1[family], PORT, token=1)], UPLINK_MAC)

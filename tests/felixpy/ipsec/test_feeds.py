@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from felixpy.bgp.secrets_place import SecretsPlace
-from felixpy.ipsec.feeds import FileFeed, Reading, SecretFeed, judge_text, read_file
+from felixpy.ipsec.feeds import Feed, FileFeed, Reading, SecretFeed, judge_text, read_file
 from felixpy.ipsec.keyfile import MAX_BYTES
 from tests.felixpy.bgp import secret_texts
 from tests.felixpy.ipsec.key_texts import line, secret_of, write
@@ -59,8 +59,9 @@ def test_a_reading_does_not_show_what_was_read():
 class Watched:
     """Counts how often it was called back."""
 
+    feed: Feed
+
     def __init__(self) -> None:
-        self.feed = None
         self.event = asyncio.Event()
 
     async def until(self, octets: str | None) -> None:

@@ -28,6 +28,9 @@ class Feed:
         octets = self.reading.octets
         return self.reading._replace(octets=None if octets is None else bytearray(octets))
 
+    async def run(self) -> None:
+        await asyncio.Event().wait()  # nobody ever calls back
+
 
 class Lab:
     """A source whose file is what `look` says; `after_all` is a bad one that has stayed bad."""
