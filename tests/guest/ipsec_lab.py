@@ -37,6 +37,7 @@ importlib.import_module("dataplane.ipsec.netlink")
 
 REQID = 1
 _KEY_BITS = 0xF  # of an SPI
+_FOREIGN_SPIS = 1 << 28  # from there on
 
 
 class Received(Struct, frozen=True):
@@ -75,9 +76,9 @@ class Kernel(NamedTuple):
 
     @property
     def ours(self) -> Kernel:
-        """As far as a reqid tells: without what only blocks or allows."""
+        """As far as a reqid tells, and an SPI: without what only blocks or allows."""
         return Kernel(
-            [s for s in self.states if s.reqid == REQID],
+            [s for s in self.states if s.reqid == REQID and s.id.spi < _FOREIGN_SPIS],
             [p for p in self.policies if any(t.reqid == REQID for t in p.templates)],
         )
 
