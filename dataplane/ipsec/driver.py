@@ -296,7 +296,7 @@ class IpsecDriver:
     def _changes(self, put: Put, materials: list[Material]) -> list[Change]:
         wish = put.wish
         if isinstance(wish, PolicyWish):
-            index = 0 if put.exchanges else self._present.new_index(wish.id.direction)
+            index = 0 if put.exchanges else self._present.new_index(wish.id)
             return [PolicyPut(wish, replace=put.exchanges, index=index)]
         materials.append(self._ring[wish.key].material(wish))
         add = StateAdd(wish, materials[-1])

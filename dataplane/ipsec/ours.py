@@ -22,6 +22,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final, Literal, TypeAlias
 
+from dataplane.families import Family
 from dataplane.ipsec.kernel import ESP, TUNNEL, KernelPolicy, KernelState
 from dataplane.ipsec.values import ANYBODY, DECRYPTED, EVERYWHERE, MARK_MASK, Direction, Selector
 
@@ -29,29 +30,31 @@ Claim: TypeAlias = Literal["ours", "doubtful", "foreign"]
 
 SIGNATURE: Final = 0x66000000  # the highest byte of the number of each policy of ours
 LAST_PRIORITY: Final = 65000  # the largest of ours; those of others are larger by far
-NUMBERS: Final = 1 << 21  # what is left beside signature and direction
+NUMBERS: Final = 1 << 20  # what is left beside signature, family and direction
 
+# The kernel's policies of both families are in one list, and so are their numbers.
+_FAMILIES: Final[dict[Family, int]] = {4: 0, 6: 8}
 _DIRECTIONS: Final[dict[Direction, int]] = {"in": 0, "out": 1, "fwd": 2}
-_DIRECTION_BITS: Final = 3
+_OTHER_BITS: Final = 4
 _SIGNED: Final = 0xFF000000
 _ID_BITS: Final = 4
 _SPIS: Final = 1 << 28  # a tag of 24 bits and an ID of four
 
 
-def index_of(number: int, direction: Direction) -> int:
+def index_of(number: int, family: Family, direction: Direction) -> int:
     """`number` below NUMBERS."""
-    return SIGNATURE | number << _DIRECTION_BITS | _DIRECTIONS[direction]
+    return SIGNATURE | number << _OTHER_BITS | _FAMILIES[family] | _DIRECTIONS[direction]
 
 
 def number_of(index: int) -> int | None:
     """None for what does not carry our signature."""
     if index & _SIGNED != SIGNATURE:
         return None
-    return (index & ~_SIGNED) >> _DIRECTION_BITS
+    return (index & ~_SIGNED) >> _OTHER_BITS
 
 
 class Numbers:
-    """Those of policies: each is given out once, for as long as there are others."""
+    """Those of policies of one family: each is given out once, for as long as there are others."""
 
     def __init__(self) -> None:
         self._used: set[int] = set()

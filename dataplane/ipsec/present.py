@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeVar
 
 from dataplane.delta_tracker import DeltaTracker
+from dataplane.families import family_of
 from dataplane.ipsec import plan
 from dataplane.ipsec.kernel import KernelPolicy, KernelState
 from dataplane.ipsec.keys import KeyRing
@@ -38,7 +39,6 @@ from dataplane.ipsec.ours import (
 from dataplane.ipsec.plan import Put, Remove
 from dataplane.ipsec.rivals import ahead_of
 from dataplane.ipsec.values import (
-    Direction,
     PolicyId,
     PolicyWish,
     StateId,
@@ -272,9 +272,10 @@ class Present:
             present_policies=self._policies.actual,
         )
 
-    def new_index(self, direction: Direction) -> int:
-        """For a policy that is to be made: what no other has."""
-        return index_of(self._numbers.take(), direction)
+    def new_index(self, policy: PolicyId) -> int:
+        """For one that is to be made: what no other has."""
+        family = family_of(policy.selector.destination)
+        return index_of(self._numbers.take(), family, policy.direction)
 
     @property
     def spent(self) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec import structs
 
+from dataplane.families import Family
 from dataplane.ipsec.kernel import KernelPolicy, KernelState, KernelTemplate
 from dataplane.ipsec.ours import (
     NUMBERS,
@@ -37,15 +38,18 @@ SHARED = structs.replace(
 SELECTOR = Selector("0.0.0.0/0", "10.60.2.0/26")
 TEMPLATE = KernelTemplate("192.168.77.1", "192.168.77.2", 0x1234563, 50, 1, 1, optional=False)
 TUNNEL = KernelPolicy(
-    "out", SELECTOR, 1006, "allow", templates=(TEMPLATE,), index=index_of(7, "out")
+    "out", SELECTOR, 1006, "allow", templates=(TEMPLATE,), index=index_of(7, 4, "out")
 )
 BLOCK = structs.replace(TUNNEL, action="block", templates=())
 
 
 @pytest.mark.parametrize("direction", ["in", "out", "fwd"])
 def test_a_number_is_found_again_in_its_index(direction: Direction) -> None:
+    families: tuple[Family, ...] = (4, 6)
     for number in (0, 1, 4711, NUMBERS - 1):
-        assert number_of(index_of(number, direction)) == number
+        indices = {index_of(number, family, direction) for family in families}
+        assert len(indices) == 2, "the kernel has one list for both families"
+        assert {number_of(index) for index in indices} == {number}
 
 
 def test_what_the_kernel_counts_itself_is_no_signature() -> None:
