@@ -29,12 +29,12 @@ W1, W2, W3 = "10.65.1.2", "10.65.2.2", "10.65.3.2"
 V1, V2 = "fd65:0:0:1::2", "fd65:0:0:2::2"
 FLOWS = (
     ("w1", W2, 200),
-    ("w2", V1, 200),
-    ("n1", W2, 50),  # from a host to a workload, and the other way
-    ("w1", H2, 50),
+    ("w2", V1, 100),
+    ("n1", W2, 20),  # from a host to a workload, and the other way
+    ("w1", H2, 20),
     ("n2", V1, 20),
 )
-FLOWS_OF_3 = (("w1", W3, 50), ("w3", V2, 50))
+FLOWS_OF_3 = (("w1", W3, 20), ("w3", V2, 20))
 ON = {"IPsecEnabled": "true"}
 SHARED = {"IPsecStateLayout": "shared"}
 CLEAR = {"IPsecAllowClear": "true"}
@@ -65,10 +65,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[IpsecCluster]:
             made.start(n)
             made.attend(n)
         made.nodes[2].run(FOREIGN.format(here=H2, key="5a" * 20))
-        for source, to, rate in FLOWS:
-            made.flow(source, to, rate)
-        with made.step("two nodes start"):
-            made.until(made.encrypted, "encryption")
+        made.until(made.encrypted, "encryption")
+        for flow in FLOWS:
+            made.flow(*flow)
         made.stream("w2", W1)
         yield made
     finally:
