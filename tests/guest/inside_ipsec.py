@@ -34,7 +34,6 @@ FLOWS = (
     ("w1", H2, 20),
     ("n2", V1, 20),
 )
-FLOWS_OF_3 = (("w1", W3, 20), ("w3", V2, 20))
 ON = {"IPsecEnabled": "true"}
 SHARED = {"IPsecStateLayout": "shared"}
 CLEAR = {"IPsecAllowClear": "true"}
@@ -146,9 +145,11 @@ def test_a_node_joins(cluster: IpsecCluster) -> None:
     cluster.add(3)
     cluster.give(14, nodes=[3])
     with cluster.step("node 3 joins") as step:
+        cluster.flow("w1", W3, 20)
         cluster.start(3)
-        for flow in FLOWS_OF_3:
-            cluster.flow(*flow)
+        # Before, nobody keeps what it routes from going in clear.
+        cluster.until(lambda: bool(cluster.kernel(3).policies), "node 3's first policies")
+        cluster.flow("w3", V2, 20)
         cluster.until(cluster.encrypted, "a third node's encryption")
         cluster.until(partial(cluster.is_well, 3), "that all is well")
     assert_nothing_in_clear(step)
