@@ -230,6 +230,7 @@ async def published(config: Config) -> dict[str, str]:
     finally:
         await publisher.close()
         client.close()
+        await asyncio.sleep(0.1)  # TLS takes its leave
 
 
 def test_with_wireguard_the_role_lets_a_node_publish_its_key_and_nobody_elses(
