@@ -7,7 +7,7 @@
       | policies, profiles  | network sets, profiles' labels  | policies, tiers     | blocks,
       v                     |                                 |                     v services
     active_policies --------)---- match started, stopped ---> |                  passthru
-      | those that matter   |                                 |                  vteps
+      | those that matter   |                                 |                  vteps, wireguard
       v                     |                                 v                  route_resolver
     rule_scanner            |                           policy_resolver             |
       | rules |             v                                 | tiers per endpoint  |

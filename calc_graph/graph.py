@@ -68,6 +68,7 @@ from calc_graph.updates import (
     WorkloadEndpointUpdate,
 )
 from calc_graph.vteps import tunnel_addresses, vtep
+from calc_graph.wireguard import wireguard_endpoint
 
 RouteSource: TypeAlias = Literal["CalicoIPAM", "WorkloadIPs"]
 
@@ -208,6 +209,11 @@ class CalcGraph:
             self._out.vteps.discard(name)
         else:
             self._out.vteps.put(name, end)
+        wireguard = None if node is None else wireguard_endpoint(name, node)
+        if wireguard is None:
+            self._out.wireguard.discard(name)
+        else:
+            self._out.wireguard.put(name, wireguard)
         if name == self._hostname:
             self._out.tunnel_addresses.value = tunnel_addresses(name, node)
             self._peers.put_node_labels({} if node is None else node.labels)

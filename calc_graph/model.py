@@ -212,6 +212,7 @@ class Policy(Struct, frozen=True):
     pre_dnat: bool = False
     apply_on_forward: bool = False
     needed_everywhere: bool = False  # performanceHints: AssumeNeededOnEveryNode
+    encrypted: bool = False  # annotation encryption: required
 
 
 class Profile(Struct, frozen=True):
@@ -241,6 +242,7 @@ class IpPool(Struct, frozen=True):
     allowed_uses: tuple[str, ...] = ()  # empty: Workload and Tunnel
     disabled: bool = False
     bgp_export: bool = True
+    encrypted: bool = False  # annotation encryption: required
     block_size: int = 0  # length of a block's prefix; 0: 26, or 122
 
 

@@ -84,6 +84,7 @@ def scan(policy: Policy | Profile) -> Scanned:
         untracked=policy.do_not_track,
         pre_dnat=policy.pre_dnat,
         needed_everywhere=policy.needed_everywhere,
+        encrypted=policy.encrypted,
     )
     return Scanned(rules, ipsets)
 

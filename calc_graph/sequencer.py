@@ -38,6 +38,8 @@ from calc_graph.updates import (
     Update,
     VtepRemove,
     VtepUpdate,
+    WireguardEndpoint,
+    WireguardEndpointRemove,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -53,6 +55,7 @@ class Sequencer:
         self.tunnel_addresses = Latest(TunnelAddresses())
         self.vteps: Outbox[str, VtepUpdate] = Outbox()
         self.routes: Outbox[str, RouteUpdate] = Outbox()
+        self.wireguard: Outbox[str, WireguardEndpoint] = Outbox()
         self.hosts: Outbox[str, HostUpdate] = Outbox()
         self.pools: Outbox[str, IpPool] = Outbox()
         self.services = Latest(ServiceCidrsUpdate(()))
@@ -91,6 +94,7 @@ class Sequencer:
             self.tunnel_addresses.told(),
             *(update for _, update in self.vteps.told()),
             *(update for _, update in self.routes.told()),
+            *(update for _, update in self.wireguard.told()),
             *(update for _, update in self.hosts.told()),
             *(PoolUpdate(pool) for _, pool in self.pools.told()),
             self.services.told(),
@@ -111,9 +115,12 @@ class Sequencer:
 
     def _cluster(self) -> list[Update]:
         """What nothing else refers to."""
+        ends, ends_gone = self.wireguard.take()
         hosts, hosts_gone = self.hosts.take()
         pools, pools_gone = self.pools.take()
         return [
+            *map(WireguardEndpointRemove, ends_gone),
+            *(update for _, update in ends),
             *map(HostRemove, hosts_gone),
             *(update for _, update in hosts),
             *map(PoolRemove, pools_gone),

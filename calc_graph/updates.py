@@ -6,7 +6,7 @@ there yet:
   IP sets made, grown and shrunk -> policies, profiles -> endpoints
   -> endpoints, profiles, policies gone -> IP sets gone
   -> tunnels in use, this node's tunnel addresses -> VTEPs -> routes -> routes gone -> VTEPs gone
-  -> hosts, pools, service addresses
+  -> ends of WireGuard -> hosts, pools, service addresses
 
 So a route to a node is told after that node's VTEP, and ceases before it; a destination that moves
 to another node is one update, with no removal before it.
@@ -105,6 +105,7 @@ class ActivePolicy(Struct, frozen=True):
     untracked: bool = False
     pre_dnat: bool = False
     needed_everywhere: bool = False
+    encrypted: bool = False  # what it allows leaves the node encrypted, or not at all
 
 
 class ActiveProfile(Struct, frozen=True):
@@ -287,6 +288,25 @@ class EncapUpdate(Struct, frozen=True):
     vxlan_v6: bool
 
 
+class WireguardEndpoint(Struct, frozen=True):
+    """What a node publishes of its end of WireGuard, this node among them; "" where it has none.
+
+    Keys are public ones in base64, 44 characters, never malformed: where what is published is no
+    key it is left out, and its family is in `malformed`.  Addresses are those inside the tunnel.
+    """
+
+    node: str
+    key: str = ""
+    address: str = ""
+    key_v6: str = ""
+    address_v6: str = ""
+    malformed: tuple[Literal[4, 6], ...] = ()
+
+
+class WireguardEndpointRemove(Struct, frozen=True):
+    node: str
+
+
 class ServiceCidrsUpdate(Struct, frozen=True):
     """The addresses of services; packets to them that nothing translated are looping."""
 
@@ -315,5 +335,7 @@ Update: TypeAlias = (
     | VtepRemove
     | TunnelAddresses
     | EncapUpdate
+    | WireguardEndpoint
+    | WireguardEndpointRemove
     | ServiceCidrsUpdate
 )

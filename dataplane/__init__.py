@@ -1,6 +1,6 @@
 """Desired state into the kernel; knows nothing of datastores.
 
-    updates --> desired/ --> drivers/ --> kernel        `dataplane.dataplane` draws the order
+    updates --> desired/ --> drivers/ --> kernel        `write_order` draws the order
                    |                         |
                 render/                 interfaces       what comes back: links, addresses, routes,
                 rules as text                            and whose hand was in our tables

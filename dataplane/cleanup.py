@@ -3,9 +3,9 @@
 Ours are chains by their prefixes and rules by their ids in both backends, IP sets and VXLAN devices
 by their names, routes by our protocol wherever they lead, and on interfaces of workloads and VXLAN
 devices those that an agent makes, with the static neighbours that they lead to, and the addresses
-that workloads speak BGP with.  tunl0 is set down
-if routes of ours led over it.  Settings of interfaces go with the interfaces; forwarding stays on,
-because others may rely on it by now.
+that workloads speak BGP with.  tunl0 is set down if routes of ours led over it.  Of WireGuard the
+rule goes, then the table that it leads to, then the device with its key.  Settings of interfaces go
+with the interfaces; forwarding stays on, because others may rely on it by now.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from dataplane.families import Family
 from dataplane.interfaces import Interface, InterfaceMonitor
 from dataplane.runner import Runner
 from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
+from dataplane.wireguard.sweep import sweep as sweep_wireguard
 
 FAMILIES: tuple[Family, ...] = (4, 6)
 BACKENDS: tuple[Literal["nft", "legacy"], ...] = ("nft", "legacy")
@@ -42,6 +43,7 @@ class Cleaned(Struct, frozen=True):
     neighbours: int
     tunnels: int = 0
     addresses: int = 0
+    rules: int = 0
     errors: tuple[str, ...] = ()
 
 
@@ -61,7 +63,7 @@ class _Cleaning:
         self._settings = settings
         self._dry_run = dry_run
         self._chains = self._ipsets = self._routes = self._neighbours = self._tunnels = 0
-        self._addresses = 0
+        self._addresses = self._rules = 0
         self._errors: list[str] = []
 
     def result(self) -> Cleaned:
@@ -72,6 +74,7 @@ class _Cleaning:
             self._neighbours,
             self._tunnels,
             self._addresses,
+            self._rules,
             tuple(self._errors),
         )
 
@@ -84,7 +87,9 @@ class _Cleaning:
             led_over: set[int] = set()
             for family in FAMILIES:
                 led_over |= await self._routes_of(family, interfaces)
-            await self._tunnels_of(interfaces, led_over)
+            # Only now: what its table does not say, the main one would.
+            wireguard = {f: await self._wireguard_of(f, interfaces) for f in FAMILIES}
+            await self._tunnels_of(interfaces, led_over, wireguard)
         except DataplaneError as error:
             self._errors.append(str(error))
         finally:
@@ -114,8 +119,21 @@ class _Cleaning:
             neighbours.close()
         return {route.device for route in removed}
 
-    async def _tunnels_of(self, interfaces: Mapping[str, Interface], led_over: set[int]) -> None:
+    async def _wireguard_of(self, family: Family, interfaces: Mapping[str, Interface]) -> str:
+        """Rule and table of WireGuard; the name of its device, "" if there is none of ours."""
+        swept = await sweep_wireguard(family, self._settings, interfaces, dry_run=self._dry_run)
+        self._rules += swept.rules
+        self._routes += swept.routes
+        return swept.device
+
+    async def _tunnels_of(
+        self,
+        interfaces: Mapping[str, Interface],
+        led_over: set[int],
+        wireguard: Mapping[Family, str],
+    ) -> None:
         found = {name: family for family, name in VXLAN_DEVICES.items() if name in interfaces}
+        found |= {name: family for family, name in wireguard.items() if name}
         ipip = interfaces.get(IPIP_DEVICE)
         if ipip is not None and ipip.index in led_over:
             found[IPIP_DEVICE] = 4

@@ -1,6 +1,6 @@
 """The machine's interfaces: which there are, whether they are up, and which addresses are theirs.
 
-    in   the kernel's notifications of links and routes, and a listing at times
+    in   the kernel's notifications of links, routes and rules, and a listing at times
     out  Interface   what is known of one, by name
          Changes     what has changed since the last ones
 
@@ -29,7 +29,7 @@ from typing import NoReturn, Protocol
 import structlog
 from msgspec import Struct
 
-from dataplane import rtnetlink
+from dataplane import rtnetlink, rtrules
 from dataplane.netlink import ROUTE, Listener, Message, NetlinkError, OverrunError, Socket
 from dataplane.rtnetlink import LinkState
 from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
@@ -37,8 +37,13 @@ from dataplane.settings import IPIP_DEVICE, VXLAN_DEVICES, Settings
 log = structlog.get_logger(__name__)
 
 _HOLD_SECONDS = 0.1
-_OURS = frozenset((IPIP_DEVICE, *VXLAN_DEVICES.values()))
-_GROUPS = (rtnetlink.GROUP_LINK, rtnetlink.GROUP_ROUTE_V4, rtnetlink.GROUP_ROUTE_V6)
+_GROUPS = (
+    rtnetlink.GROUP_LINK,
+    rtnetlink.GROUP_ROUTE_V4,
+    rtnetlink.GROUP_ROUTE_V6,
+    rtrules.GROUP_RULE_V4,
+    rtrules.GROUP_RULE_V6,
+)
 
 
 class Interface(Struct, frozen=True):
@@ -54,18 +59,18 @@ class Interface(Struct, frozen=True):
 
 
 class Changes(Struct, frozen=True):
-    """`routes`: a watcher of routes has found work to do."""
+    """`routes`: a watcher of routes or rules has found work to do."""
 
     changed: Mapping[str, Interface] = {}
     gone: frozenset[str] = frozenset()
     routes: bool = False
 
 
-class RouteWatcher(Protocol):
-    """Who wants to know of routes outside the local table."""
+class Watcher(Protocol):
+    """Who wants to know of routes outside the local table, or of rules."""
 
     def notice(self, message: Message) -> bool:
-        """A route was made or deleted; true if that gives work."""
+        """One was made or deleted; true if that gives work."""
 
     def lost(self) -> None:
         """Notifications were lost: everything may be different."""
@@ -76,8 +81,10 @@ class InterfaceMonitor:
 
     def __init__(self, settings: Settings) -> None:
         self.refresh_seconds = settings.intervals.interfaces
+        self._ours = frozenset((IPIP_DEVICE, *VXLAN_DEVICES.values(), *settings.wireguard.devices))
         self._silent = _matcher(settings.interface_exclude, settings.render.interface_prefixes)
-        self._watchers: list[RouteWatcher] = []
+        self._route_watchers: list[Watcher] = []
+        self._rule_watchers: list[Watcher] = []
         self._socket = Socket(ROUTE)
         self._listener: Listener | None = None
         self._links: dict[int, LinkState] = {}
@@ -96,8 +103,11 @@ class InterfaceMonitor:
         """As last told by `start` or `next_changes`."""
         return self._told
 
-    def watch_routes(self, watcher: RouteWatcher) -> None:
-        self._watchers.append(watcher)
+    def watch_routes(self, watcher: Watcher) -> None:
+        self._route_watchers.append(watcher)
+
+    def watch_rules(self, watcher: Watcher) -> None:
+        self._rule_watchers.append(watcher)
 
     async def start(self) -> Mapping[str, Interface]:
         """Listen, then list what is there.  Raises DataplaneError."""
@@ -150,9 +160,10 @@ class InterfaceMonitor:
             self._listener.close()
             self._listener = None
             await self._list()
-            for watcher in self._watchers:
+            watchers = [*self._route_watchers, *self._rule_watchers]
+            for watcher in watchers:
                 watcher.lost()
-            self._routes = bool(self._watchers)
+            self._routes = bool(watchers)
 
     async def _list(self) -> None:
         """Read everything, with a listener already there for what changes meanwhile."""
@@ -188,6 +199,10 @@ class InterfaceMonitor:
         if message.type in (rtnetlink.NEWROUTE, rtnetlink.DELROUTE):
             self._take_route(message)
             return
+        if message.type in (rtrules.NEWRULE, rtrules.DELRULE):
+            for watcher in self._rule_watchers:
+                self._routes |= watcher.notice(message)
+            return
         link = rtnetlink.parse_link(message.body)
         if link is None:
             return
@@ -200,7 +215,7 @@ class InterfaceMonitor:
         if not any(
             rtnetlink.is_of(message.body, family, rtnetlink.LOCAL) for family in rtnetlink.FAMILIES
         ):
-            for watcher in self._watchers:
+            for watcher in self._route_watchers:
                 self._routes |= watcher.notice(message)
             return
         found = rtnetlink.parse_route(message.body)
@@ -252,7 +267,7 @@ class InterfaceMonitor:
         for name in self._dirty | {name for name, due in self._held.items() if due <= now}:
             old, new = self._told.get(name), self._current(name)
             leaves = old is not None and old.up and (new is None or not new.up)
-            held = leaves and name not in _OURS
+            held = leaves and name not in self._ours
             if held and now < self._held.setdefault(name, now + _HOLD_SECONDS):
                 continue
             self._held.pop(name, None)

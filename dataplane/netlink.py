@@ -18,12 +18,12 @@ import errno
 import os
 import socket
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
 from dataplane.errors import DataplaneError
 
-ROUTE, NETFILTER = 0, 12  # protocols
+ROUTE, NETFILTER, GENERIC = 0, 12, 16  # protocols
 
 REQUEST, ACK, REPLACE, EXCL, CREATE, DUMP = (
     0x1,
@@ -105,8 +105,10 @@ class Socket:
     Raises NetlinkError if the kernel does not answer.
     """
 
-    def __init__(self, protocol: int) -> None:
+    def __init__(self, protocol: int, blank: Callable[[memoryview], None] | None = None) -> None:
+        """`blank` overwrites secrets in the body of an answer, before anything is copied."""
         self._protocol = protocol
+        self._blank = blank
         self._socket: socket.socket | None = None
         self._sequence = 0
         self._buffer = bytearray(1 << 17)
@@ -122,6 +124,14 @@ class Socket:
                     await asyncio.sleep(0)
                 results += self._execute(part)
         return results
+
+    async def execute_secret(self, kind: int, body: bytearray) -> int:
+        """One request, of which no copy is made here; returns its error number."""
+        async with self._lock:
+            self._sequence += 1
+            head = _header(kind, REQUEST | ACK, self._sequence, len(body))
+            self._send(head, body)
+            return self._results(self._sequence, 1)[0]
 
     async def query(self, request: Request, doing: str) -> list[Message]:
         """The answers to one request, which `doing` names in errors.
@@ -155,7 +165,11 @@ class Socket:
                 flags |= ACK  # errors come unasked: one acknowledgement at the end is enough
             packed.append(_header(request.type, flags, sequence, len(request.body)) + request.body)
         self._send(b"".join(packed))
-        results = [0] * len(requests)
+        return self._results(first, len(requests))
+
+    def _results(self, first: int, count: int) -> list[int]:
+        """Error numbers of requests from sequence number `first` on, up to the last one sent."""
+        results = [0] * count
         while True:
             for kind, _, sequence, _, start, _ in self._receive():
                 if kind != _ERROR or sequence < first:
@@ -174,6 +188,8 @@ class Socket:
         interrupted = False
         while True:
             for kind, flags, sequence, _, start, end in self._receive():
+                if self._blank is not None:
+                    self._blank(self._view[start:end])
                 if sequence != self._sequence:
                     continue
                 interrupted |= bool(flags & _INTERRUPTED)
@@ -185,11 +201,11 @@ class Socket:
                 found.append(Message(kind, bytes(self._view[start:end])))
             await asyncio.sleep(0)
 
-    def _send(self, data: bytes) -> None:
+    def _send(self, *parts: bytes | bytearray) -> None:
         if self._socket is None:
             self._socket = _open(self._protocol, _BUFFER)
         try:
-            self._socket.send(data)
+            self._socket.sendmsg(parts)
         except OSError as error:
             raise NetlinkError("sending to the kernel", error.errno or 0) from error
 

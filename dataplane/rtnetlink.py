@@ -29,7 +29,8 @@ FAMILY: dict[int, Family] = {socket.AF_INET: 4, socket.AF_INET6: 6}
 BITS = {4: 32, 6: 128}
 
 MAIN, LOCAL = 254, 255  # tables
-UNICAST, LOCAL_TYPE, BLACKHOLE = 1, 2, 6  # types of a route
+UNICAST, LOCAL_TYPE, BLACKHOLE, UNREACHABLE, PROHIBIT, THROW = 1, 2, 6, 7, 8, 9  # types of a route
+NOWHERE = (BLACKHOLE, UNREACHABLE, PROHIBIT, THROW)  # without a device; IPv6 tells them on lo
 LINK_SCOPE, ANY_SCOPE = 253, 255
 BY_KERNEL, BY_BOOT, BY_BIRD, BY_CALICO = 2, 3, 12, 80  # protocols: who made a route
 
@@ -39,7 +40,7 @@ _DST, _OIF, _GATEWAY, _PRIORITY, _PREFSRC, _METRICS, _TABLE = 1, 4, 5, 6, 7, 8, 
 _VIA, _MULTIPATH, _NEXTHOP = 18, 9, 30
 _ROUTE_MTU = 2
 _ONLINK = 4
-_NOWHERE = (BLACKHOLE, 7, 8, 9)  # unreachable, prohibit, throw: IPv6 tells them on lo
+_COMPAT = 252  # in a head that has no room for the number of a table
 _NEIGH_DST, _NEIGH_MAC, _NEIGH_DEVICE = 1, 2, 8
 _PERMANENT = 0x80
 _CLONED = 0x200
@@ -119,8 +120,11 @@ def parse_link(body: bytes) -> LinkState | None:
 
 def list_routes(family: Family, table: int, device: int = 0, protocol: int = 0) -> Request:
     """All routes of a table, or those of one device, or those that one protocol made."""
-    head = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, table, protocol, 0, 0, 0)
-    return Request(GETROUTE, DUMP, head + (attribute(_OIF, _U32.pack(device)) if device else b""))
+    short = table if table < 256 else _COMPAT
+    body = _ROUTE.pack(SOCKET_FAMILY[family], 0, 0, 0, short, protocol, 0, 0, 0)
+    if short != table:
+        body += attribute(_TABLE, _U32.pack(table))
+    return Request(GETROUTE, DUMP, body + (attribute(_OIF, _U32.pack(device)) if device else b""))
 
 
 def parse_route(body: bytes) -> RouteMessage | None:
@@ -151,7 +155,7 @@ def parse_route(body: bytes) -> RouteMessage | None:
             simple &= not found
         elif name in (_VIA, _MULTIPATH, _NEXTHOP):
             simple = False
-    if kind in _NOWHERE:
+    if kind in NOWHERE:
         device = 0
     key = RouteKey(destination, length, metric, tos)
     on_link = bool(flags & _ONLINK)
@@ -181,10 +185,14 @@ def replace_route(family: Family, table: int, route: KernelRoute) -> Request:
 
 
 def delete_route(
-    family: Family, table: int, key: RouteKey, device: int, protocol: int = 0
+    family: Family, table: int, key: RouteKey, device: int, protocol: int = 0, kind: int = 0
 ) -> Request:
-    """Whatever its scope, which in IPv4 would have to be exact; with 0 whatever its protocol."""
-    body = _route_head(family, table, key, protocol, ANY_SCOPE, 0)
+    """Whatever its scope, which in IPv4 would have to be exact; with 0 whatever its protocol or
+    type.
+
+    To IPv4 metric 0 means any, and the lowest goes; IPv6 does not ask for the type.
+    """
+    body = _route_head(family, table, key, protocol, ANY_SCOPE, kind)
     return Request(DELROUTE, 0, body + (attribute(_OIF, _U32.pack(device)) if device else b""))
 
 
@@ -251,8 +259,11 @@ def _route_head(
     kind: int,
     flags: int = 0,
 ) -> bytes:
+    short = table if table < 256 else _COMPAT
     head = _ROUTE.pack(
-        SOCKET_FAMILY[family], key.length, 0, key.tos, table, protocol, scope, kind, flags
+        SOCKET_FAMILY[family], key.length, 0, key.tos, short, protocol, scope, kind, flags
     )
     body = head + attribute(_DST, key.destination)
+    if short != table:
+        body += attribute(_TABLE, _U32.pack(table))
     return body + attribute(_PRIORITY, _U32.pack(key.metric)) if key.metric else body

@@ -144,6 +144,12 @@ def make_ipip(name: str) -> Request:
     return Request(NEWLINK, CREATE | EXCL, _LINK.pack(0, 0, 0, 0, 0) + _named(name) + _info("ipip"))
 
 
+def make_wireguard(name: str, mtu: int) -> Request:
+    """Without a key, and down."""
+    body = _named(name) + attribute(_LINK_MTU, _U32.pack(mtu)) + _info("wireguard")
+    return Request(NEWLINK, CREATE | EXCL, _LINK.pack(0, 0, 0, 0, 0) + body)
+
+
 def set_mtu(index: int, mtu: int) -> Request:
     body = _LINK.pack(0, 0, index, 0, 0) + attribute(_LINK_MTU, _U32.pack(mtu))
     return Request(NEWLINK, 0, body)

@@ -15,6 +15,7 @@ from dataplane.families import Family
 
 IPIP_DEVICE = "tunl0"
 VXLAN_DEVICES: dict[Family, str] = {4: "vxlan.calico", 6: "vxlan-v6.calico"}
+WIREGUARD_DEVICES = ("wireguard.cali", "wg-v6.cali")  # Calico's own names; others may be chosen
 
 
 class FailsafePort(Struct, frozen=True):
@@ -37,6 +38,14 @@ class MarkBits(Struct, frozen=True):
     def wiped(self) -> int:
         """The bits cleared when a packet enters a hook."""
         return self.accept | self.passed | self.scratch0 | self.scratch1
+
+    @property
+    def encrypted(self) -> int:
+        """A bit of the connection's mark, of a flow that must not go on in clear.
+
+        Felix has none.  The endpoint field is about packets, so the two never meet.
+        """
+        return 1 << (self.endpoint.bit_length() - 1)
 
 
 class RenderSettings(Struct, frozen=True):
@@ -106,6 +115,39 @@ class TunnelSettings(Struct, frozen=True):
     mtu_file_required: bool = False
 
 
+class WireguardSettings(Struct, frozen=True):
+    """`families` are those it is on for.  Of each family: UDP port here and on every other node,
+    device, and MTU (0: worked out).
+
+    held             of these families, those that must not begin yet: no device is made for them,
+                     as if this kernel had no WireGuard
+    mark             the bit on what the device has encrypted, so that it takes the other tables
+    table            routing table that all else asks first, by a rule of `rule_priority`
+    keepalive        seconds, 0: only while a peer has not answered yet
+    strict           nothing goes in clear to a node that it cannot be encrypted for
+    host_encryption  what nodes themselves say to each other is encrypted too, except to
+                     `clear_hosts`: addresses of nodes that must be reached before any key is known
+    """
+
+    families: frozenset[Family] = frozenset()
+    held: frozenset[Family] = frozenset()
+    ports: tuple[int, int] = (51820, 51821)  # IPv4, IPv6
+    devices: tuple[str, str] = WIREGUARD_DEVICES
+    mtus: tuple[int, int] = (0, 0)
+    mark: int = 0x200000
+    table: int = 1
+    rule_priority: int = 99
+    keepalive: int = 0
+    threading: bool = False
+    strict: bool = False
+    host_encryption: bool = False
+    clear_hosts: tuple[str, ...] = ()
+
+    def device_of(self, family: Family) -> str:
+        """On or off."""
+        return self.devices[0 if family == 4 else 1]
+
+
 class Settings(Struct, frozen=True):
     hostname: str
     render: RenderSettings = RenderSettings()
@@ -127,4 +169,5 @@ class Settings(Struct, frozen=True):
     remove_external_routes: bool = True
     route_sync: bool = True
     tunnels: TunnelSettings = TunnelSettings()
+    wireguard: WireguardSettings = WireguardSettings()
     external_node_cidrs: tuple[str, ...] = ()

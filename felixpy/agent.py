@@ -24,6 +24,7 @@ from typing import Any
 
 import structlog
 
+from dataplane.wireguard.status import FamilyStatus
 from felixpy.bgp.control import register as register_bgp
 from felixpy.bgp.report import Details
 from felixpy.control import Control
@@ -40,6 +41,9 @@ from felixpy.pipeline import Pipeline
 from felixpy.reporter import Reporter
 from felixpy.services import Services
 from felixpy.tasks import endless
+from felixpy.wireguard.control import register as register_wireguard
+from felixpy.wireguard.facts import Facts
+from felixpy.wireguard.publishing import PublishedKey
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +69,9 @@ class Agent:
         self._control = Control()
         register_holds(self._control, self._holds)
         register_bgp(self._control, self._bgp_details)
+        register_wireguard(
+            self._control, self._wireguard_keys, self._wireguard_status, self._wireguard_facts
+        )
         self._services = Services(live.config, self._reporter.health, self._figures, time.monotonic)
 
     async def run(self) -> None:
@@ -130,6 +137,15 @@ class Agent:
     def _bgp_details(self) -> Details | None:
         return None if self._pipeline is None else self._pipeline.bgp.details()
 
+    def _wireguard_keys(self) -> tuple[PublishedKey, ...]:
+        return () if self._pipeline is None else self._pipeline.wireguard.keys()
+
+    async def _wireguard_status(self) -> tuple[FamilyStatus, ...]:
+        return () if self._pipeline is None else await self._pipeline.wireguard.details()
+
+    def _wireguard_facts(self) -> Facts | None:
+        return None if self._pipeline is None else self._pipeline.wireguard.facts()
+
     # ---------------------------------------------------------------- one datastore
 
     async def _run_once(self) -> None:
@@ -145,6 +161,7 @@ class Agent:
             self._holds,
             self._last_state,
             Memory(self._directory),
+            self._directory,
             self._route_source,
             self._woken,
         )

@@ -23,6 +23,12 @@ from felixpy.config import ConfigError
 from felixpy.console import say
 
 CONFIG = Path("/etc/felixpy.cfg")
+_WIREGUARD = {
+    "key": "print this node's public keys, as the other nodes have to know them",
+}
+_DOCTOR = {
+    "wireguard": "look for what stands in the way of WireGuard, here and on the way to each node",
+}
 _BGP = {
     "rejected": "list the routes that a filter refuses, with the reason and the rule",
     "config": "print the configuration that BIRD should run with, without its passwords",
@@ -49,7 +55,11 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
     status.add_config()
     status.add_json()
     status.parser.add_argument(
-        "what", nargs="?", choices=("bgp",), metavar="bgp", help="each session of BGP instead"
+        "what",
+        nargs="?",
+        choices=("bgp", "wireguard"),
+        metavar="PART",
+        help="each session of bgp, or each peer of wireguard, instead",
     )
 
     confirm = add("confirm", "let go what the agent holds back until somebody confirms it")
@@ -100,10 +110,23 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
     etcd.parser.add_argument(
         "--no-password", action="store_true", help="the user is a certificate's common name"
     )
+    etcd.parser.add_argument(
+        "--wireguard",
+        action="store_true",
+        help="the node publishes its WireGuard key (default: if this configuration says so)",
+    )
 
     bgp = add("bgp", "tell about BGP: refused routes, configurations, permissions")
     if groups:
         bgp.add_group(_BGP)
+
+    wireguard = add("wireguard", "tell about WireGuard: this node's public keys")
+    if groups:
+        wireguard.add_group(_WIREGUARD)
+
+    doctor = add("doctor", "look for what stands in the way of something, before it is used")
+    if groups:
+        doctor.add_group(_DOCTOR)
 
     demo = add("demo", "show a policy at work, in network namespaces of its own")
     demo.parser.add_argument(
@@ -197,7 +220,9 @@ def _module(command: str) -> ModuleType:
 
 def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
-    arguments = build_parser(groups=[*words[:1]] == ["bgp"]).parse_args(words)
+    arguments = build_parser(
+        groups=[*words[:1]] in (["bgp"], ["wireguard"], ["doctor"])
+    ).parse_args(words)
     run: Callable[[argparse.Namespace], int] = _module(arguments.command).run
     log.set_up(screen="ERROR")
     try:

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from felixpy.datastore.etcd_keys import ranges
+from felixpy.datastore.etcd_keys import ranges, resource_key
 from felixpy.statusrep.keys import endpoint_directories, node_status_directory, process_keys
 
 PASSWORD: Final = "FELIXPY_PASSWORD"  # noqa: S105 - the name of a variable
@@ -36,7 +36,7 @@ class Permission(Struct, frozen=True):
 
 class Role(Struct, frozen=True):
     """`region` is the parameter OpenstackRegion; `password`: the user has one, else a certificate;
-    `bgp` is the parameter BGPEnabled.
+    `bgp` is the parameter BGPEnabled, `wireguard` says whether the node may have WireGuard.
 
     Raises RoleError.
     """
@@ -47,6 +47,7 @@ class Role(Struct, frozen=True):
     role: str
     password: bool
     bgp: bool = False
+    wireguard: bool = False
 
     def __post_init__(self) -> None:
         _check("user", self.user)
@@ -62,9 +63,12 @@ def _check(what: str, name: str) -> None:
         raise RoleError(f"{what} 'root' may do everything, which cannot be limited")
 
 
-def permissions(node: str, region: str, *, bgp: bool) -> tuple[Permission, ...]:
+def permissions(
+    node: str, region: str, *, bgp: bool, wireguard: bool = False
+) -> tuple[Permission, ...]:
     """etcd cannot tell the status of a resource from its spec: who may report may rewrite both."""
     reported = node_status_directory()
+    own = [resource_key("Node", node)] if wireguard else []  # its public key is in the status
     return (
         *(
             Permission(
@@ -74,7 +78,7 @@ def permissions(node: str, region: str, *, bgp: bool) -> tuple[Permission, ...]:
         ),
         # what earlier agents of this node have left there is looked up, and removed
         *(Permission("readwrite", key, prefix=True) for key in endpoint_directories(node, region)),
-        *(Permission("write", key, prefix=False) for key in process_keys(node, region)),
+        *(Permission("write", key, prefix=False) for key in (*process_keys(node, region), *own)),
     )
 
 
@@ -89,6 +93,8 @@ def _notes(role: Role) -> Iterator[str]:
     yield f"Role {name}: what felixpy on node {role.node} reads in etcd, and its own status."
     if role.bgp:
         yield "BGPEnabled is on: it reads BGP's resources too, and answers in CalicoNodeStatus."
+    if role.wireguard:
+        yield f"WireGuard: it publishes its key in the Node {role.node}, which it may rewrite then."
     yield "To be run as a user who has the role root. etcdctl takes where etcd is, whom to believe"
     yield "and who you are from ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY,"
     yield "ETCDCTL_USER and ETCDCTL_PASSWORD. It may be run again, as after an update of felixpy."
@@ -106,7 +112,7 @@ def _notes(role: Role) -> Iterator[str]:
 def _commands(role: Role) -> Iterator[str]:
     name, user = shlex.quote(role.role), shlex.quote(role.user)
     yield _unless(f"etcdctl role get -- {name}", f"etcdctl role add -- {name}")
-    for permission in permissions(role.node, role.region, bgp=role.bgp):
+    for permission in permissions(role.node, role.region, bgp=role.bgp, wireguard=role.wireguard):
         option = "--prefix=true " if permission.prefix else ""
         key = shlex.quote(permission.key)
         yield f"etcdctl role grant-permission {option}-- {name} {permission.type} {key}"

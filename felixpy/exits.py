@@ -15,6 +15,6 @@ exit status:
   1  it failed; the last line on standard error says why
   2  the command line, the configuration or a resource is wrong; nothing was touched
   3  status, confirm: no agent is running on this node
-  4  status: an agent is starting, or degraded: something is wrong
+  4  status: an agent is starting, or degraded: something is wrong; doctor: a check has failed
   5  check exposure: a workload may reach what it should rather not
 """

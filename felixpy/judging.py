@@ -30,6 +30,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
         allow_vxlan_from_workloads=render.allow_vxlan_from_workloads,
         allow_ipip_from_workloads=render.allow_ipip_from_workloads,
         vxlan_port=render.vxlan_port,
+        wireguard_devices=settings.wireguard.devices,
         openstack=render.openstack,
         metadata_addr=render.metadata_addr,
         metadata_port=render.metadata_port,

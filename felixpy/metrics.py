@@ -24,10 +24,12 @@ from prometheus_client.registry import Collector
 
 from dataplane.dropped import Counts, Dropped
 from dataplane.families import Family
+from dataplane.wireguard.status import FamilyStatus
 from felixpy.bgp.figures import BgpFigures
 from felixpy.bgp.metrics import bgp_metrics
 from felixpy.http_server import Answer
 from felixpy.lockout.ledger import Waiting
+from felixpy.wireguard.metrics import wireguard_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # each counter's time of birth: Felix has no such series
 
@@ -43,6 +45,7 @@ class Figures(Struct, frozen=True):
     held_back  kind of hold -> changes that wait to be confirmed
     lockout    those of them that would cut this machine off, and what they would cut
     bgp        asked of BIRD; None where BGP is switched off
+    wireguard  asked of the kernel, for families that it is on for
     """
 
     resync_state: int = 1  # 1 waiting, 2 resync, 3 in sync
@@ -57,6 +60,7 @@ class Figures(Struct, frozen=True):
     held_back: Mapping[str, int] = {}
     lockout: tuple[Waiting, ...] = ()
     bgp: BgpFigures | None = None
+    wireguard: tuple[FamilyStatus, ...] = ()
 
 
 class Metrics:
@@ -74,7 +78,7 @@ class Metrics:
             PlatformCollector(registry=registry)
         if process:
             ProcessCollector(registry=registry)
-        registry.register(_Asked(ask))
+        registry.register(_Asked(ask, host))
         Gauge("felix_host", "Always 1", ["host"], registry=registry).labels(host).set(1)
         self.resyncs = Counter(
             "felix_resyncs_started", "Lists of the whole datastore begun", registry=registry
@@ -116,6 +120,11 @@ class Metrics:
             ["what"],
             registry=registry,
         )
+        self.wireguard_messages = Counter(
+            "felixpy_wireguard_netlink_messages",
+            "Messages that changed devices, routes or rules of WireGuard",
+            registry=registry,
+        )
         self.flows_ended = Counter(
             "felixpy_flows_ended",
             "Established flows ended because a new policy refuses them",
@@ -142,8 +151,9 @@ class Metrics:
 
 
 class _Asked(Collector):
-    def __init__(self, ask: Callable[[], Figures]) -> None:
+    def __init__(self, ask: Callable[[], Figures], host: str) -> None:
         self._ask = ask
+        self._host = host
 
     def collect(self) -> Iterable[Metric]:
         figures = self._ask()
@@ -199,8 +209,16 @@ class _Asked(Collector):
             "reason",
             figures.dropped.forged,
         )
+        yield _by_family(
+            "felixpy_encryption_required_dropped_packets",
+            "Must be encrypted, by a policy or a pool, and came or would have left in clear",
+            "way",
+            figures.dropped.clear,
+        )
         if figures.bgp is not None:
             yield from bgp_metrics(figures.bgp)
+        if figures.wireguard:
+            yield from wireguard_metrics(self._host, figures.wireguard)
 
 
 def _by_family(name: str, text: str, label: str, counts: Counts) -> Metric:

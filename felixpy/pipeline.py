@@ -14,6 +14,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 
 import structlog
 
@@ -22,7 +23,6 @@ from calc_graph.model import Key, Value
 from calc_graph.updates import Update
 from dataplane.build import build_dataplane
 from dataplane.dataplane import Dataplane
-from dataplane.dropped import Dropped
 from dataplane.errors import DataplaneError
 from felixpy.bgp.part import BgpPart, open_bgp
 from felixpy.census import Census
@@ -30,6 +30,7 @@ from felixpy.config import to_intervals, to_settings
 from felixpy.datastore.opening import Datastore
 from felixpy.emptiness import EmptyDatastoreGuard
 from felixpy.empty_start import EmptyStart
+from felixpy.figures import with_dataplane
 from felixpy.flow_ending.ender import FlowEnder
 from felixpy.gate import ReadyGate
 from felixpy.holds import Holds
@@ -46,6 +47,7 @@ from felixpy.metrics import Figures
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, Reporter
 from felixpy.services import Services
 from felixpy.statusrep.reports import StatusReports
+from felixpy.wireguard.part import WireguardPart
 
 log = structlog.get_logger(__name__)
 
@@ -64,6 +66,7 @@ class Pipeline:
         holds: Holds,
         last_state: LastState,
         lockout_memory: Memory,
+        run_directory: Path,
         route_source: RouteSource,
         woken: asyncio.Event,
     ) -> None:
@@ -92,6 +95,7 @@ class Pipeline:
         self.bgp: BgpPart = open_bgp(
             live.config, os.environ, datastore.status, services.count_bird, woken.set
         )
+        self.wireguard = WireguardPart(lambda: live.config, datastore.status, holds, run_directory)
         self._untold: list[Update] = []  # what the dataplane does not know yet
         self._dataplane: Dataplane | None = None
         self._flow_ender = FlowEnder(services.count_flows_ended, woken.set)
@@ -134,17 +138,19 @@ class Pipeline:
         if starting:
             self._graph.in_sync()
             self.bgp.in_sync()
+            self.wireguard.in_sync()
             self._start.begin(now)
             await self._review()
         if self._gate.open:
             self._tell_datastore(IN_SYNC)
-        if settled.ask is Ask.DATAPLANE:
+        if settled.ask is Ask.DATAPLANE or await self.wireguard.review():
             await self._drop_dataplane()
         elif settled.ask is Ask.LIVE and self._dataplane is not None:
             self._dataplane.set_intervals(to_intervals(self._live.config))
         await self._bring_about()
         self.bgp.turn(in_force=self._dataplane is not None and self._dataplane.in_force)
         self._reporter.bgp(self.bgp.status, self.bgp.problems)
+        self._reporter.wireguard(self.wireguard.status, self.wireguard.problems)
         return False
 
     def seconds_to_next(self) -> float:
@@ -155,7 +161,7 @@ class Pipeline:
         passing = max(0.0, self._guard.due - now)
         if self._dataplane is None:
             return min(passing, max(0.0, self._build_at - now))
-        return min(passing, self._dataplane.seconds_to_next())
+        return min(passing, self.wireguard.seconds_to_next(), self._dataplane.seconds_to_next())
 
     @property
     def problems(self) -> dict[str, str]:
@@ -167,38 +173,23 @@ class Pipeline:
 
     def figures(self) -> Figures:
         """For metrics; to be asked by another thread than the event loop's."""
-        resync, problems = self._reporter.resync_state, len(self._reporter.problems.all())
-        dataplane = self._dataplane
-        cluster, held_back = self._census.counts(), self._holds.counts()
-        if dataplane is None:
-            return Figures(
-                resync,
-                problems,
-                cluster=cluster,
-                held_back=held_back,
-                lockout=self._lockout.waiting,
-                bgp=self.bgp.figures(),
-            )
-        summary = dataplane.summary()
-        return Figures(
-            resync,
-            problems,
-            endpoints=summary.workload_endpoints + summary.host_endpoints,
-            policies=summary.policies,
-            selectors=summary.ipsets,
-            ipsets=dataplane.ipsets(),
-            tables=dataplane.tables(),
-            cluster=cluster,
-            dropped=_dropped(dataplane),
-            held_back=held_back,
+        found = Figures(
+            self._reporter.resync_state,
+            len(self._reporter.problems.all()),
+            cluster=self._census.counts(),
+            held_back=self._holds.counts(),
             lockout=self._lockout.waiting,
             bgp=self.bgp.figures(),
+            wireguard=self.wireguard.figures(),
         )
+        dataplane = self._dataplane
+        return found if dataplane is None else with_dataplane(found, dataplane)
 
     async def close(self) -> None:
         self._guard.close()
         self._start.close()
         self._lockout.close()
+        await self.wireguard.close()
         await self.bgp.close()
         await self._reports.close()
         await self._flow_ender.close()
@@ -219,6 +210,7 @@ class Pipeline:
             self._census.note(key, value)
             self._graph.update(key, value)
             self.bgp.note(key, value)
+            self.wireguard.note(key, value)
             self._lockout.note(key, value)
         kinds = Counter(type(key).__name__ for key in changes)
         self._services.count_changes(kinds, time.perf_counter() - started)
@@ -245,6 +237,7 @@ class Pipeline:
             self._dataplane.desire(updates)
             self._flow_ender.update(updates)
         applied = await self._dataplane.apply()
+        self.wireguard.turn(applied=applied is not None)
         if applied is not None:
             self._services.count_apply(applied)
             self._reporter.applied(applied, self._dataplane.summary(), self._dataplane.backend)
@@ -264,6 +257,7 @@ class Pipeline:
     async def _build(self) -> Dataplane | None:
         # a name in MetadataAddr is looked up, which may take its time
         settings = await asyncio.to_thread(to_settings, self._live.config)
+        settings = await self.wireguard.admit(settings)
         try:
             dataplane = await build_dataplane(settings, self._woken.set)
         except DataplaneError as error:
@@ -273,18 +267,11 @@ class Pipeline:
             return None
         wanted = self._live.config.conntrack_flush_on_policy_change
         self._flow_ender.begin(judge_settings(settings) if wanted else None)
+        self.wireguard.attach(dataplane)
         return dataplane
 
     async def _drop_dataplane(self) -> None:
         if self._dataplane is not None:
             dataplane, self._dataplane = self._dataplane, None
+            self.wireguard.attach(None)
             await dataplane.close()
-
-
-def _dropped(dataplane: Dataplane) -> Dropped:
-    """Asked of the kernel in a loop of the asking thread's own, so that ours need not wait."""
-    try:
-        return asyncio.run(dataplane.dropped())
-    except DataplaneError as error:
-        log.warning("counters.not_read", reason=str(error))
-        return Dropped()

@@ -10,10 +10,18 @@ from pathlib import Path
 import structlog
 from msgspec import structs
 
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from felixpy import status
 from felixpy.health import Health, notify
-from felixpy.status import BgpStatus, DataplaneStatus, DatastoreStatus, Problems, Status
+from felixpy.status import (
+    BgpStatus,
+    DataplaneStatus,
+    DatastoreStatus,
+    Problems,
+    Status,
+    WireguardStatus,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -76,10 +84,13 @@ class Reporter:
             )
 
     def applied(self, applied: Applied, summary: Summary, backend: str) -> None:
-        """After each apply: what it did, and whether anything is still pending."""
+        """After each apply: what it did, and whether anything is still pending.
+
+        What cannot be had is a problem to be told, and pending it is not.
+        """
         known = self._status.dataplane
         wrote = bool(applied.written)
-        state = "failing" if applied.problems else IN_SYNC
+        state = IN_SYNC if applied.complete else "failing"
         self.problems.replace("dataplane", applied.problems)
         self._change(
             dataplane=DataplaneStatus(
@@ -105,6 +116,11 @@ class Reporter:
         """None: it is switched off."""
         self.problems.replace("bgp", problems)
         self._change(bgp=status)
+
+    def wireguard(self, status: tuple[WireguardStatus, ...], problems: Mapping[str, str]) -> None:
+        """Of the families that it is on for."""
+        self.problems.replace("wireguard", problems)
+        self._change(wireguard=status)
 
     def tell_ready(self) -> None:
         """To systemd: the start, or a reload, is done; not before the first apply has succeeded."""
@@ -152,7 +168,9 @@ class Reporter:
             return float("inf")
         return max(0.0, self._tried_at + status.INTERVAL - self._clock())
 
-    def _change(self, **fields: str | DataplaneStatus | BgpStatus | None) -> None:
+    def _change(
+        self, **fields: str | DataplaneStatus | BgpStatus | tuple[WireguardStatus, ...] | None
+    ) -> None:
         self._status = structs.replace(self._status, **fields)
 
     def write(self, *, at_once: bool = False) -> None:

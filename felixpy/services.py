@@ -150,10 +150,11 @@ class Services:
 
     def count_apply(self, applied: Applied) -> None:
         self._metrics.apply_seconds.observe(applied.seconds)
-        if applied.problems:
+        if not applied.complete:
             self._metrics.failures.inc()
         for what, count in applied.written.items():
             self._metrics.written.labels(what).inc(count)
+        self._metrics.wireguard_messages.inc(applied.written.get("wireguard", 0))
 
     def count_bird(self, outcome: Outcome) -> None:
         """What is unchanged, or waits for a daemon, is no reconfiguration."""

@@ -24,7 +24,7 @@ NAME = "status.json"
 class Problem(Struct, frozen=True, order=True):
     """Something that is wrong now: in which area, and about what: a file, a resource, a step."""
 
-    area: str  # "configuration", "datastore", "dataplane", "bgp", "held back", ...
+    area: str  # "configuration", "datastore", "dataplane", "wireguard", "held back", ...
     about: str
     text: str
     since: str  # RFC 3339
@@ -41,7 +41,9 @@ class DatastoreStatus(Struct, frozen=True):
 class DataplaneStatus(Struct, frozen=True):
     """`writes` counts the applies that wrote something; `seconds` is how long the last one took."""
 
-    state: str = "waiting"  # "waiting" for the datastore, "in sync", "failing"
+    # "waiting" for the datastore, "in sync"; "failing" while a step fails and is tried again.  What
+    # cannot be had, whatever is tried, is among the problems and leaves the state as it is.
+    state: str = "waiting"
     backend: str = ""
     writes: int = 0
     last_write: str = ""
@@ -66,8 +68,18 @@ class BgpStatus(Struct, frozen=True):
     unguarded: tuple[str, ...] = ()
 
 
+class WireguardStatus(Struct, frozen=True):
+    """Of one family that it is on for.  `stages`: how far the other nodes have come, and how many;
+    `reason`: why there is no device.
+    """
+
+    family: Literal[4, 6]
+    stages: dict[str, int] = {}
+    reason: str = ""
+
+
 class Status(Struct, frozen=True):
-    """`bgp` is None where it is switched off."""
+    """`bgp` is None where it is switched off, `wireguard` empty."""
 
     node: str
     pid: int
@@ -77,6 +89,7 @@ class Status(Struct, frozen=True):
     dataplane: DataplaneStatus = DataplaneStatus()
     problems: tuple[Problem, ...] = ()
     bgp: BgpStatus | None = None
+    wireguard: tuple[WireguardStatus, ...] = ()
 
     @property
     def state(self) -> State:

@@ -41,6 +41,8 @@ from calc_graph.updates import (
     Update,
     VtepRemove,
     VtepUpdate,
+    WireguardEndpoint,
+    WireguardEndpointRemove,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -63,6 +65,7 @@ _FAMILIES: tuple[Family, ...] = (4, 6)
 class Known:
     def __init__(self, settings: JudgeSettings) -> None:
         self.policies: dict[PolicyKey, RuleBook | None] = {}  # None: staged, decides nothing
+        self.encrypted: set[PolicyKey] = set()  # what they allow must be encrypted
         self.profiles: dict[str, RuleBook] = {}
         self.sets: dict[Family, dict[str, Members]] = {family: {} for family in _FAMILIES}
         self.workloads = Workloads(settings)
@@ -77,6 +80,7 @@ class Known:
     def copy(self) -> Known:
         other = Known(self._settings)
         other.policies = dict(self.policies)
+        other.encrypted = set(self.encrypted)
         other.profiles = dict(self.profiles)
         other.sets = {family: dict(sets) for family, sets in self.sets.items()}
         other.workloads = self.workloads.copy()
@@ -99,6 +103,8 @@ class Known:
                 pass
             case TunnelAddresses() | EncapUpdate():
                 pass
+            case WireguardEndpoint() | WireguardEndpointRemove():
+                pass
             case _:
                 self._update_policing(update)
                 self.tier_programs.clear()
@@ -108,8 +114,10 @@ class Known:
         match update:
             case PolicyUpdate(key, policy):
                 self.policies[key] = None if key.staged else RuleBook(policy)
+                (self.encrypted.add if policy.encrypted else self.encrypted.discard)(key)
             case PolicyRemove(key):
                 self.policies.pop(key, None)
+                self.encrypted.discard(key)
             case ProfileUpdate(name, profile):
                 self.profiles[name] = RuleBook(profile)
             case ProfileRemove(name):

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
+from msgspec import structs
+
 from calc_graph.judge.endpoints import ANY_INTERFACE
 from calc_graph.judge.failsafe import Failsafes
 from calc_graph.judge.flow import Flow
@@ -72,7 +74,26 @@ class Trial:
         if not allowed:
             return Verdict(False, True, path[-1], tuple(path))
         decision = next((s for s in reversed(path) if s.outcome == "allow"), path[-1])
-        return Verdict(True, self._final, decision, tuple(path))
+        required = [s for s in path if s.outcome == "allow" and s.policy in self._known.encrypted]
+        return Verdict(
+            True,
+            self._final,
+            decision,
+            tuple(path),
+            encrypted=bool(required),
+            in_clear=next(filter(None, map(self._in_clear, required)), None),
+        )
+
+    def _in_clear(self, step: Step) -> Step | None:
+        """Ingress must have come encrypted, egress must leave so; neither stays on this host."""
+        flow = self._flow
+        interface = flow.in_interface if step.direction == "ingress" else flow.out_interface
+        device = self._settings.wireguard_devices[0 if flow.family == 4 else 1]
+        if interface in (None, _LOOPBACK, device):
+            return None
+        if interface.startswith(self._settings.interface_prefixes):
+            return None
+        return structs.replace(step, outcome="deny", reason=Reason.IN_CLEAR)
 
     def _note(self, site: Site, outcome: Outcome, reason: Reason) -> None:
         self._path.append(site.step(outcome, reason))

@@ -49,6 +49,7 @@ class Reason(Enum):
     SPOOFED = "the source is not the workload's own"
     TUNNEL = "a workload may not encapsulate"
     SERVICE_LOOP = "a service address that nothing has translated"
+    IN_CLEAR = "it must be encrypted, and is not where it comes in or leaves"
 
 
 class Step(Struct, frozen=True):
@@ -78,9 +79,16 @@ class Verdict(Struct, frozen=True):
     `decision` is the one that denied; of those that allowed the last; else the last one asked.
     Not `final` means that our rules let the packet go on, and that rules after ours or the policy
     of the kernel's chain have the last word.
+
+    `allowed` is what policy says, and to have to be encrypted is no denial.  `encrypted`: a policy
+    that allowed it requires that its flow goes so.  Whether it does is a matter of routes: where
+    the flow names an interface that does not encrypt, the kernel drops it all the same, and
+    `in_clear` is the step at which that was required.
     """
 
     allowed: bool
     final: bool
     decision: Step
     path: tuple[Step, ...]
+    encrypted: bool = False
+    in_clear: Step | None = None

@@ -1,5 +1,6 @@
 """From the graph's updates to what each driver should hold.
 
+    desired     all of the following: which update goes to whom
     fixed       the chains and hooks that every node has, whatever the datastore says
     sets        IP sets of rules, taken apart by address family
     policies    policies and profiles -> their chains

@@ -28,7 +28,14 @@ class Tables(Protocol):
 class Ipsets(Protocol):
     """The IP sets of one family."""
 
-    def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None: ...  # noqa: A002
+    def desire(
+        self,
+        name: str,
+        type: IpsetType,  # noqa: A002
+        members: Iterable[str],
+        *,
+        counters: bool = False,
+    ) -> None: ...
     def change(self, name: str, added: Iterable[str], removed: Iterable[str]) -> None: ...
     def drop(self, name: str) -> None: ...
 
@@ -75,29 +82,24 @@ class Sysctls(Protocol):
     def desire_interface(self, interface: str, values: Mapping[str, str] | None) -> None: ...
 
 
-class Sinks:
-    """Everything of one node, by family where families differ."""
-
-    def __init__(
-        self,
-        tables: Mapping[Family, Tables],
-        ipsets: Mapping[Family, Ipsets],
-        routes: Mapping[Family, Routes],
-        neighbours: Neighbours,
-        sysctls: Sysctls,
-        vteps: Mapping[Family, Vteps],
-        links: Links,
-        peer_addresses: PeerAddresses,
-    ) -> None:
-        self.tables = tables
-        self.ipsets = ipsets
-        self.routes = routes
-        self.neighbours = neighbours
-        self.sysctls = sysctls
-        self.vteps = vteps
-        self.links = links
-        self.peer_addresses = peer_addresses
+class Sinks(Protocol):
+    """Everything of one node, by family where families differ: see drivers.drivers."""
 
     @property
-    def families(self) -> tuple[Family, ...]:
-        return tuple(self.tables)
+    def families(self) -> tuple[Family, ...]: ...
+    @property
+    def tables(self) -> Mapping[Family, Tables]: ...
+    @property
+    def ipsets(self) -> Mapping[Family, Ipsets]: ...
+    @property
+    def routes(self) -> Mapping[Family, Routes]: ...
+    @property
+    def neighbours(self) -> Neighbours: ...
+    @property
+    def sysctls(self) -> Sysctls: ...
+    @property
+    def vteps(self) -> Mapping[Family, Vteps]: ...
+    @property
+    def links(self) -> Links: ...
+    @property
+    def peer_addresses(self) -> PeerAddresses: ...

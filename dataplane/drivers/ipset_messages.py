@@ -4,6 +4,7 @@
     out  Request     one command; many members travel in one
          Header      what a listing says of a set
          members     bytes: address, then length of the prefix, or protocol and port
+         Counted     a member as text, and what the kernel has counted of it, where a set counts
 
 Members are kept as those bytes: equal members are equal whatever their spelling, and a listing is
 compared without making text of it.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeAlias
 
 from msgspec import Struct
@@ -70,7 +71,10 @@ _PROTOCOL, _NAME, _NAME_2, _REVISION, _FAMILY, _FLAGS, _DATA, _ADT, _LINE = (
     9,
 )
 _TYPE_NAME, _REVISION_MIN = 3, 10
-_IP, _CIDR, _PORT, _PROTO, _MAXELEM = 1, 3, 4, 7, 19
+_IP, _CIDR, _PORT, _PROTO, _SET_FLAGS, _MAXELEM = 1, 3, 4, 7, 8, 19
+_BYTES, _PACKETS = 24, 25  # of a member; the same numbers mean other things of a set
+_COUNTS = frozenset((_BYTES, _PACKETS))
+_WITH_COUNTERS = struct.pack(">I", 1 << 3)
 _HARMLESS = frozenset(
     {17, 18, 19, 21, 24, 25, 26}
 )  # sizes, counts, hash seed: no meaning of their own
@@ -91,20 +95,33 @@ _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "icmpv6": 58, "sctp": 132, "udplit
 
 
 class Header(Struct, frozen=True):
-    """`plain` is false for a set with options that ours never have: timeouts, counters, …"""
+    """`plain` is false for a set with options that ours never have: timeouts, comments, …"""
 
     name: str
     type: str
     maxelem: int
     family: Family
     plain: bool = True
+    counters: bool = False
+
+
+class Counted(NamedTuple):
+    """Since the member came into the set; `member` is spelled as the driver is told it."""
+
+    member: str
+    packets: int
+    bytes: int
 
 
 class Codec:
-    """How members of one type and family are written: an address, and a tail of the type's own."""
+    """How members of one type and family are written: an address, and a tail of the type's own.
 
-    def __init__(self, type: IpsetType, family: Family) -> None:  # noqa: A002
+    Where the set counts, counters follow; they are no part of the member.
+    """
+
+    def __init__(self, type: IpsetType, family: Family, *, counters: bool = False) -> None:  # noqa: A002
         self._family: Family = family
+        self._counters = counters
         self._width = _WIDTH[family]
         self._tail = _TAILS[type]
         element = 12 + self._width + self._tail.width
@@ -129,9 +146,18 @@ class Codec:
 
     def unpack(self, element: bytes) -> Member | None:
         """None for an element with flags or a life of its own, which ours never have."""
-        if len(element) != self._length:
+        end = self._length
+        if len(element) != end and not (self._counters and _counts(element[end:]) is not None):
             return None
-        return element[self._start : self._end] + self._tail.unpack(element[self._end :])
+        return element[self._start : self._end] + self._tail.unpack(element[self._end : end])
+
+    def unpack_counted(self, element: bytes) -> Counted | None:
+        """None as in `unpack`, and where nothing is counted."""
+        member, counts = self.unpack(element), _counts(element[self._length :])
+        if member is None or counts is None:
+            return None
+        address = socket.inet_ntop(_SOCKET_FAMILY[self._family], member[: self._width])
+        return Counted(self._tail.show(address, member[self._width :]), *counts)
 
 
 class _Tail(NamedTuple):
@@ -139,6 +165,15 @@ class _Tail(NamedTuple):
     parse: Callable[[str, int], tuple[str, bytes]]  # text, bits of an address -> address, tail
     pack: Callable[[bytes], bytes]
     unpack: Callable[[bytes], bytes]
+    show: Callable[[str, bytes], str]  # address, tail -> text
+
+
+def _counts(extensions: bytes) -> tuple[int, int] | None:
+    """Packets and bytes; None where an element has something else."""
+    found = dict(attributes(extensions))
+    if found.keys() != _COUNTS:
+        return None
+    return int.from_bytes(found[_PACKETS], "big"), int.from_bytes(found[_BYTES], "big")
 
 
 def _parse_net(text: str, bits: int) -> tuple[str, bytes]:
@@ -157,19 +192,32 @@ def _parse_ip_port(text: str, _: int) -> tuple[str, bytes]:
     return address, struct.pack(">HB", int(port), number)
 
 
+def _show_ip_port(address: str, tail: bytes) -> str:
+    port, number = struct.unpack(">HB", tail)
+    names = {number: name for name, number in _PROTOCOLS.items()}
+    return f"{address},{names.get(number, number)}:{port}"
+
+
 _CIDR_HEAD = _ATTRIBUTE.pack(5, _CIDR)
 _PORT_HEAD = _ATTRIBUTE.pack(6, _PORT | NET_ORDER)
 _PROTO_HEAD = b"\0\0" + _ATTRIBUTE.pack(5, _PROTO)
 _TAILS = {
     IpsetType.NET: _Tail(
-        8, _parse_net, lambda tail: _CIDR_HEAD + tail + b"\0\0\0", lambda data: data[4:5]
+        8,
+        _parse_net,
+        lambda tail: _CIDR_HEAD + tail + b"\0\0\0",
+        lambda data: data[4:5],
+        lambda address, tail: f"{address}/{tail[0]}",
     ),
-    IpsetType.IP: _Tail(0, lambda text, _: (text, b""), lambda _: b"", lambda _: b""),
+    IpsetType.IP: _Tail(
+        0, lambda text, _: (text, b""), lambda _: b"", lambda _: b"", lambda address, _: address
+    ),
     IpsetType.IP_PORT: _Tail(
         16,
         _parse_ip_port,
         lambda tail: _PORT_HEAD + tail[:2] + _PROTO_HEAD + tail[2:] + b"\0\0\0",
         lambda data: data[4:6] + data[12:13],
+        _show_ip_port,
     ),
 }
 
@@ -191,14 +239,23 @@ def revision(type: IpsetType, answer: bytes) -> int:  # noqa: A002
     return max(oldest, min(newest, _REVISIONS[type]))
 
 
-def create(name: str, type: IpsetType, family: Family, revision: int, maxelem: int) -> Request:  # noqa: A002
+def create(
+    name: str,
+    type: IpsetType,  # noqa: A002
+    family: Family,
+    revision: int,
+    maxelem: int,
+    *,
+    counters: bool = False,
+) -> Request:
+    flags = attribute(_SET_FLAGS | NET_ORDER, _WITH_COUNTERS) if counters else b""
     return _request(
         _CREATE,
         attribute(_NAME, _text(name)),
         attribute(_TYPE_NAME, _text(type.value)),
         attribute(_REVISION, bytes([revision])),
         attribute(_FAMILY, bytes([_SOCKET_FAMILY[family]])),
-        nested(_DATA, attribute(_MAXELEM | NET_ORDER, _NUMBER.pack(maxelem))),
+        nested(_DATA, attribute(_MAXELEM | NET_ORDER, _NUMBER.pack(maxelem)), flags),
         flags=CREATE | EXCL,
     )
 
@@ -237,22 +294,32 @@ def parse_header(body: bytes) -> Header:
         type=found[_TYPE_NAME].rstrip(b"\0").decode(errors="replace"),
         maxelem=_NUMBER.unpack(options[_MAXELEM])[0] if _MAXELEM in options else 0,
         family=6 if found[_FAMILY][0] == socket.AF_INET6 else 4,
-        plain=options.keys() <= _HARMLESS,
+        plain=options.keys() - {_SET_FLAGS} <= _HARMLESS
+        and options.get(_SET_FLAGS, _WITH_COUNTERS) == _WITH_COUNTERS,
+        counters=options.get(_SET_FLAGS) == _WITH_COUNTERS,
     )
 
 
 def parse_members(body: bytes, codec: Codec) -> list[Member | None]:
     """The members that one message of a listing holds."""
-    members = []
+    return [codec.unpack(element) for element in _elements(body)]
+
+
+def parse_counted(body: bytes, codec: Codec) -> list[Counted]:
+    """The same with what was counted; members that count nothing are left out."""
+    found = (codec.unpack_counted(element) for element in _elements(body))
+    return [counted for counted in found if counted is not None]
+
+
+def _elements(body: bytes) -> Iterator[bytes]:
     for kind, value in attributes(body, 4):
         if kind == _ADT:
             start = 0
             while start < len(value):
                 length = _ATTRIBUTE.unpack_from(value, start)[0]
                 length += -length % 4
-                members.append(codec.unpack(value[start : start + length]))
+                yield value[start : start + length]
                 start += max(length, 4)
-    return members
 
 
 def _edit(command: int, name: str, codec: Codec, members: Iterable[Member]) -> list[Request]:

@@ -101,7 +101,10 @@ class SetState:
         self, name: str, codec: Codec, revision: int, members: frozenset[Member]
     ) -> list[Request]:
         assert self.wanted is not None
-        create = messages.create(name, self.type, self.wanted.family, revision, self.wanted.maxelem)
+        wanted = self.wanted
+        create = messages.create(
+            name, self.type, wanted.family, revision, wanted.maxelem, counters=wanted.counters
+        )
         return [create, *messages.add(name, codec, members)]
 
     def grown(self, growth: Growth) -> None:

@@ -65,7 +65,11 @@ class IpsetDriver:
         self._temporary = f"cali{family}t"
         self._temporaries = 0
         self._socket = Socket(NETFILTER)
-        self._codecs = {type_: Codec(type_, family) for type_ in IpsetType}
+        self._codecs = {
+            (type_, counters): Codec(type_, family, counters=counters)
+            for type_ in IpsetType
+            for counters in (False, True)
+        }
         self._revisions: dict[IpsetType, int] = {}
         self._sets: dict[str, SetState] = {}
         self._dirty: dict[str, None] = {}
@@ -76,16 +80,25 @@ class IpsetDriver:
         self._lock = asyncio.Lock()
         self.written = 0  # sets made or destroyed and members changed, since the start
 
-    def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None:  # noqa: A002
+    def desire(
+        self,
+        name: str,
+        type: IpsetType,  # noqa: A002
+        members: Iterable[str],
+        *,
+        counters: bool = False,
+    ) -> None:
         """A set and all its members, which are of this family.
 
+        With `counters` the kernel counts for each member what rules find in it, for as long as the
+        member is there; `ipset_counts` reads that.
         Raises ValueError for a name that is not ours to give, or for what is no member.
         """
         if not self._ours(name) or name.startswith(self._temporary) or len(name) > _LONGEST_NAME:
             raise ValueError(f"{name!r} is not the name of a set of ours")
-        codec = self._codecs[type]
+        codec = self._codecs[type, counters]
         packed = [codec.parse(member) for member in members]
-        header = Header(name, type.value, self._max_size, self._family)
+        header = Header(name, type.value, self._max_size, self._family, counters=counters)
         self._state(name).want(type, header, codec, packed)
         self._in_use.discard(name)
         self._note(name)

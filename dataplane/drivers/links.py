@@ -13,6 +13,10 @@ deletes, sets down or gives another address is put right at once.  Another devic
 replaced; one called tunl0 only if no route of others leads over it, because that name is the
 kernel's own.  tunl0 cannot be deleted: it is set down, without its addresses.
 
+The name of a WireGuard device is the operator's to choose, and may be somebody else's device by
+mistake: only those of Calico's own names are replaced, and like tunl0 only if no route of others
+leads over them.  Felix never does, and complains at each apply.
+
 A device that is not needed any more stays for ten seconds: other nodes may not have heard of that,
 and still send through it.
 
@@ -37,11 +41,15 @@ from dataplane.interfaces import Interface
 from dataplane.netlink import ROUTE, NetlinkError, Request, Socket
 from dataplane.overlay.devices import Tunnel, changes, is_fit, making
 from dataplane.rttunnels import Address, Device
-from dataplane.settings import IPIP_DEVICE
+from dataplane.settings import IPIP_DEVICE, WIREGUARD_DEVICES
 
 log = structlog.get_logger(__name__)
 
-_MODULES = {"ipip": "IPIP (module ipip)", "vxlan": "VXLAN (module vxlan)"}
+_MODULES = {
+    "ipip": "IPIP (module ipip)",
+    "vxlan": "VXLAN (module vxlan)",
+    "wireguard": "WireGuard (module wireguard)",
+}
 _OURS = (rtnetlink.BY_KERNEL, rtnetlink.BY_CALICO, rtnetlink.BY_BIRD)  # protocols of routes
 
 
@@ -195,10 +203,11 @@ class LinkDriver:
         return device
 
     async def _replace(self, tunnel: Tunnel, device: Device) -> None:
-        if tunnel.name == IPIP_DEVICE and await self._leads_others(device.number):
-            raise UnavailableError(
-                "a device of that name is no IPIP tunnel, and others' routes use it"
-            )
+        if tunnel.kind == "wireguard" and tunnel.name not in WIREGUARD_DEVICES:
+            raise UnavailableError("a device of that name is no WireGuard device, nor ours")
+        if tunnel.kind != "vxlan" and await self._leads_others(tunnel.family, device.number):
+            what = "IPIP tunnel" if tunnel.kind == "ipip" else "WireGuard device"
+            raise UnavailableError(f"a device of that name is no {what}, and others' routes use it")
         log.warning("tunnel.replaced", device=device.name, kind=device.kind or "no tunnel")
         await self._do(rttunnels.delete_device(device.number), f"removing {device.name}")
 
@@ -272,8 +281,8 @@ class LinkDriver:
         found = (rttunnels.parse_address(message.body, device) for message in messages)
         return sorted(address for address in found if address is not None)
 
-    async def _leads_others(self, device: int) -> bool:
-        request = rtnetlink.list_routes(4, rtnetlink.MAIN, device)
+    async def _leads_others(self, family: Family, device: int) -> bool:
+        request = rtnetlink.list_routes(family, rtnetlink.MAIN, device)
         messages = await self._socket.query(request, "listing routes of tunnels")
         found = (rtnetlink.parse_route(message.body) for message in messages)
         return any(m.route.protocol not in _OURS for m in found if m is not None)

@@ -292,8 +292,11 @@ class RouteDriver:
 
     # ------------------------------------------------------------ writing
 
-    async def apply(self) -> None:
-        """Write what differs.  Raises RouteError for routes that the kernel refuses."""
+    async def apply(self, *, hold: bool = False) -> None:
+        """Write what differs.  Raises RouteError for routes that the kernel refuses.
+
+        `hold`: what would lead to other nodes stays as it is.
+        """
         if not self._enabled:
             return
         async with self._lock:
@@ -301,7 +304,7 @@ class RouteDriver:
                 await self._read()
             while self._unread:
                 await self._read_device(self._unread.pop())
-            await self._write(asyncio.get_running_loop().time())
+            await self._write(asyncio.get_running_loop().time(), hold=hold)
 
     async def remove_everything(self, *, dry_run: bool = False) -> list[KernelRoute]:
         """Remove the routes that an agent makes; nothing is desired any more.
@@ -329,8 +332,10 @@ class RouteDriver:
         self._socket.close()
         self._conntrack.close()
 
-    async def _write(self, now: float) -> None:
+    async def _write(self, now: float, *, hold: bool) -> None:
         updates = list(self._routes.updates().values())
+        if hold:
+            updates = [r for r in updates if not r.device or self._is_workload(r.device)]
         moving = [route for route in updates if self._moves(route)]
         failures = await self._replace([route for route in updates if not self._moves(route)])
         actual = self._routes.actual

@@ -3,10 +3,14 @@
     RouteUpdate, VtepUpdate, EncapUpdate, TunnelAddresses, HostUpdate    calc_graph
     interfaces of this host                                              dataplane.interfaces
         |
-    cluster    what has been told, for each family; works out again what a change concerns
-      choice     one RouteUpdate -> one route, or none
-      mtu        the host's interfaces -> the MTU of tunnels and workloads
-      devices    what a tunnel device should be; a device that there is -> what has to be done to it
+    overlays     told of everything, and asked; works out again what a change concerns
+      here         this node: its addresses, its interfaces, the device that carries tunnels
+      vxlan, ipip, wireguard
+                   each kind of tunnel: its devices, their MTU, what rules should say of it
+      cluster      other nodes, for each family
+        choice       one RouteUpdate -> one route, or none
+      mtu          the host's interfaces -> the MTU of tunnels and workloads
+      devices      what a tunnel device should be; one that there is -> what has to be done to it
         |
     routes -> drivers.routes      ends of tunnels -> drivers.vteps      devices -> drivers.links
     rules for tunnels -> desired.fixed      who may speak VXLAN -> IP sets      MTU -> a file

@@ -19,12 +19,12 @@ from dataplane.rttunnels import Address, Device, Vxlan
 
 
 class Tunnel(Struct, frozen=True):
-    """`address` is this node's inside the tunnel; the rest is for VXLAN: `local` is the address
-    that carries it, on the device `lower`.
+    """`address` is this node's inside the tunnel, "" for none, which only WireGuard can do without.
+    The rest is for VXLAN: `local` is the address that carries it, on the device `lower`.
     """
 
     name: str
-    kind: Literal["ipip", "vxlan"]
+    kind: Literal["ipip", "vxlan", "wireguard"]
     family: Family
     address: str
     mtu: int
@@ -48,6 +48,8 @@ def is_fit(tunnel: Tunnel, device: Device) -> bool:
 def making(tunnel: Tunnel) -> Request:
     if tunnel.kind == "ipip":
         return rttunnels.make_ipip(tunnel.name)
+    if tunnel.kind == "wireguard":
+        return rttunnels.make_wireguard(tunnel.name, tunnel.mtu)
     return rttunnels.make_vxlan(tunnel.name, _mac(tunnel), tunnel.mtu, _vxlan(tunnel))
 
 
@@ -62,14 +64,18 @@ def changes(tunnel: Tunnel, device: Device, addresses: Iterable[Address]) -> lis
         requests.append(rttunnels.carry_vxlan(index, _vxlan(tunnel)))
     if tunnel.kind == "vxlan" and device.mac != _mac(tunnel):
         requests.append(rttunnels.set_mac(index, _mac(tunnel)))
-    wanted = Address(_packed(tunnel.address), rtnetlink.BITS[tunnel.family])
-    present = set(addresses)
-    if wanted not in present:
-        requests.append(rttunnels.add_address(index, wanted))
-    requests += [rttunnels.delete_address(index, other) for other in sorted(present - {wanted})]
+    present, wanted = set(addresses), _addresses(tunnel)
+    requests += [rttunnels.add_address(index, address) for address in wanted - present]
+    requests += [rttunnels.delete_address(index, other) for other in sorted(present - wanted)]
     if not device.up:
         requests.append(rttunnels.set_up(index, up=True))
     return requests
+
+
+def _addresses(tunnel: Tunnel) -> set[Address]:
+    if not tunnel.address:
+        return set()
+    return {Address(_packed(tunnel.address), rtnetlink.BITS[tunnel.family])}
 
 
 def _vxlan(tunnel: Tunnel) -> Vxlan:

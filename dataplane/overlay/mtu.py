@@ -15,10 +15,16 @@ from typing import Literal, TypeAlias
 
 from dataplane.interfaces import Interface
 
-TunnelKind: TypeAlias = Literal["ipip", "vxlan", "vxlan_v6"]
+TunnelKind: TypeAlias = Literal["ipip", "vxlan", "vxlan_v6", "wireguard", "wireguard_v6"]
 
 UNKNOWN_HOST_MTU = 1460  # no interface matches
-OVERHEADS: Mapping[TunnelKind, int] = {"ipip": 20, "vxlan": 50, "vxlan_v6": 70}
+OVERHEADS: Mapping[TunnelKind, int] = {
+    "ipip": 20,
+    "vxlan": 50,
+    "vxlan_v6": 70,
+    "wireguard": 60,
+    "wireguard_v6": 80,
+}
 
 
 def host_mtu(interfaces: Iterable[Interface], pattern: re.Pattern[str]) -> int:

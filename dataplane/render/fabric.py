@@ -44,8 +44,8 @@ _LOCAL = "address of a local workload"
 _TUNNELLED = "pool that arrives by a tunnel only"
 _CROSS_SUBNET = "its route leads elsewhere"
 _OWN_DEVICES: dict[Family, tuple[str, ...]] = {
-    4: ("lo", IPIP_DEVICE, VXLAN_DEVICES[4], "wireguard.cali"),
-    6: ("lo", VXLAN_DEVICES[6], "wg-v6.cali"),
+    4: ("lo", IPIP_DEVICE, VXLAN_DEVICES[4]),
+    6: ("lo", VXLAN_DEVICES[6]),
 }
 _LOG_RATE, _LOG_SUFFIX = "10/minute", " forged"
 _NO_POLICY = {"%t": "", "%k": "", "%n": "", "%p": ""}
@@ -58,14 +58,17 @@ def fabric_rules(settings: RenderSettings) -> tuple[str, ...]:
     return (f"{text.mark_clear(settings.marks.scratch0)} {text.jump(names.FABRIC_SPOOF)}",)
 
 
-def fabric_chains(family: Family, settings: RenderSettings) -> tuple[Chain, ...]:
+def fabric_chains(
+    family: Family, settings: RenderSettings, wireguard_device: str
+) -> tuple[Chain, ...]:
     """None when it is off; the chain that logs is there in Warn alone."""
     if settings.fabric_spoof_protection == "Off":
         return ()
     warn = settings.fabric_spoof_protection == "Warn"
     # a goto: what was logged once is not judged again
     action = text.goto(names.FABRIC_SPOOF_LOG) if warn else text.DROP
-    own = (f"{text.in_interface(device)} {text.RETURN}" for device in _OWN_DEVICES[family])
+    devices = (*_OWN_DEVICES[family], wireguard_device)
+    own = (f"{text.in_interface(device)} {text.RETURN}" for device in devices)
     judged = (
         text.body(text.comment(f"{FORGED}{why}"), *matches, action)
         for why, matches in _forged(family)

@@ -49,6 +49,9 @@ WORKLOAD_LIMIT_DISPATCH: Final = "cali-wl-limit"
 WORKLOAD_LIMIT_PREFIX: Final = "cali-lw-"
 FABRIC_SPOOF: Final = "cali-fabric-spoof"
 FABRIC_SPOOF_LOG: Final = "cali-fabric-log"
+ENCRYPTED_IN: Final = "cali-encrypted-in"
+ENCRYPTED_OUT: Final = "cali-encrypted-out"
+LEFT_IN_CLEAR: Final = "cali-left-in-clear"
 
 ALL_HOSTS_SET: Final = "all-hosts-net"
 ALL_VXLAN_SET: Final = "all-vxlan-net"
@@ -59,6 +62,8 @@ DSCP_SOURCES_SET: Final = "dscp-src-net"
 LOCAL_WORKLOADS_SET: Final = "local-workloads"
 TUNNELLED_POOLS_SET: Final = "tunnelled-pools"
 CROSS_SUBNET_POOLS_SET: Final = "cross-subnet-pools"
+ENCRYPTED_POOLS_SET: Final = "encrypted-pools"
+REMOTE_WORKLOADS_SET: Final = "remote-workloads"
 
 _CHAIN_LIMIT = 28
 _IPSET_LIMIT = 31

@@ -17,7 +17,7 @@ from dataplane.families import Family
 from dataplane.render import names, text
 from dataplane.render.actions import deny_action, spoken
 from dataplane.render.names import ipset_name
-from dataplane.settings import RenderSettings
+from dataplane.settings import WIREGUARD_DEVICES, RenderSettings
 
 _IPIP = 4  # protocol numbers, as Felix writes them here
 _UDP = 17
@@ -29,8 +29,8 @@ class Overlays(Struct, frozen=True):
     """The tunnels of one address family; a device of "" is a tunnel that is off.
 
     `…_addressed` says that the device's own address is known.  `wireguard_mark` is 0 unless
-    traffic between hosts is encrypted too; `wireguard_devices` are those of both families, on or
-    off.
+    traffic between hosts is encrypted too; `wireguard_devices` are those of both families, IPv4
+    first, on or off.
     """
 
     ipip_device: str = ""  # IPv4 only
@@ -40,7 +40,11 @@ class Overlays(Struct, frozen=True):
     wireguard_device: str = ""
     wireguard_port: int = 51820
     wireguard_mark: int = 0
-    wireguard_devices: tuple[str, ...] = ("wireguard.cali", "wg-v6.cali")
+    wireguard_devices: tuple[str, str] = WIREGUARD_DEVICES
+
+    def wireguard_device_of(self, family: Family) -> str:
+        """On or off."""
+        return self.wireguard_devices[0 if family == 4 else 1]
 
 
 NO_OVERLAYS = Overlays()

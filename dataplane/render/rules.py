@@ -5,6 +5,8 @@
     deny    match -> set drop;   drop set   -> the deny action
     log     match -> LOG
 
+Where a policy requires encryption, what it allows goes to a fixed chain instead of returning: see
+`encryption`.
 In a profile there is no next tier: pass only ends the profile.  Felix marks the packet there too,
 and a pass mark that a policy has left ends the profile for every packet.
 Returns at the end of a chain are left out.  The first rule says whose chain it is; a chain
@@ -25,6 +27,7 @@ from dataplane.chains import Chain
 from dataplane.families import Family
 from dataplane.render import text
 from dataplane.render.actions import deny_action
+from dataplane.render.encryption import ENCRYPTED
 from dataplane.render.errors import RenderError, UnrenderableError
 from dataplane.render.matches import match_rule
 from dataplane.render.names import Direction, Table, policy_chain, profile_chain, short_kind
@@ -52,7 +55,8 @@ def policy_chains(
         "%n": key.name,
         "%p": full_name,
     }
-    owner = _Owner(key, f"{key.kind} {full_name}", log_prefix(settings, specifiers))
+    title, prefix = f"{key.kind} {full_name}", log_prefix(settings, specifiers)
+    owner = _Owner(key, title, prefix, encrypted=policy.encrypted)
     chains = _Chains(owner, family, settings, table)
     return (
         Chain(policy_chain(key, "ingress"), chains.rules("ingress", policy.ingress)),
@@ -81,6 +85,7 @@ class _Owner(NamedTuple):
     key: PolicyKey | ProfileKey
     title: str
     log_prefix: str
+    encrypted: bool = False
 
 
 class _Chains:
@@ -99,7 +104,7 @@ class _Chains:
         bodies: list[str] = []
         for index, rule in enumerate(rules):
             try:
-                more = self._rule(rule)
+                more = self._rule(direction, rule)
             except UnrenderableError as error:
                 where = f"{direction} rule {index}: {error}"
                 raise RenderError(self._owner.key, where) from error
@@ -114,15 +119,17 @@ class _Chains:
         bodies[0] = text.body(title, bodies[0])
         return tuple(map(text.body, notes, bodies))
 
-    def _rule(self, rule: ActiveRule) -> tuple[str, ...]:
+    def _rule(self, direction: Direction, rule: ActiveRule) -> tuple[str, ...]:
         matched = match_rule(rule, self._family, self._settings.marks)
         if matched is None:
             return ()
-        return *matched.before, *self._actions(rule, matched.match)
+        return *matched.before, *self._actions(direction, rule, matched.match)
 
-    def _actions(self, rule: ActiveRule, match: str) -> tuple[str, ...]:
+    def _actions(self, direction: Direction, rule: ActiveRule, match: str) -> tuple[str, ...]:
         marks = self._settings.marks
         match rule.action:
+            case "allow" if self._owner.encrypted:
+                return _mark_then(match, marks.accept, text.goto(ENCRYPTED[direction]))
             case "allow":
                 return _mark_then(match, marks.accept, text.RETURN)
             case "pass" if isinstance(self._owner.key, ProfileKey):

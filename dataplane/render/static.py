@@ -3,8 +3,8 @@ settings in, chains out.
 
     raw      PREROUTING           workload or not? spoofed, there or in the fabric? untracked policy
              OUTPUT               untracked policy
-    mangle   PREROUTING           pre-DNAT policy
-             POSTROUTING          policy of the host's translated traffic
+    mangle   PREROUTING           what must be encrypted; pre-DNAT policy
+             POSTROUTING          the same; policy of the host's translated traffic
     nat      PREROUTING, OUTPUT   floating addresses
              POSTROUTING          outgoing addresses
     filter   see static_filter
@@ -22,6 +22,7 @@ from dataplane.chains import Chain
 from dataplane.families import Family
 from dataplane.render import names, overlays, text
 from dataplane.render.actions import deny_action
+from dataplane.render.encryption import NO_GUARDS, Guards, arriving_rules, leaving_rules
 from dataplane.render.fabric import fabric_chains, fabric_rules
 from dataplane.render.failsafe import failsafe_chains
 from dataplane.render.names import Table as Table
@@ -48,12 +49,13 @@ def static_chains(
     family: Family,
     settings: RenderSettings,
     overlays: Overlays = NO_OVERLAYS,
+    guards: Guards = NO_GUARDS,
 ) -> tuple[Chain, ...]:
     match table:
         case "raw":
             return _raw_chains(family, settings, overlays)
         case "mangle":
-            return _mangle_chains(family, settings)
+            return _mangle_chains(family, settings, overlays, guards)
         case "nat":
             return _nat_chains(family, settings, overlays)
         case "filter":
@@ -118,7 +120,7 @@ def _raw_chains(family: Family, settings: RenderSettings, overlay: Overlays) -> 
     return (
         *failsafe_chains("raw", family, settings),
         Chain(names.PREROUTING, prerouting),
-        *fabric_chains(family, settings),
+        *fabric_chains(family, settings, overlay.wireguard_device_of(family)),
         overlays.incoming_mark_chain(settings, overlay),
         Chain(names.OUTPUT, output),
     )
@@ -137,12 +139,15 @@ def _dhcp_request() -> tuple[str, ...]:
     )
 
 
-def _mangle_chains(family: Family, settings: RenderSettings) -> tuple[Chain, ...]:
+def _mangle_chains(
+    family: Family, settings: RenderSettings, overlay: Overlays, guards: Guards
+) -> tuple[Chain, ...]:
     marks = settings.marks
     accepted = text.mark_set(marks.accept)
     allow = text.verdict(settings.mangle_allow_action)
     by_host_policy = f"{text.comment('Host endpoint policy accepted packet.')} {accepted}"
     prerouting = (
+        *arriving_rules(family, settings, guards),
         f"{text.ESTABLISHED} {allow}",
         f"{accepted} {allow}",
         text.jump(names.FROM_HOST_DISPATCH),
@@ -156,6 +161,7 @@ def _mangle_chains(family: Family, settings: RenderSettings) -> tuple[Chain, ...
         text.jump(names.EGRESS_DSCP),
     )
     postrouting = (
+        *leaving_rules(family, settings, guards, overlay.wireguard_device_of(family)),
         leaving,
         f"{accepted} {text.RETURN}",
         text.clear_mark(marks.wiped),

@@ -61,6 +61,10 @@ def mark_not_clear(bits: int) -> str:
     return f"-m mark ! --mark 0/{bits:#x}"
 
 
+def connection_mark_set(bit: int) -> str:
+    return f"-m connmark --mark {bit:#x}/{bit:#x}"
+
+
 def protocol(protocol: int | str) -> str:
     return f"-p {protocol}"
 
@@ -141,6 +145,10 @@ def clear_mark(bits: int) -> str:
 
 def set_masked_mark(value: int, mask: int) -> str:
     return f"--jump MARK --set-mark {value:#x}/{mask:#x}"
+
+
+def set_connection_mark(bits: int) -> str:
+    return f"--jump CONNMARK --set-mark {bits:#x}/{bits:#x}"
 
 
 def log(prefix: str) -> str:

@@ -67,6 +67,8 @@ def _show(cleaned: Cleaned, swept: Swept, *, dry_run: bool) -> None:
     )
     if cleaned.addresses:
         counts += f", {cleaned.addresses} addresses for BGP"
+    if cleaned.rules:
+        counts += f", {cleaned.rules} routing rules"
     say(f"{verb} {counts}")
     if swept.files:
         say(f"{verb} {swept.routes} routes of BIRD's, {swept.files} files of its configuration")

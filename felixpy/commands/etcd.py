@@ -1,6 +1,7 @@
 """`felixpy etcd roles`: the `etcdctl` commands that let a node's agent do its work, and no more.
 
-etcd is not asked: whoever runs the commands need not be the node, nor have felixpy.
+etcd is not asked, so a WireguardEnabled that stands there has to be said by --wireguard: whoever
+runs the commands need not be the node, nor have felixpy.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from felixpy.etcd_role import Role, RoleError, permissions, render_script
 def run(arguments: argparse.Namespace) -> int:
     resolved = examine(read_local(arguments.config, os.environ))
     rests_on = {"OpenstackRegion", "BGPEnabled"} | (set() if arguments.node else {"FelixHostname"})
+    if not arguments.wireguard:
+        rests_on |= {"WireguardEnabled", "WireguardEnabledV6"}
     if wrong := [error for error in resolved.errors if error.name in rests_on]:
         raise ConfigError(wrong)
     try:
@@ -29,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         return exits.REFUSED
     script = render_script(role)
     if arguments.json:
-        allowed = permissions(role.node, role.region, bgp=role.bgp)
+        allowed = permissions(role.node, role.region, bgp=role.bgp, wireguard=role.wireguard)
         found = {**msgspec.structs.asdict(role), "permissions": allowed, "script": script}
         say(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
     else:
@@ -48,6 +51,7 @@ def _role(arguments: argparse.Namespace, resolved: Resolved) -> Role:
         role=name if arguments.role is None else arguments.role,
         password=not (arguments.no_password or _has_certificate_only(config)),
         bgp=config.bgp_enabled,
+        wireguard=arguments.wireguard or config.wireguard_enabled or config.wireguard_enabled_v6,
     )
 
 

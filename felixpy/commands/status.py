@@ -19,13 +19,15 @@ from felixpy import exits
 from felixpy.config import Config, examine, read_local
 from felixpy.console import Palette, say
 from felixpy.rundir import owner, run_directory
-from felixpy.status import BgpStatus, Status, StatusError, read
+from felixpy.status import BgpStatus, Status, StatusError, WireguardStatus, read
 
 
 def run(arguments: argparse.Namespace) -> int:
-    if arguments.what == "bgp":
-        # not loaded for the plain status, which needs nothing of BGP
-        return int(importlib.import_module("felixpy.commands.bgp.status").run(arguments))
+    if arguments.what is not None:
+        # not loaded for the plain status, which needs nothing of them
+        return int(
+            importlib.import_module(f"felixpy.commands.{arguments.what}.status").run(arguments)
+        )
     config = examine(read_local(arguments.config, os.environ)).config
     directory = run_directory(Path(config.run_dir))
     pid = owner(directory)
@@ -65,6 +67,7 @@ def _json(pid: int | None, status: Status | None, dropped: Dropped | None) -> st
         if dropped is not None:
             found["limited"] = _by_name(dropped.limited)
             found["forged"] = _by_name(dropped.forged)
+            found["unencrypted"] = _by_name(dropped.clear)
     elif pid is not None:
         found["pid"] = pid
     return msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
@@ -99,6 +102,8 @@ def _show(pid: int | None, status: Status | None) -> None:
     say(f"  in force    {', '.join(f'{n} {one if n == 1 else more}' for n, one, more in counts)}")
     if status.bgp is not None:
         say(f"  bgp         {_bgp(status.bgp)}")
+    for each in status.wireguard:
+        say(f"  wireguard   {_wireguard(each)}")
     for problem in status.problems:
         say(f"  {paint.bad('problem')}     {problem.area}: {problem.text}")
         say(f"              for {_since(problem.since, '')}")
@@ -124,6 +129,25 @@ def _bgp(bgp: BgpStatus) -> str:
     return "; ".join(parts)
 
 
+_STAGES = {
+    "no key": "without a key",
+    "malformed key": "with a malformed key",
+    "duplicate key": "with a duplicate key",
+    "no address": "without an address",
+    "waiting": "waiting for a handshake",
+    "leaving": "leaving",
+}
+
+
+def _wireguard(status: WireguardStatus) -> str:
+    total = sum(count for stage, count in status.stages.items() if stage != "leaving")
+    parts = [f"{status.stages.get('ready', 0)} of {total} peers encrypted"]
+    parts += [f"{count} {_STAGES[s]}" for s, count in status.stages.items() if s in _STAGES]
+    if status.reason:
+        parts.append(status.reason)
+    return f"{'' if status.family == 4 else 'IPv6: '}{'; '.join(parts)}"
+
+
 def _counts(config: Config) -> bool:
     return config.workload_to_host_packet_rate > 0 or config.fabric_spoof_protection != "Off"
 
@@ -134,6 +158,8 @@ def _show_dropped(dropped: Dropped) -> None:
         say(f"  limited     {packets} packets to the host dropped: {name}")
     for why, packets in _by_name(dropped.forged).items():
         say(f"  forged      {packets} packets from the fabric: {why}")
+    for way, packets in _by_name(dropped.clear).items():
+        say(f"  unencrypted {packets} packets dropped that must be encrypted: {way}")
 
 
 def _by_name(counts: Counts) -> dict[str, int]:

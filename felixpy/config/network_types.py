@@ -265,6 +265,7 @@ ENDPOINTS: Type[tuple[str, ...]] = Type(
 IPV4: Type[str] = Type("an IPv4 address", "", _parse_ipv4, str)
 IPV6: Type[str] = Type("an IPv6 address", "", _parse_ipv6, str)
 IPV4_NETS = list_of(_parse_ipv4_net, str, "IPv4 addresses or CIDRs, with commas between them")
+NETS = list_of(_parse_net, str, "addresses or CIDRs of either family, with commas between them")
 PORT = integer(0, 65535)
 FAILSAFE_PORTS = list_of(
     _parse_failsafe,

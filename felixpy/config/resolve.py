@@ -30,17 +30,14 @@ from felixpy.config.parameters import (
 )
 from felixpy.config.problems import ConfigError, Problem, error, warning
 from felixpy.config.sources import DISCOVERY, Rank, Setting, Source
+from felixpy.config.to_wireguard import wireguard_faults
 from felixpy.config.types import BOOL
 
 # One choice: parts of an old and a new one together might lead elsewhere than either.
 _CHOSEN_TOGETHER = ("DatastoreType", *ETCD)
+_TABLES = ("RouteTableRange", "RouteTableRanges")
+_WIREGUARD = (*_TABLES, *(name for name in PARAMETERS if name.startswith("Wireguard")))
 _NOT_BUILT = "has no effect: this version of felixpy does not do that yet"
-_WITHOUT_WIREGUARD = f"{_NOT_BUILT}, and traffic between nodes is NOT encrypted"
-_CONSEQUENCES = {
-    "WireguardEnabled": _WITHOUT_WIREGUARD,
-    "WireguardEnabledV6": _WITHOUT_WIREGUARD,
-    "WireguardHostEncryptionEnabled": _WITHOUT_WIREGUARD,
-}
 
 
 class Resolved(Struct, frozen=True):
@@ -177,8 +174,7 @@ class _Resolution:
         if parameter.effect != "later":
             return
         if value not in (parameter.default, parameter.type.zero, *parameter.quiet):
-            reason = _CONSEQUENCES.get(parameter.name, _NOT_BUILT)
-            self._warn(setting, f"= {parameter.show(value)} {reason}")
+            self._warn(setting, f"= {parameter.show(value)} {_NOT_BUILT}")
 
     # ------------------------------------------------------------ across parameters
 
@@ -186,6 +182,7 @@ class _Resolution:
         self._check_datastore()
         self._check_hostname()
         self._check_marks()
+        self._check_wireguard()
 
     def _check_datastore(self) -> None:
         if not self._refused.isdisjoint(_CHOSEN_TOGETHER):
@@ -216,6 +213,16 @@ class _Resolution:
             self._refuse(parameter, self.given[parameter.name][0], str(reason), decides=True)
             # the mask may be as before, and WireGuard what asks for one bit too many
             self._keep("WireguardEnabled", "WireguardEnabledV6")
+
+    def _check_wireguard(self) -> None:
+        faults = list(wireguard_faults(self._value))
+        for name, reason in faults:
+            given = self.given.get(name)
+            where = given[0].where if given else "configuration"
+            said = f"= {PARAMETERS[name].show(self._value(name))}: {reason}"
+            self.problems.append(error(where, name, said))
+        if faults:
+            self._keep(*_WIREGUARD)
 
     def _value(self, name: str) -> Any:
         parameter = PARAMETERS[name]

@@ -12,6 +12,7 @@ import structlog
 from dataplane.settings import Intervals, RenderSettings, Settings, TunnelSettings
 from felixpy.config import marks
 from felixpy.config.parameters import Config, openstack_mode
+from felixpy.config.to_wireguard import to_wireguard
 from felixpy.config.types import BOOL
 
 log = structlog.get_logger(__name__)
@@ -49,6 +50,7 @@ def to_settings(config: Config, resolver: Callable[[str], str] = look_up) -> Set
         route_sync=not config.route_sync_disabled,
         external_node_cidrs=config.external_nodes_cidr_list,
         tunnels=_tunnel_settings(config),
+        wireguard=to_wireguard(config),
     )
 
 

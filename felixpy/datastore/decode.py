@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from felixpy.datastore import builtin
 from felixpy.datastore.convert import convert
+from felixpy.datastore.convert.encryption import read_as_required
 from felixpy.datastore.convert.ipam import decode_stored_affinity, decode_stored_block
 from felixpy.datastore.convert.mesh_password import protected_mesh
 from felixpy.datastore.convert.subject import Changes, Subject, at
@@ -44,6 +45,17 @@ __all__ = [
 # Felix hands these on as they are, and looks at them as v3 resources when it does.
 _READ_WHOLE = frozenset(
     {"Node", "BGPConfiguration", "BGPPeer", "BGPFilter", "CalicoNodeStatus", "LiveMigration"}
+)
+
+_MAY_BE_ENCRYPTED = frozenset(
+    {
+        "NetworkPolicy",
+        "GlobalNetworkPolicy",
+        "StagedNetworkPolicy",
+        "StagedGlobalNetworkPolicy",
+        "StagedKubernetesNetworkPolicy",
+        "IPPool",
+    }
 )
 
 
@@ -194,9 +206,21 @@ def decode_stored(kind: str, namespace: str, name: str, json_bytes: bytes) -> Ch
     return convert(Subject(kind, namespace, name, body))
 
 
-def remainder(kind: str, name: str, json_bytes: bytes) -> Changes:
-    """What still counts of something stored that `decode_stored` refuses."""
-    return protected_mesh(name, json_bytes) if kind == "BGPConfiguration" else ()
+def remainder(kind: str, namespace: str, name: str, json_bytes: bytes) -> Changes:
+    """What still counts of something stored that `decode_stored` refuses.
+
+    A mesh that has a password keeps it; what asks for encryption in words that there are not is
+    encrypted, if it can be used but for that.
+    """
+    if kind == "BGPConfiguration":
+        return protected_mesh(name, json_bytes)
+    encrypted = read_as_required(json_bytes) if kind in _MAY_BE_ENCRYPTED else None
+    if encrypted is None:
+        return ()
+    try:
+        return decode_stored(kind, namespace, name, encrypted)
+    except InvalidResourceError:
+        return ()
 
 
 def _is_read_whole(kind: str, name: str) -> bool:

@@ -4,8 +4,8 @@
     out  what that changes for the graph; what is wrong with which key
 
 Of each resource only a fingerprint of its JSON is kept, and the graph's keys that came of it.  A
-resource that cannot be read counts as absent, whatever it was before; of a BGPConfiguration it is
-remembered that the mesh has a password.
+resource that cannot be read counts as absent, whatever it was before, or as what
+`decode.remainder` leaves of it.
 
 A large cluster has tens of thousands of them, so what is kept of one is a single tuple, under as
 much of its key as differs within the range.
@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 _Held: TypeAlias = tuple[int, *tuple[Key, ...]]
 
 
+_LEFT: Final = {"BGPConfiguration": "its password alone"}
+_ENCRYPTED: Final = "encryption required"
 _ANSWERED: Final = "CalicoNodeStatus"
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -55,10 +57,10 @@ class Holdings:
         try:
             changes = decode_stored(self.range.kind, *identity, value)
         except InvalidResourceError as error:
-            changes = remainder(self.range.kind, identity[1], value)
+            changes = remainder(self.range.kind, *identity, value)
             reason = str(error)
             if self._problems.report(where, f"{where}: {reason}"):
-                counts_as = "its password alone" if changes else "absent"
+                counts_as = _LEFT.get(self.range.kind, _ENCRYPTED) if changes else "absent"
                 log.warning("resource.invalid", key=where, reason=reason, counts_as=counts_as)
         else:
             self._problems.clear(where)

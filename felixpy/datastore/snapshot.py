@@ -175,7 +175,7 @@ class _Reading:
             except InvalidResourceError as error:
                 field = render_path(error.path)
                 self.invalid.append(BadInput(pair.key.decode(), 0, 0, field, error.message))
-                self.values |= dict(remainder(range_.kind, identity[1], pair.value))
+                self.values |= dict(remainder(range_.kind, *identity, pair.value))
                 continue
             self.kinds[range_.kind] += 1
             self.values |= {key: value for key, value in changes if value is not None}

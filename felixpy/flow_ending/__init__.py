@@ -4,7 +4,8 @@
                                            ├─ scope.py      which flows a change may concern
     connection tracking, listed ──────────►├─ question.py   a listed flow as the judge is asked
                                            ▼
-                     exactly the entries that were allowed before and are refused now, deleted
+        exactly the entries that were allowed before and are refused, or must be encrypted, now:
+        deleted
 
 Nothing is ended on doubt: of a flow that the judge would have refused before, too, somebody else
 has decided; one whose ends have moved, that another flow announced, that is in a zone of its own

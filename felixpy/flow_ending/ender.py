@@ -5,6 +5,8 @@
          applied(interfaces)   all of it is in the kernel
     out  `ended(count)`        after each round that ended flows
 
+A flow that must be encrypted from now on ends as well, and begins again with its next packet.
+
 What was in force before stays known as a judge of its own until the flows have been held against
 what came after.  A round runs beside the agent's other work, in slices, and takes at most a tenth
 of the time: changes that come meanwhile are the next round's.  It begins only when the rules are
@@ -20,7 +22,7 @@ from typing import Final
 
 import structlog
 
-from calc_graph.judge import Flow, Judge, JudgeSettings, Reason, Step
+from calc_graph.judge import Flow, Judge, JudgeSettings, Reason, Step, Verdict
 from calc_graph.updates import Update
 from dataplane import ctnetlink
 from dataplane.ctnetlink import TrackedFlow
@@ -183,13 +185,15 @@ class FlowEnder:
         if question is None:
             return False
         verdict = in_force.judge(question, view)
-        if verdict.allowed or verdict.decision.reason not in _POLICY:
+        if not verdict.allowed and verdict.decision.reason not in _POLICY:
             return False
-        if machine.question(flow, before) != question or not before.judge(question, view).allowed:
+        if machine.question(flow, before) != question:
+            return False
+        if not _goes_less(before.judge(question, view), verdict):
             return False
         if newest is not in_force:
             moved = machine.question(flow, newest) != question
-            if moved or newest.judge(question, view).allowed:
+            if moved or _goes_on(newest.judge(question, view)):
                 return False
         if flow.zoned or flow.expected:
             return False
@@ -200,6 +204,19 @@ class FlowEnder:
         if reason != self._complaint:
             log.warning("flows.kept", reason=reason)
         self._complaint = reason
+
+
+def _goes_on(verdict: Verdict) -> bool:
+    return verdict.allowed and not verdict.encrypted
+
+
+def _goes_less(before: Verdict, after: Verdict) -> bool:
+    """It was allowed and is refused, or must be encrypted by now: the kernel notes that of a flow
+    when it begins, so this one has to begin again.
+    """
+    if not after.allowed:
+        return before.allowed
+    return _goes_on(before) and not _goes_on(after)
 
 
 def _say(question: Flow, decision: Step) -> None:

@@ -85,11 +85,13 @@ class HostModel:
         return model
 
     def cut(self, flow: Flow, view: HostView) -> Step | None:
-        """The step at a host endpoint that stops it; None: at those it gets through."""
+        """The step at a host endpoint that stops it; None: at those it gets through.
+
+        What policy allows and requires to be encrypted is stopped where it is not.
+        """
         verdict = self._judge.judge(flow, view)
-        if verdict.allowed or not isinstance(verdict.decision.endpoint, HostEndpointKey):
-            return None
-        return verdict.decision
+        step = verdict.in_clear if verdict.allowed else verdict.decision
+        return step if step and isinstance(step.endpoint, HostEndpointKey) else None
 
     def _take(self, updates: Iterable[Update]) -> None:
         self._judge.update(update for update in updates if self._concerns(update))

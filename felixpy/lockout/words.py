@@ -28,7 +28,8 @@ def render_place(step: Step) -> str:
         return str(step.reason.value)
     if step.rule is None:
         return f"{text}: {step.reason.value}"
-    return f"{text}, {render_index(step)}: {render_rule(step.rule)}"
+    said = f"{text}, {render_index(step)}: {render_rule(step.rule)}"
+    return f"{said}; {step.reason.value}" if step.reason is Reason.IN_CLEAR else said
 
 
 def render_index(step: Step) -> str:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from felixpy.statusrep.aside import write_aside
+from felixpy.statusrep.conditions import Condition, rfc3339_now
+from felixpy.statusrep.revising import NoResourceError, revised
 from felixpy.statusrep.store import StatusUnwritableError, reason
 
 _ROOT = "/calico/"
@@ -28,6 +30,8 @@ class DirectoryStatusStore:
     the first time; until then the time inside tells its age.  A file beside the directory keeps
     which keys these are.  A name that is no name of a file is refused.
     """
+
+    echoes = False
 
     def __init__(self, run_directory: Path) -> None:
         self._directory = run_directory / "status"
@@ -59,6 +63,26 @@ class DirectoryStatusStore:
         fields = msgspec.json.decode(resource, type=dict[str, msgspec.Raw])
         fields["status"] = msgspec.Raw(status)
         await self.put(key, msgspec.json.format(msgspec.json.encode(fields)) + b"\n")
+        return True
+
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
+        """A file of our own, as much of the resource as its author needs to take it over."""
+        with _said():
+            self._started()
+            try:
+                before = self._path(key).read_bytes()
+                after = revised(before, texts, conditions, rfc3339_now())
+            except (FileNotFoundError, NotADirectoryError, NoResourceError):
+                # nothing is there, or nothing that we have written
+                before, after = resource, revised(resource, texts, conditions, rfc3339_now())
+        if after != before:
+            await self.put(key, msgspec.json.format(after) + b"\n")
         return True
 
     async def keep_answers(self, prefix: str, keys: Container[str]) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Container, Iterator
-
-import msgspec
+from collections.abc import Container, Iterator, Mapping
 
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.errors import EtcdError
 from felixpy.etcd.member import Interval, Member
 from felixpy.etcd.revising import revise
+from felixpy.statusrep.conditions import Condition, rfc3339_now
+from felixpy.statusrep.revising import revised, with_status
 from felixpy.statusrep.store import StatusUnwritableError
 
 
 class EtcdStatusStore:
     """It never connects by itself: while the datastore is away, nothing can be written."""
+
+    echoes = True
 
     def __init__(self, client: EtcdClient) -> None:
         self._client = client
@@ -53,6 +55,19 @@ class EtcdStatusStore:
         with self._member() as member:
             return await revise(member, key.encode(), lambda old: with_status(old, status))
 
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
+        def edit(old: bytes) -> bytes:
+            return revised(old, texts, conditions, rfc3339_now())
+
+        with self._member() as member:
+            return await revise(member, key.encode(), edit)
+
     async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
         """The status goes with its resource, which is somebody else's."""
 
@@ -68,12 +83,3 @@ class EtcdStatusStore:
             yield member
         except EtcdError as error:
             raise StatusUnwritableError(str(error)) from None
-
-
-def with_status(resource: bytes, status: bytes) -> bytes:
-    """All other fields to the byte, the unknown ones too.  Raises StatusUnwritableError."""
-    try:
-        fields = msgspec.json.decode(resource, type=dict[str, msgspec.Raw])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StatusUnwritableError(f"what is stored there is no resource: {error}") from None
-    return msgspec.json.encode({**fields, "status": msgspec.Raw(status)})

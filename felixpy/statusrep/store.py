@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Container
+from collections.abc import Awaitable, Container, Mapping
 from typing import Protocol, TypeVar
+
+from felixpy.statusrep.conditions import Condition
 
 T = TypeVar("T")
 
@@ -14,7 +16,12 @@ class StatusUnwritableError(Exception):
 
 
 class StatusStore(Protocol):
-    """Keys begin with "/calico/".  Everything raises StatusUnwritableError."""
+    """Keys begin with "/calico/".  Everything raises StatusUnwritableError.
+
+    `echoes`: what is written to a resource here is what the datastore says next.
+    """
+
+    echoes: bool
 
     async def put(self, key: str, value: bytes, ttl: float | None = None) -> None:
         """With `ttl` (seconds) the key goes when that time has passed without another put."""
@@ -31,6 +38,21 @@ class StatusStore(Protocol):
 
         Both are JSON.  `resource` is the resource without a status, as far as we know it: for a
         store that holds nothing but status.  False: there is no such resource any more.
+        """
+        ...
+
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
+        """Give the status of the resource under `key` these texts by field, conditions by type.
+
+        Everything else stays as it is; "" empties a field that is there, and makes none; None takes
+        a condition away.  Nothing is written where nothing changes.  `resource` is what a store
+        that holds nothing but status begins with.  False: there is no such resource.
         """
         ...
 

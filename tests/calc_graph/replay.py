@@ -32,6 +32,8 @@ from calc_graph.updates import (
     Update,
     VtepRemove,
     VtepUpdate,
+    WireguardEndpoint,
+    WireguardEndpointRemove,
     WorkloadEndpointRemove,
     WorkloadEndpointUpdate,
 )
@@ -50,6 +52,7 @@ class Replay:
         self.service_cidrs: tuple[str, ...] = ()
         self.routes: dict[str, RouteUpdate] = {}
         self.vteps: dict[str, VtepUpdate] = {}
+        self.wireguard: dict[str, WireguardEndpoint] = {}
         self.encap = EncapUpdate(ipip=False, vxlan=False, vxlan_v6=False)
         self.tunnel_addresses = TunnelAddresses()
 
@@ -114,7 +117,15 @@ class Replay:
             case _:
                 self._apply_overlay(update)
 
-    def _apply_overlay(self, update: RouteUpdate | RouteRemove | VtepUpdate | VtepRemove) -> None:
+    def _apply_overlay(
+        self,
+        update: RouteUpdate
+        | RouteRemove
+        | VtepUpdate
+        | VtepRemove
+        | WireguardEndpoint
+        | WireguardEndpointRemove,
+    ) -> None:
         match update:
             case RouteUpdate():
                 assert self.routes.get(update.cidr) != update
@@ -126,6 +137,11 @@ class Replay:
                 self.vteps[update.node] = update
             case VtepRemove():
                 del self.vteps[update.node]
+            case WireguardEndpoint():
+                assert self.wireguard.get(update.node) != update
+                self.wireguard[update.node] = update
+            case WireguardEndpointRemove():
+                del self.wireguard[update.node]
 
     def _change_members(self, update: IpsetDelta) -> None:
         kind, members = self.ipsets[update.id]

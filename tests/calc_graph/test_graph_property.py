@@ -48,7 +48,7 @@ from calc_graph.model import (
     WorkloadEndpointKey,
 )
 from calc_graph.selector import SelectorError, hashed_id, parse
-from calc_graph.updates import HostEndpointUpdate, IpsetType, TierPolicies
+from calc_graph.updates import HostEndpointUpdate, IpsetType, TierPolicies, WireguardEndpoint
 from tests.calc_graph.replay import Replay
 
 HOST = "here"
@@ -168,6 +168,9 @@ workload_keys = st.builds(
 )
 
 
+KEY = "A" * 42 + "E="
+
+
 def pairs(
     keys: st.SearchStrategy[Key], values: st.SearchStrategy[Value]
 ) -> st.SearchStrategy[tuple[Key, Value | None]]:
@@ -205,6 +208,8 @@ updates = st.one_of(
             bgp_ipv4=st.sampled_from(["", "1.1.1.1/24", "1.1.1.2/24"]),
             vxlan_address=st.sampled_from(["", "10.0.0.2", "10.0.0.3"]),
             ipip_address=st.sampled_from(["", "10.0.0.2"]),
+            wireguard_key=st.sampled_from(["", KEY, "no key"]),
+            wireguard_key_v6=st.sampled_from(["", KEY]),
         ),
     ),
     pairs(
@@ -388,6 +393,7 @@ def check_against_interpretation(state: State, replay: Replay) -> None:
         *(value for value in used if isinstance(value, Profile)),
     ]
     assert replay.ipsets == expected_ipsets(state, needed)
+    assert replay.wireguard == expected_wireguard(state)
     for key, update in replay.endpoints.items():
         found = {policy_key: active[policy_key] for policy_key in matching[key]}
         normal = {k: p for k, p in found.items() if not p.do_not_track and not p.pre_dnat}
@@ -403,6 +409,20 @@ def check_against_interpretation(state: State, replay: Replay) -> None:
             assert update.forward == expected_tiers(state, forward)
             assert update.untracked == expected_tiers(state, untracked, "Pass")
             assert update.pre_dnat == expected_tiers(state, pre_dnat, "Pass")
+
+
+def expected_wireguard(state: State) -> dict[str, WireguardEndpoint]:
+    return {
+        key.name: WireguardEndpoint(
+            key.name,
+            key=value.wireguard_key if value.wireguard_key == KEY else "",
+            key_v6=value.wireguard_key_v6,
+            malformed=(4,) if value.wireguard_key == "no key" else (),
+        )
+        for key, value in state.items()
+        if isinstance(key, NodeKey) and isinstance(value, Node)
+        if value.wireguard_key or value.wireguard_key_v6
+    }
 
 
 def expected_tiers(

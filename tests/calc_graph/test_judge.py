@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 
 import pytest
+from msgspec import structs
 
 from calc_graph.judge import (
     FailsafePort,
@@ -195,6 +196,63 @@ def test_what_decides(updates, asked: Flow, allowed: bool, reason: Reason, hook:
     verdict = judge.judge(asked, VIEW)
     found = (verdict.allowed, verdict.decision.reason, verdict.decision.hook)
     assert found == (allowed, reason, hook), verdict
+
+
+MUST = policy("a", ALLOW, encrypted=True)
+OTHER = policy("b", ALLOW)
+WG = {"in_interface": "wireguard.cali"}
+POLICED = wep("w1", "cali1", "10.65.0.1/32", tiers=[A]), wep("w2", "cali2", "10.65.0.2/32",
+    tiers=[A])  # fmt: skip
+OUTWARD = flow("10.65.0.1", "10.66.0.1", in_interface="cali1", out_interface="eth0")
+INWARD = flow("10.66.0.1", "10.65.0.1", in_interface="eth0", out_interface="cali1")
+ENCRYPTIONS = [
+    # case, updates, flow, encrypted, direction in which it is in clear
+    ("nobody asks", (policy("a", ALLOW), *POLICED), OUTWARD, False, None),
+    ("a workload's way out", (MUST, *POLICED), OUTWARD, True, "egress"),
+    ("by the device", (MUST, *POLICED), structs.replace(OUTWARD, out_interface="wireguard.cali"),
+     True, None),
+    ("by the device of the other family", (MUST, *POLICED), structs.replace(OUTWARD,
+     out_interface="wg-v6.cali"), True, "egress"),
+    ("the way in", (MUST, *POLICED), INWARD, True, "ingress"),
+    ("in by the device", (MUST, *POLICED), structs.replace(INWARD, **WG), True, None),
+    ("neighbours", (MUST, *POLICED), between(), True, None),
+    ("up to the host", (MUST, *POLICED), up(), True, None),
+    ("a host", (MUST, GUARDED), to_host(), True, "ingress"),
+    ("a host, out", (MUST, GUARDED), from_host(), True, "egress"),
+    ("a host, out by its failsafe", (MUST, GUARDED), flow("172.30.0.10", "10.0.0.1", 53,
+     protocol=17, out_interface="eth0"), False, None),
+    ("a host, by the device", (MUST, hep("h", "*", tiers=[A])), structs.replace(to_host(), **WG),
+     True, None),
+    ("a host to itself", (MUST, hep("h", "lo", tiers=[A])), flow("127.0.0.1", "127.0.0.1"), True,
+     None),
+    ("untracked", (MUST, hep("h", "eth0", untracked=[A])), to_host(), True, "ingress"),
+    ("before translation", (MUST, hep("h", "eth0", pre_dnat=[A])), to_host(), True, "ingress"),
+    ("passing", (MUST, hep("h", "eth1", forward=[A])), past(), True, "egress"),
+    ("it passes on to one that does not ask", (policy("a", PASS, encrypted=True), OTHER,
+     hep("h", "eth0", tiers=[A, B])), to_host(), False, None),
+    ("no longer", (MUST, policy("a", ALLOW), GUARDED), to_host(), False, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("updates", "asked", "encrypted", "in_clear"),
+    [pytest.param(*c[1:], id=c[0]) for c in ENCRYPTIONS],
+)
+def test_to_have_to_be_encrypted_is_no_denial(updates, asked, encrypted: bool, in_clear) -> None:
+    judge = Judge(JudgeSettings(failsafe_outbound=(DNS,), endpoint_to_host_action="ACCEPT"))
+    judge.update(updates)
+    verdict = judge.judge(asked, VIEW)
+    assert verdict.allowed
+    assert verdict.encrypted == encrypted
+    step = verdict.in_clear
+    assert (step.direction if step else None) == in_clear
+    if step is not None:
+        assert (step.outcome, step.reason, step.policy) == ("deny", Reason.IN_CLEAR, gnp("a"))
+    other = judge.fork()
+    other.update((policy("a", DENY, encrypted=True),))
+    refused = other.judge(asked, VIEW)
+    assert refused.allowed or not (refused.encrypted or refused.in_clear)
+    assert judge.judge(asked, VIEW) == verdict
 
 
 BOOTSTRAPS = [

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from calc_graph.model import Peer, Policy, PortRange, Profile, Rule
 from calc_graph.rule_scanner import check_selectors, scan
@@ -137,7 +138,10 @@ def test_ip_version_follows_the_name_of_the_protocol(
 
 def test_policy_keeps_what_the_dataplane_needs() -> None:
     policy = Policy("t", " a=='b'", 1.0, do_not_track=True, pre_dnat=True, needed_everywhere=True)
-    assert scan(policy).rules == ActivePolicy("t", 'a == "b"', (), (), True, True, True)
+    expected = ActivePolicy("t", 'a == "b"', (), (), True, True, True)
+    assert scan(policy).rules == expected
+    encrypted = scan(structs.replace(policy, encrypted=True)).rules
+    assert encrypted == structs.replace(expected, encrypted=True)
 
 
 BAD = [

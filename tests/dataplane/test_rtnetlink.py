@@ -135,3 +135,15 @@ def test_what_is_no_net_is_refused(text: str) -> None:
 @given(st.ip_addresses())
 def test_addresses_are_written_canonically(address: object) -> None:
     assert rtnetlink.render_address(rtnetlink.parse_address(str(address))[1]) == str(address)
+
+
+@given(routes(), st.integers(1, 2**32 - 1))
+def test_tables_of_any_number_are_named(message: RouteMessage, table: int) -> None:
+    made = rtnetlink.replace_route(message.family, table, message.route)
+    found = rtnetlink.parse_route(made.body)
+    assert found is not None
+    assert found.table == table
+    gone = rtnetlink.delete_route(message.family, table, message.route.key, 0, kind=9)
+    found = rtnetlink.parse_route(gone.body)
+    assert found is not None
+    assert (found.table, found.route.key, found.route.type) == (table, message.route.key, 9)

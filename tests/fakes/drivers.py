@@ -22,7 +22,7 @@ from dataplane.drivers.route_wishes import Owner, Route
 from dataplane.drivers.vteps import Vtep
 from dataplane.errors import ChainsRefusedError, DataplaneError
 from dataplane.families import Family
-from dataplane.interfaces import Changes, Interface, RouteWatcher
+from dataplane.interfaces import Changes, Interface, Watcher
 from dataplane.netlink import Message
 from dataplane.overlay.devices import Tunnel
 from dataplane.rtnetlink import parse_address, parse_net
@@ -176,8 +176,17 @@ class FakeIpsets(Looking):
         super().__init__(journal, f"IPv{family} sets")
         self.family = family
         self.sets: dict[str, tuple[IpsetType, frozenset[str]]] = {}
+        self.counting: set[str] = set()
 
-    def desire(self, name: str, type: IpsetType, members: Iterable[str]) -> None:  # noqa: A002
+    def desire(
+        self,
+        name: str,
+        type: IpsetType,  # noqa: A002
+        members: Iterable[str],
+        *,
+        counters: bool = False,
+    ) -> None:
+        (self.counting.add if counters else self.counting.discard)(name)
         if not name.startswith(f"cali{self.family}0") or len(name) > 31:
             raise ValueError(f"{name!r} is not the name of a set of ours")
         self.sets[name] = type, self._checked(type, members)
@@ -251,8 +260,8 @@ class FakeRoutes(Looking):
     def lost(self) -> None:
         """Everything may be different; nothing is kept here."""
 
-    async def apply(self) -> None:
-        await self.journal.step(self.name)
+    async def apply(self, *, hold: bool = False) -> None:
+        await self.journal.step(f"{self.name}, those to other nodes held" if hold else self.name)
         self._written |= self.routes.keys() - self.stubborn
         if self.stubborn & self.routes.keys():
             raise DataplaneError("a route is refused")
@@ -343,7 +352,8 @@ class FakeLinks(Looking):
         self.unavailable: dict[str, str] = {}
 
     def desire(self, tunnel: Tunnel) -> None:
-        parse_address(tunnel.address)
+        if tunnel.address or tunnel.kind != "wireguard":
+            parse_address(tunnel.address)
         self.unwanted.discard(tunnel.name)
         self.tunnels[tunnel.name] = tunnel
 
@@ -414,11 +424,14 @@ class FakeMonitor:
     def __init__(self) -> None:
         self.refresh_seconds = 0.0
         self.interfaces: dict[str, Interface] = {}
-        self.watchers: list[RouteWatcher] = []
+        self.watchers: list[Watcher] = []
         self.closed = 0
         self._queue: asyncio.Queue[Changes | DataplaneError] = asyncio.Queue()
 
-    def watch_routes(self, watcher: RouteWatcher) -> None:
+    def watch_routes(self, watcher: Watcher) -> None:
+        self.watchers.append(watcher)
+
+    def watch_rules(self, watcher: Watcher) -> None:
         self.watchers.append(watcher)
 
     def take(self, *changes: Interface | str) -> Changes:

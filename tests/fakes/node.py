@@ -34,6 +34,7 @@ from tests.fakes.drivers import (
     Journal,
     State,
 )
+from tests.fakes.wireguard import FakePeers, NoFormer, SilentTable
 
 _indexes = itertools.count(2)
 
@@ -54,15 +55,24 @@ class FakeNode:
         self.monitor = FakeMonitor()
         self.tables = {family: FakeTables(journal, family) for family in families}
         self.wakes = 0
-        with mock.patch.multiple(
-            "dataplane.dataplane",
-            IpsetDriver=partial(FakeIpsets, journal),
-            RouteDriver=partial(FakeRoutes, journal),
-            NeighbourDriver=partial(FakeNeighbours, journal),
-            SysctlDriver=partial(FakeSysctls, journal),
-            VtepDriver=partial(FakeVteps, journal),
-            LinkDriver=partial(FakeLinks, journal),
-            PeerAddressDriver=partial(FakePeerAddresses, journal),
+        wireguard = mock.patch.multiple(
+            "dataplane.wireguard.wireguard",
+            WireguardDriver=partial(FakePeers, journal),
+            WireguardTable=partial(SilentTable, journal),
+            Former=NoFormer,
+        )
+        with (
+            wireguard,
+            mock.patch.multiple(
+                "dataplane.drivers.drivers",
+                IpsetDriver=partial(FakeIpsets, journal),
+                RouteDriver=partial(FakeRoutes, journal),
+                NeighbourDriver=partial(FakeNeighbours, journal),
+                SysctlDriver=partial(FakeSysctls, journal),
+                VtepDriver=partial(FakeVteps, journal),
+                LinkDriver=partial(FakeLinks, journal),
+                PeerAddressDriver=partial(FakePeerAddresses, journal),
+            ),
         ):
             self.dataplane = Dataplane(
                 self.settings,
@@ -70,13 +80,17 @@ class FakeNode:
                 cast(InterfaceMonitor, self.monitor),
                 self._wake,
             )
-        self.ipsets = cast(dict[Family, FakeIpsets], self.dataplane._ipsets)
-        self.routes = cast(dict[Family, FakeRoutes], self.dataplane._routes)
-        self.neighbours = cast(FakeNeighbours, self.dataplane._neighbours)
-        self.sysctls = cast(FakeSysctls, self.dataplane._sysctls)
-        self.vteps = cast(dict[Family, FakeVteps], self.dataplane._vteps)
-        self.links = cast(FakeLinks, self.dataplane._links)
-        self.peer_addresses = cast(FakePeerAddresses, self.dataplane._peer_addresses)
+        self.desired = self.dataplane._desired
+        drivers = self.dataplane._drivers
+        self.ipsets = cast(dict[Family, FakeIpsets], drivers.ipsets)
+        self.routes = cast(dict[Family, FakeRoutes], drivers.routes)
+        self.neighbours = cast(FakeNeighbours, drivers.neighbours)
+        self.sysctls = cast(FakeSysctls, drivers.sysctls)
+        self.vteps = cast(dict[Family, FakeVteps], drivers.vteps)
+        self.links = cast(FakeLinks, drivers.links)
+        self.peer_addresses = cast(FakePeerAddresses, drivers.peer_addresses)
+        self.peers = cast(dict[Family, FakePeers], drivers.wireguard._drivers)
+        self.wireguard_tables = cast(dict[Family, SilentTable], drivers.wireguard._tables)
 
     def _wake(self) -> None:
         self.wakes += 1

@@ -17,7 +17,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from calc_graph.updates import Update
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from dataplane.endpoint_states import EndpointKey, LocalEndpoint
 from dataplane.errors import DataplaneError
 from dataplane.interfaces import Interface
@@ -30,6 +31,7 @@ from felixpy.datastore.source import DatastoreStartError
 from felixpy.live_config import LiveConfig
 from felixpy.status import read
 from felixpy.tasks import TaskEndedError, endless
+from tests.fakes.wireguard import ToldWireguard
 
 PROFILE = """\
 apiVersion: projectcalico.org/v3
@@ -54,6 +56,7 @@ class FakeDataplane:
     def __init__(self, kernel: Kernel, settings: Settings) -> None:
         self.kernel = kernel
         self.settings = settings
+        self.wireguard = ToldWireguard()
         self._news = True
         kernel.built.append(self)
 

@@ -28,7 +28,14 @@ from felixpy.control import Control
 from felixpy.holds import Hold, Holds
 from felixpy.holds_control import register as register_holds
 from felixpy.rundir import Lock, run_directory
-from felixpy.status import BgpStatus, DataplaneStatus, DatastoreStatus, Problem, Status
+from felixpy.status import (
+    BgpStatus,
+    DataplaneStatus,
+    DatastoreStatus,
+    Problem,
+    Status,
+    WireguardStatus,
+)
 
 POLICY = """\
 apiVersion: projectcalico.org/v3
@@ -104,7 +111,11 @@ def test_a_wrong_command_line(argv: list[str], capsys: pytest.CaptureFixture[str
     assert "usage: felixpy" in capsys.readouterr().err
 
 
-GROUPS = {"bgp": ("rejected", "config", "rbac", "upstream")}
+GROUPS = {
+    "bgp": ("rejected", "config", "rbac", "upstream"),
+    "wireguard": ("key",),
+    "doctor": ("wireguard",),
+}
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -115,13 +126,13 @@ def test_a_group_names_its_commands(group: str, capsys: pytest.CaptureFixture[st
         assert ended.value.code == (exits.OK if words else exits.REFUSED)
         said = capsys.readouterr()
         if words == ["--help"]:
-            assert all(f"    {name} " in said.out for name in GROUPS[group])
+            assert all(f"    {name}" in said.out for name in GROUPS[group])
         elif words:
             assert "--json" in said.out
             assert "--config" in said.out
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert f"    {group} " in capsys.readouterr().out
+    assert f"    {group}" in capsys.readouterr().out
 
 
 def test_every_command_has_its_module() -> None:
@@ -331,6 +342,33 @@ def test_roles(
 NODES = "/calico/resources/v3/projectcalico.org/nodes/"
 
 
+@pytest.mark.parametrize(
+    ("line", "more", "writes"),
+    [
+        ("", [], False),
+        ("WireguardEnabled = true", [], True),
+        ("WireguardEnabledV6 = true", [], True),
+        ("", ["--wireguard"], True),
+        ("WireguardEnabled = perhaps", ["--wireguard"], True),
+    ],
+)
+def test_a_role_for_a_node_that_publishes_a_key(
+    away: Path, capsys: pytest.CaptureFixture[str], line: str, more: list[str], writes: bool
+) -> None:
+    away.write_text(f"{away.read_text()}{line}\n")
+    assert main(["etcd", "roles", "-c", str(away), "--json", *more]) == exits.OK
+    allowed = json.loads(capsys.readouterr().out)["permissions"]
+    assert ({"type": "write", "key": f"{NODES}n1", "prefix": False} in allowed) is writes
+
+
+def test_no_role_rests_on_a_wireguard_that_is_misspelt(
+    away: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away.write_text(f"{away.read_text()}WireguardEnabled = perhaps\n")
+    assert main(["etcd", "roles", "-c", str(away)]) == exits.REFUSED
+    assert "WireguardEnabled" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("more", [["--node", "a/b"], ["--node", ""], ["--user", "root"]])
 def test_roles_that_cannot_be(
     away: Path, capsys: pytest.CaptureFixture[str], more: list[str]
@@ -450,9 +488,46 @@ def test_status_has_a_line_for_bgp(
     assert lines == ([] if said is None else [f"  bgp         {said}"])
 
 
+WIREGUARD_LINES = [
+    ((), []),
+    (
+        (WireguardStatus(4, {"no key": 1, "ready": 3}),),
+        ["3 of 4 peers encrypted; 1 without a key"],
+    ),
+    (
+        (WireguardStatus(4, {"leaving": 1, "waiting": 2}), WireguardStatus(6, {"ready": 2})),
+        [
+            "0 of 2 peers encrypted; 1 leaving; 2 waiting for a handshake",
+            "IPv6: 2 of 2 peers encrypted",
+        ],
+    ),
+    (
+        (WireguardStatus(4, {"waiting": 1}, "this kernel has no WireGuard"),),
+        ["0 of 1 peers encrypted; 1 waiting for a handshake; this kernel has no WireGuard"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("wireguard", "said"), WIREGUARD_LINES)
+def test_status_has_a_line_for_wireguard(
+    config: Path,
+    capsys: pytest.CaptureFixture[str],
+    wireguard: tuple[WireguardStatus, ...],
+    said: list[str],
+) -> None:
+    directory = run_directory(config.parent / "run")
+    with Lock(directory):
+        status.write(directory, structs.replace(KNOWN, wireguard=wireguard))
+        assert main(["status", "-c", str(config)]) == exits.OK
+    start = "  wireguard   "
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(start)]
+    assert lines == [f"{start}{line}" for line in said]
+
+
 DROPPED = Dropped(
     {(4, "default/w1"): 3, (6, "default/w1"): 4, (4, "default/w2"): 0},
     {(4, "address of a local workload"): 5},
+    {(4, "came in clear"): 1, (6, "came in clear"): 1, (4, "to leave in clear"): 0},
 )
 
 
@@ -465,6 +540,7 @@ DROPPED = Dropped(
             [
                 "  limited     7 packets to the host dropped: default/w1",
                 "  forged      5 packets from the fabric: address of a local workload",
+                "  unencrypted 2 packets dropped that must be encrypted: came in clear",
             ],
         ),
         (None, ["  limited     unknown: the kernel tells its counters to root alone"]),
@@ -490,7 +566,7 @@ def test_status_says_what_was_refused_besides_policy(
         main(["status", "-c", str(config)])
         lines = capsys.readouterr().out.splitlines()
         main(["status", "-c", str(config), "--json"])
-    assert [line for line in lines if line.startswith(("  limited", "  forged"))] == said
+    assert [line for line in lines if line.startswith(("  limited", "  forged", "  unenc"))] == said
     found = json.loads(capsys.readouterr().out)
     assert found.get("limited", {}) == ({"default/w1": 7} if dropped is DROPPED else {})
 

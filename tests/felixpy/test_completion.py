@@ -28,6 +28,8 @@ TYPED = [
     ("felixpy etcd --no", ["--no-password", "--node"]),
     ("felixpy nonsense ", []),
     ("felixpy status b", ["bgp"]),
+    ("felixpy status w", ["wireguard"]),
+    ("felixpy doctor ", ["wireguard"]),
     ("felixpy bgp ", ["config", "rbac", "rejected", "upstream"]),
     ("felixpy bgp re", ["rejected"]),
     ("felixpy bgp config --d", ["--diff"]),

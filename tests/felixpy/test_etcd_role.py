@@ -50,6 +50,17 @@ def test_with_bgp_the_status_of_a_node_may_be_answered() -> None:
     assert set(without) <= set(with_bgp)
 
 
+def test_with_wireguard_the_nodes_own_resource_may_be_rewritten_and_no_other() -> None:
+    own = "/calico/resources/v3/projectcalico.org/nodes/n1"
+    on, off = (permissions("n1", "", bgp=False, wireguard=on) for on in (True, False))
+    assert set(on) - set(off) == {Permission("write", own, prefix=False)}
+    assert set(off) <= set(on)
+    script = render_script(Role("n1", "", "u", "r", password=True, wireguard=True))
+    assert f"etcdctl role grant-permission -- r write {own} &&" in script
+    assert "# WireGuard: it publishes its key in the Node n1" in script
+    assert "WireGuard" not in render_script(Role("n1", "", "u", "r", password=True))
+
+
 def test_a_script_for_bgp_grants_what_bgp_needs() -> None:
     script = render_script(Role("n1", "", "u", "r", password=True, bgp=True))
     assert "readwrite /calico/resources/v3/projectcalico.org/caliconodestatuses/" in script

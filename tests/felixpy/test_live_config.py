@@ -49,7 +49,10 @@ ASKS = [
     ("DatastorePath = /elsewhere\nIpv6Support = false\n", Ask.EVERYTHING),
     ("EtcdEndpoints = http://a\n", Ask.EVERYTHING),
     ("BGPEnabled = true\n", Ask.EVERYTHING),
-    ("WireguardListeningPort = 1\n", Ask.LIVE),  # not built yet
+    ("WireguardListeningPort = 1\n", Ask.DATAPLANE),
+    ("WireguardEnabled = true\n", Ask.DATAPLANE),
+    ("WireguardStrict = true\nWireguardClearHosts = 10.0.0.1\n", Ask.DATAPLANE),
+    ("NFTablesMode = enabled\n", Ask.LIVE),  # not built yet
 ]
 
 

@@ -10,9 +10,21 @@ from types import MappingProxyType
 
 import pytest
 
-from calc_graph.model import Key, Policy, PolicyKey, Value, WorkloadEndpoint, WorkloadEndpointKey
+from calc_graph.model import (
+    FelixConfiguration,
+    FelixConfigurationKey,
+    Key,
+    NodeKey,
+    Policy,
+    PolicyKey,
+    Value,
+    WorkloadEndpoint,
+    WorkloadEndpointKey,
+)
+from calc_graph.model import Node as NodeResource
 from calc_graph.updates import Update
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from dataplane.interfaces import Interface
 from dataplane.settings import Settings
 from felixpy import pipeline as module
@@ -30,9 +42,14 @@ from felixpy.reporter import Reporter
 from felixpy.services import Services
 from felixpy.status import BgpStatus, read
 from felixpy.statusrep.directory import DirectoryStatusStore
+from felixpy.wireguard import switch
+from felixpy.wireguard.finding import Finding
+from felixpy.wireguard.publishing import PublishedKey
+from tests.fakes.wireguard import ToldWireguard
 
 ENDPOINT = WorkloadEndpointKey("n1", "lab", "default/w1", "eth0")
 POLICY = PolicyKey("NetworkPolicy", "default", "p")
+KEY = "A" * 42 + "E="
 FULL: dict[Key, Value | None] = {
     ENDPOINT: WorkloadEndpoint("cali1", ("10.65.0.1/32",)),
     POLICY: Policy("default", "all()"),
@@ -45,6 +62,7 @@ class FakeDataplane:
     in_force = False
 
     def __init__(self) -> None:
+        self.wireguard = ToldWireguard()
         self.told: list[Update] = []
 
     def desire(self, updates: Iterable[Update]) -> None:
@@ -80,6 +98,7 @@ class Node:
         self.reporter = reporter = Reporter("n1", "1", directory, time.monotonic)
         self.holds = Holds(lambda: None)
         self.built: list[FakeDataplane] = []
+        self.settings: list[Settings] = []
         self.pipeline = Pipeline(
             live,
             reporter,
@@ -88,11 +107,13 @@ class Node:
             self.holds,
             LastState(directory),
             Memory(directory),
+            directory,
             live.config.route_source,
             asyncio.Event(),
         )
 
-    async def build(self, _: Settings, __: Callable[[], None]) -> FakeDataplane:
+    async def build(self, settings: Settings, _: Callable[[], None]) -> FakeDataplane:
+        self.settings.append(settings)
         self.built.append(FakeDataplane())
         return self.built[-1]
 
@@ -210,6 +231,55 @@ class FakeBgp:
 
     async def close(self) -> None:
         self.events.append("closed")
+
+
+async def test_wireguard_that_is_held_back_is_no_reason_to_wait_for_the_rest(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = [Finding("UDP port", "fail", "another program has it", 4, "stop it", holds=True)]
+
+    async def check_machine(*_: object) -> list[Finding]:
+        return taken
+
+    async def check_peers(*_: object) -> list[Finding]:
+        return []
+
+    monkeypatch.setattr(switch, "check_machine", check_machine)
+    monkeypatch.setattr(switch, "check_peers", check_peers)
+    on: dict[Key, Value | None] = {
+        FelixConfigurationKey("default"): FelixConfiguration({"wireguardEnabled": "true"})
+    }
+    assert await node.turn({**FULL, **on})
+    assert [each.wireguard.held for each in node.settings] == [{4}]
+    assert node.holds.counts() == {"wireguard": 1}
+    assert 0 < node.pipeline.seconds_to_next() <= switch.RETRY
+    facts = node.pipeline.wireguard.facts()
+    assert facts is not None
+    assert facts.settings.families == {4}
+    node.holds.confirm(["wireguard"])
+    assert await node.turn({})  # the dataplane is another one, and told everything again
+    assert [each.wireguard.held for each in node.settings] == [{4}, frozenset()]
+    assert node.holds.counts() == {}
+    await node.pipeline.close()
+
+
+async def test_keys_are_published_once_there_are_some(node: Node, tmp_path: Path) -> None:
+    file = tmp_path / "status/resources/v3/projectcalico.org/nodes/n1"
+    await node.pipeline.inbox.put(ENDPOINT, FULL[ENDPOINT])
+    await node.pipeline.turn()  # not even a turn before in-sync
+    await asyncio.sleep(0)
+    assert node.pipeline.wireguard.keys() == ()
+    await node.turn(FULL)
+    assert not file.exists()
+    node.built[-1].wireguard.published = {4: KEY}
+    await node.turn({})
+    async with asyncio.timeout(10):
+        while not file.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    assert node.pipeline.wireguard.keys() == (PublishedKey(4, KEY, False),)
+    await node.turn({NodeKey("n1"): NodeResource(wireguard_key=KEY)})
+    assert node.pipeline.wireguard.keys() == (PublishedKey(4, KEY, True),)
+    await node.pipeline.close()
 
 
 async def test_bgp_hears_everything_and_comes_after_the_dataplane(

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from dataplane.dataplane import Applied, Summary
+from dataplane.dataplane import Applied
+from dataplane.desired.desired import Summary
 from felixpy import status
 from felixpy.reporter import IN_SYNC, LISTING, NOT_READY, UNAVAILABLE, Reporter
 
 SUMMARY = Summary(3, 0, 2, 1)
 GOOD, BAD = Applied(0.001, {}, {"chains": 2}), Applied(0.001, {"IPv4 tables": "stuck"}, {})
+NO_WIREGUARD = {"wireguard.cali": "this kernel has no WireGuard"}
+REFUSED = Applied(0.001, {}, {"chains": 2}, NO_WIREGUARD)
 
 
 class Clock:
@@ -67,6 +70,39 @@ def test_systemd_hears_of_readiness_after_the_first_success(
     assert told(supervisor) == ["RELOADING=1", "READY=1", "WATCHDOG=1"]
 
 
+@pytest.mark.parametrize(
+    ("failures", "refused", "state", "overall"),
+    [
+        ({}, {}, "in sync", "running"),
+        ({}, NO_WIREGUARD, "in sync", "degraded"),
+        ({"IPv4 tables": "stuck"}, {}, "failing", "degraded"),
+        ({"IPv4 tables": "stuck"}, NO_WIREGUARD, "failing", "degraded"),
+    ],
+)
+def test_what_cannot_be_had_is_told_and_is_no_failure(
+    reporter: Reporter,
+    tmp_path: Path,
+    failures: dict[str, str],
+    refused: dict[str, str],
+    state: str,
+    overall: str,
+) -> None:
+    reporter.datastore("file", "/m", IN_SYNC)
+    reporter.applied(Applied(0.001, failures, {}, refused), SUMMARY, "nft")
+    reporter.tick()
+    known = status.read(tmp_path)
+    assert known is not None
+    assert (known.dataplane.state, known.state) == (state, overall)
+    assert {each.about: each.text for each in known.problems} == {**failures, **refused}
+
+
+def test_what_cannot_be_had_keeps_nobody_from_starting(
+    reporter: Reporter, supervisor: socket.socket
+) -> None:
+    reporter.applied(REFUSED, SUMMARY, "nft")
+    assert told(supervisor) == ["READY=1"]
+
+
 def test_the_watchdog_is_not_fed_when_somebody_is_dead(
     reporter: Reporter, supervisor: socket.socket
 ) -> None:
@@ -83,6 +119,7 @@ def test_the_watchdog_is_not_fed_when_somebody_is_dead(
         (IN_SYNC, None, False),
         (IN_SYNC, BAD, False),
         (IN_SYNC, GOOD, True),
+        (IN_SYNC, REFUSED, True),
         (NOT_READY, None, True),
     ],
 )

@@ -29,7 +29,11 @@ FIGURES = Figures(
     selectors=6,
     ipsets={4: 7},
     tables={(4, "filter"): (8, 9)},
-    dropped=Dropped({(6, "default/w1"): 10}, {(4, "address of a local workload"): 11}),
+    dropped=Dropped(
+        {(6, "default/w1"): 10},
+        {(4, "address of a local workload"): 11},
+        {(6, "came in clear"): 12},
+    ),
 )
 
 
@@ -103,7 +107,8 @@ def test_what_metrics_say(services: Services) -> None:
     port = free_port()
     services.count_resync()
     services.count_changes({"PolicyKey": 3}, 0.5)
-    services.count_apply(Applied(0.25, {"step": "failed"}, {"chains": 2}))
+    services.count_apply(Applied(0.25, {"step": "failed"}, {"chains": 1}))
+    services.count_apply(Applied(0.25, {}, {"chains": 1}, {"asked": "cannot be had"}))
     services.settle(with_metrics(port))
     code, text = get(port, "/metrics")
     assert code == 200
@@ -119,17 +124,20 @@ def test_what_metrics_say(services: Services) -> None:
         'felixpy_workload_to_host_limited_packets_total{ip_version="6",workload="default/w1"} 10.0',
         'felixpy_fabric_forged_packets_total{ip_version="4",reason="address of a local workload"}'
         " 11.0",
+        "felixpy_encryption_required_dropped_packets_total"
+        '{ip_version="6",way="came in clear"} 12.0',
         'felix_host{host="n1"} 1.0',
         "felix_resyncs_started_total 1.0",
         'felix_calc_graph_updates_processed_total{type="PolicyKey"} 3.0',
         "felix_calc_graph_output_events_total 0.0",
         "felix_calc_graph_update_time_seconds_count 1.0",
         "felix_calc_graph_update_time_seconds_sum 0.5",
-        "felix_int_dataplane_apply_time_seconds_count 1.0",
-        "felix_int_dataplane_apply_time_seconds_sum 0.25",
+        "felix_int_dataplane_apply_time_seconds_count 2.0",
+        "felix_int_dataplane_apply_time_seconds_sum 0.5",
         "felix_int_dataplane_failures_total 1.0",
         'felixpy_dataplane_written_total{what="chains"} 2.0',
         "felixpy_flows_ended_total 0.0",
+        "felixpy_wireguard_netlink_messages_total 0.0",
     }
     assert "python_info" in text
     services.settle(with_metrics(port, prometheus_go_metrics_enabled=False))

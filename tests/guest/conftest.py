@@ -25,10 +25,18 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 BOOT_SECONDS = 240  # many times what it takes: a machine without KVM may be busy with other things
 STOP_SECONDS = 30
-# What runs in the guest finds this machine's file systems read-only, and /tmp empty and writable.
+IMPORT_SECONDS = 120  # for what the first run of pytest imports
+TAG = "quick"  # by which the guest sees this machine's files a second time: serve.py
+SHARED = (
+    f"-fsdev local,id={TAG},path=/,security_model=none,readonly=on,multidevs=remap"
+    f" -device virtio-9p-pci,fsdev={TAG},mount_tag={TAG}"
+)
+# What runs in the guest finds this machine's file systems read-only; /tmp, /etc and /var take what
+# is written, and forget it.
 ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+    "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # of several it takes seconds to import each
     "HOME": "/tmp",
     "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
 }
@@ -42,12 +50,20 @@ class Finished(NamedTuple):
 
 
 class Guest:
-    def __init__(self, kernel: Path, log: IO[bytes]) -> None:
+    """`bytecode` is a directory that was compiled into: the guest need not compile it."""
+
+    def __init__(self, kernel: Path, log: IO[bytes], bytecode: Path | None = None) -> None:
         self._log = log
-        serve = shlex.join([sys.executable, str(Path(__file__).with_name("serve.py"))])
+        self._environment = dict(ENVIRONMENT)
+        if bytecode is not None:
+            self._environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
+        seen = ["/usr", sys.prefix, str(TOP), *([] if bytecode is None else [str(bytecode)])]
+        script = Path(__file__).with_name("serve.py")
+        serve = shlex.join([sys.executable, str(script), TAG, *seen])
         vng = [str(Path(sys.executable).with_name("vng")), "--disable-kvm", "--run", str(kernel)]
+        vng += ["--user", "root", "--cpus", "2", "--memory", "2G", f"--qemu-opts={SHARED}"]
         self._process = subprocess.Popen(
-            [*vng, "--user", "root", "--cpus", "2", "--memory", "2G", "--exec", serve],
+            [*vng, "--exec", serve],
             cwd=TOP,
             # vng looks for its other half, virtme-run, in PATH
             env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
@@ -87,7 +103,10 @@ class Guest:
         self, argv: Sequence[str], *, timeout: float = 60, env: dict[str, str] | None = None
     ) -> Finished:
         """Run a command as root in the guest; after `timeout` seconds it is ended, status 124."""
-        request = {"argv": list(argv), "env": {**ENVIRONMENT, **(env or {})}, "timeout": timeout}
+        request = {"argv": list(argv), "env": {**self._environment, **(env or {})}}
+        return self._ask({**request, "timeout": timeout}, timeout)
+
+    def _ask(self, request: dict[str, Any], timeout: float) -> Finished:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
@@ -100,11 +119,16 @@ class Guest:
         assert done.status == 0, f"{script}\nexit {done.status}: {done.output}"
         return done.output
 
-    def pytest(self, *arguments: str, timeout: float = 240) -> None:
-        """Run tests of this project in the guest; they have to pass, and there has to be one."""
-        argv = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-        done = self.run(argv, timeout=timeout)
-        assert done.status == 0, f"{shlex.join(argv)}\nexit {done.status}:\n{done.output}"
+    def pytest(self, *arguments: str, timeout: float = 240) -> str:
+        """Run tests of this project in the guest; they have to pass, and there has to be one.
+        Returns what they print.
+        """
+        argv = ["-q", "-p", "no:cacheprovider", "-p", "pytest_asyncio.plugin", *arguments]
+        request = {"pytest": argv, "env": self._environment, "timeout": timeout}
+        done = self._ask(request, timeout + IMPORT_SECONDS)
+        said = f"pytest {shlex.join(argv)}\nexit {done.status}:\n{done.output}"
+        assert done.status == 0, said
+        return done.output
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):
@@ -131,10 +155,22 @@ def _newest_kernel() -> Path:
     return max(kernels, key=lambda path: [int(number) for number in re.findall(r"\d+", path.name)])
 
 
+def _compile(into: Path) -> None:
+    """What tests in the guest import, as bytecode: a machine without KVM needs minutes for that."""
+    modules = "felixpy.agent, felixpy.commands.run, pytest, pytest_asyncio, tests.kernel.agent_lab"
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(into)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
+    subprocess.run(
+        [sys.executable, "-c", f"import {modules}"], cwd=TOP, env=environment, check=True
+    )
+
+
 @pytest.fixture(scope="session")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
     """A booted guest, shared by all tests of the session: leave it as you found it."""
-    with (tmp_path_factory.mktemp("guest") / "log").open("w+b") as log:
-        running = Guest(_newest_kernel(), log)
+    scratch = tmp_path_factory.mktemp("guest")
+    _compile(scratch / "bytecode")
+    with (scratch / "log").open("w+b") as log:
+        running = Guest(_newest_kernel(), log, scratch / "bytecode")
         yield running
         running.stop()

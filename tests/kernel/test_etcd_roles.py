@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,11 +14,18 @@ from typing import Any
 import pytest
 import yaml
 
+from felixpy.config import Config, read_local, resolve
 from felixpy.datastore.etcd_keys import RANGES, RESOURCES
+from felixpy.etcd.client import EtcdClient
+from felixpy.etcd.member import Interval
+from felixpy.etcd.settings import to_etcd_settings
 from felixpy.etcd_role import PASSWORD
+from felixpy.statusrep.etcd import EtcdStatusStore
+from felixpy.wireguard.publishing import NodePublisher
 from tests.fakes.certificates import ca
 from tests.kernel.agent_lab import Lab, eventually
 from tests.kernel.conftest import Namespace
+from tests.kernel.etcd_lab import within
 
 pytestmark = pytest.mark.kernel
 
@@ -198,3 +206,61 @@ def test_the_agent_can_do_with_the_printed_role_and_with_nothing_less_or_more(
         assert (code != 0, "permission denied" in text) == (True, True), refused
     assert etcd.ask(etcd.agent, "put", f"{HOST_ENDPOINTS}eth0", "{}")[0] == 0
     assert running.end(signal.SIGTERM)[0] == 0
+
+
+NODES = f"{RESOURCES}nodes/"
+KEY = "A" * 42 + "E="
+NODE = '{"kind":"Node","spec":{"tomorrow": 1.50},"status":{"podCIDRs":["10.0.0.0/24" ]}}'
+
+
+async def published(config: Config) -> dict[str, str]:
+    """Publish a key, as the agent with this configuration would; what is wrong with it then."""
+    client = EtcdClient(to_etcd_settings(config), config.felix_hostname)
+    member = await client.member()
+    publisher = NodePublisher(EtcdStatusStore(client), config.felix_hostname)
+    try:
+        publisher.offer({4: KEY})
+        async with asyncio.timeout(20):
+            while not publisher.problems:
+                (pair,) = (await member.range(Interval(f"{NODES}n1".encode()))).pairs
+                if KEY.encode() in pair.value:
+                    break
+                await asyncio.sleep(0.01)
+        return publisher.problems
+    finally:
+        await publisher.close()
+        client.close()
+        await asyncio.sleep(0.1)  # TLS takes its leave
+
+
+def test_with_wireguard_the_role_lets_a_node_publish_its_key_and_nobody_elses(
+    lab: Lab, tmp_path: Path, proof: str
+) -> None:
+    etcd = Etcd(lab.node, tmp_path, proof)
+    del lab.settings["DatastorePath"]
+    lab.configure(**etcd.settings)
+    for name in ("n1", "n10", "n2"):
+        assert etcd.ask(etcd.root, "put", f"{NODES}{name}", NODE)[0] == 0
+    config = resolve(read_local(lab.config, {})).config
+    password = {PASSWORD: SECRET} if proof == "password" else {}
+
+    etcd.shell(lab.ask("etcd", "roles")[1], etcd.root, **password)
+    with within(lab.node):
+        assert "permission denied" in asyncio.run(published(config))["Node status"]
+    assert etcd.ask(etcd.agent, "get", "--print-value-only", f"{NODES}n1") == (0, f"{NODE}\n")
+
+    etcd.shell(lab.ask("etcd", "roles", "--wireguard")[1], etcd.root, **password)
+    with within(lab.node):
+        assert asyncio.run(published(config)) == {}
+    code, text = etcd.ask(etcd.agent, "get", "--print-value-only", f"{NODES}n1")
+    assert (code, text) == (0, NODE.replace(" ]", f' ],"wireguardPublicKey":"{KEY}"') + "\n")
+    for refused in (
+        ("put", f"{NODES}n10", NODE),
+        ("put", f"{NODES}n2", NODE),
+        ("put", f"{NODES}n1/status", NODE),
+        ("put", f"{RESOURCES}felixnodes/n1", NODE),
+        ("del", f"{NODES}n2"),
+        ("del", "--prefix", NODES),
+    ):
+        code, text = etcd.ask(etcd.agent, *refused)
+        assert (code != 0, "permission denied" in text) == (True, True), refused

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from calc_graph.updates import IpsetType
+from dataplane.drivers.ipset_counts import read_counts
 from dataplane.drivers.ipsets import IpsetDriver, IpsetError
 from tests.kernel.conftest import Namespace
 
@@ -131,6 +132,42 @@ async def test_a_member_with_options_makes_the_set_be_exchanged(
     await applied(driver)
     assert "nomatch" not in inside.run("ipset save")
     assert sets(inside) == {"cali40s:a": {"10.0.0.0/8"}}
+
+
+async def test_counters_outlive_a_restart_and_disturb_no_difference(
+    driver: IpsetDriver, inside: Namespace
+) -> None:
+    def desired(by: IpsetDriver) -> None:
+        by.desire("cali40s:a", NET, ["127.0.0.0/8", "127.0.0.1/32", "10.0.0.0/8"], counters=True)
+
+    inside.run("ipset create cali40s:a hash:net; ipset add cali40s:a 127.0.0.1")
+    desired(driver)
+    await applied(driver)
+    inside.run("iptables -A OUTPUT -m set --match-set cali40s:a dst")
+    inside.run("ping -c1 -W1 127.0.0.1; ping -c1 -W1 127.0.0.2")
+
+    async def counts() -> dict[str, tuple[int, int]]:
+        found = await read_counts(4, "cali40s:a", NET)
+        return {each.member: (each.packets, each.bytes) for each in found}
+
+    # Both questions and answers go out, the latter to 127.0.0.1; the smallest net has them.
+    counted = {"127.0.0.1/32": (3, 252), "127.0.0.0/8": (1, 84)}
+    assert await counts() == counted | {"10.0.0.0/8": (0, 0)}
+    assert not await driver.check()
+    assert not driver.pending
+
+    other = IpsetDriver(4, max_size=1000)
+    desired(other)
+    await applied(other)
+    assert other.written == 0
+    other.change("cali40s:a", ["10.0.0.1/32"], ["10.0.0.0/8"])
+    await applied(other)
+    assert await counts() == counted | {"10.0.0.1/32": (0, 0)}
+    other.desire("cali40s:a", NET, ["127.0.0.0/8"])
+    await applied(other)
+    other.close()
+    assert await counts() == {}
+    assert await read_counts(4, "cali40s:none", NET) == []
 
 
 async def test_another_type_waits_until_no_rule_refers_to_it(

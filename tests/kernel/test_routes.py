@@ -138,6 +138,21 @@ async def test_routes_come_change_and_go(node: Node) -> None:
     assert not {r for r in node.shown(6) if "fd65" in r}
 
 
+async def test_ways_to_other_nodes_can_be_held(node: Node) -> None:
+    await node.start()
+    v4 = node.routes[4]
+    v4.desire("10.65.0.2/32", route("10.65.0.2/32", "caliw1"))
+    v4.desire("10.65.1.0/26", route("10.65.1.0/26", "eth0"), Owner.CLUSTER)
+    hole = route("10.65.0.0/26", "", kind="blackhole")
+    v4.desire("10.65.0.0/26", hole, Owner.CLUSTER)
+    await v4.apply(hold=True)
+    assert {line.split()[0] for line in node.shown()} == {"10.65.0.2", "blackhole"}
+    assert v4.pending
+    await v4.apply()
+    assert {line.split()[0] for line in node.shown()} == {"10.65.0.2", "blackhole", "10.65.1.0/26"}
+    assert not v4.pending
+
+
 async def test_a_second_apply_asks_nothing(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     await node.start()
     node.routes[4].desire("10.65.0.2/32", route("10.65.0.2/32", "caliw1"))

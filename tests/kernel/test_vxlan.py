@@ -196,8 +196,8 @@ async def test_entries_of_others_go_and_ours_come_back(lab: Lab) -> None:
         "ip neigh add 10.65.9.0 lladdr 66:00:00:00:00:09 dev vxlan.calico nud permanent;"
         "bridge fdb add 66:00:00:00:00:09 dst 172.30.0.9 dev vxlan.calico"
     )
-    for vteps in lab.dataplane._vteps.values():
-        assert await vteps.check() == (vteps is lab.dataplane._vteps[4])
+    for vteps in lab.dataplane._drivers.vteps.values():
+        assert await vteps.check() == (vteps is lab.dataplane._drivers.vteps[4])
     lab.desire()
     await lab.settle()
     assert lab.node.run(STATE) == before
@@ -256,7 +256,7 @@ async def test_a_pool_taken_away_leaves_nothing(
 ) -> None:
     lab = running
     assert lab.dataplane is not None
-    lab.dataplane._links._linger = 0.0
+    lab.dataplane._drivers.links._linger = 0.0
     gone = [RouteRemove(route.cidr) for n in (1, 2, 3) for route in blocks(n, "vxlan")]
     await lab.told(NO_TUNNEL, *gone)
     assert "vxlan" not in lab.node.run("ip link")
@@ -351,5 +351,5 @@ async def test_a_device_called_tunl0_is_replaced_only_if_nobody_uses_it(lab: Lab
     assert lab.applied[-1].problems == {"tunl0": used}
     lab.node.run("ip route del 10.99.0.0/16")
     assert lab.dataplane is not None
-    lab.dataplane._links.refresh_seconds = 0.1
+    lab.dataplane._drivers.links.refresh_seconds = 0.1
     await lab.until(lambda: "other0" not in lab.node.run("ip link"))

@@ -124,7 +124,6 @@ class Interfaces:
         None,
         "Routing tables that the agent may use; RouteTableRanges is the newer form.",
         flags="D",
-        effect="later",
     )
     route_table_ranges: tuple[Range, ...] = param(
         "RouteTableRanges",
@@ -132,7 +131,6 @@ class Interfaces:
         (),
         "Routing tables that the agent may use; neither set: 1-250.",
         flags="D",
-        effect="later",
     )
     program_cluster_routes: Literal[
         "Enabled", "Disabled", "EnabledIPIPOnly", "EnabledNoEncapOnly"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from felixpy.config.network_types import INTERFACE, IPV4, IPV6, PORT
+from felixpy.config.network_types import INTERFACE, IPV4, IPV6, NETS, PORT
 from felixpy.config.parameter import param
 from felixpy.config.types import BOOL, OPTIONAL_BOOL, SECONDS, TEXT, integer
 
@@ -78,32 +78,32 @@ class Overlays:
         "",
         "Hardware address of this node's IPv6 VXLAN tunnel, as its Node resource has it.",
     )
+    # Flag D, which Felix does not have here: a mistake would leave all traffic in clear.
     wireguard_enabled: bool = param(
         "WireguardEnabled",
         BOOL,
         False,
         "Encrypt IPv4 traffic between workloads of different nodes.",
-        effect="later",
+        flags="D",
     )
     wireguard_enabled_v6: bool = param(
         "WireguardEnabledV6",
         BOOL,
         False,
         "Encrypt IPv6 traffic between workloads of different nodes.",
-        effect="later",
+        flags="D",
     )
     wireguard_listening_port: int = param(
-        "WireguardListeningPort", PORT, 51820, "UDP port of WireGuard over IPv4.", effect="later"
+        "WireguardListeningPort", PORT, 51820, "UDP port of WireGuard over IPv4."
     )
     wireguard_listening_port_v6: int = param(
-        "WireguardListeningPortV6", PORT, 51821, "UDP port of WireGuard over IPv6.", effect="later"
+        "WireguardListeningPortV6", PORT, 51821, "UDP port of WireGuard over IPv6."
     )
     wireguard_routing_rule_priority: int = param(
         "WireguardRoutingRulePriority",
         _RULE_PRIORITY,
         99,
         "Priority of the routing rule that leads to WireGuard's table.",
-        effect="later",
     )
     wireguard_interface_name: str = param(
         "WireguardInterfaceName",
@@ -111,7 +111,6 @@ class Overlays:
         "wireguard.cali",
         "Name of the WireGuard interface for IPv4.",
         flags="Z",
-        effect="later",
     )
     wireguard_interface_name_v6: str = param(
         "WireguardInterfaceNameV6",
@@ -119,14 +118,12 @@ class Overlays:
         "wg-v6.cali",
         "Name of the WireGuard interface for IPv6.",
         flags="Z",
-        effect="later",
     )
     wireguard_mtu: int = param(
         "WireguardMTU",
         _MTU,
         0,
         "MTU of the WireGuard interface for IPv4; 0: worked out.",
-        effect="later",
         unit="bytes",
     )
     wireguard_mtu_v6: int = param(
@@ -134,7 +131,6 @@ class Overlays:
         _MTU,
         0,
         "MTU of the WireGuard interface for IPv6; 0: worked out.",
-        effect="later",
         unit="bytes",
     )
     wireguard_host_encryption_enabled: bool = param(
@@ -142,19 +138,32 @@ class Overlays:
         BOOL,
         False,
         "Encrypt traffic between the nodes themselves too.",
-        effect="later",
     )
     wireguard_persistent_keep_alive: float = param(
         "WireguardPersistentKeepAlive",
         SECONDS,
         0.0,
         "Time between two keepalives to a silent peer; 0: none.",
-        effect="later",
     )
     wireguard_threading_enabled: bool = param(
         "WireguardThreadingEnabled",
         BOOL,
         False,
         "Spread WireGuard's work over threads of the kernel.",
-        effect="later",
+    )
+    # Flag D on what a mistake in would open, or cut off: neither falls back to its default.
+    wireguard_strict: bool = param(
+        "WireguardStrict",
+        BOOL,
+        False,
+        "Send nothing in clear to workloads of a node that it cannot be encrypted for.",
+        flags="LD",
+    )
+    wireguard_clear_hosts: tuple[str, ...] = param(
+        "WireguardClearHosts",
+        NETS,
+        (),
+        "Addresses of nodes that are reached in clear, with WireguardHostEncryptionEnabled too: "
+        "those of the datastore, the same on all nodes.",
+        flags="LD",
     )

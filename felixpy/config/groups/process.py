@@ -162,7 +162,7 @@ class Process:
         BOOL,
         True,
         "Metrics of WireGuard's peers.",
-        effect="later",
+        live=True,
     )
     prometheus_metrics_ca_file: str = param(
         "PrometheusMetricsCAFile",

@@ -16,6 +16,7 @@ from calc_graph.model import (
     NodeKey,
 )
 from felixpy.datastore.convert.bgp_values import choose, to_as_number
+from felixpy.datastore.convert.encryption import is_encrypted
 from felixpy.datastore.convert.subject import Changes, Subject
 from felixpy.datastore.convert.values import to_mac
 from felixpy.datastore.errors import InvalidResourceError
@@ -46,6 +47,7 @@ def convert_pool(subject: Subject) -> Changes:
         allowed_uses=tuple(spec.allowed_uses),
         disabled=spec.disabled,
         bgp_export=not spec.disable_bgp_export,
+        encrypted=is_encrypted(subject),
         block_size=spec.block_size,
     )
     return ((IpPoolKey(subject.name), value),)

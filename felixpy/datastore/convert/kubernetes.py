@@ -7,6 +7,7 @@ Source: projectcalico/calico libcalico-go/lib/backend/k8s/conversion/conversion.
 from __future__ import annotations
 
 from calc_graph.model import PolicyKey, PortRange
+from felixpy.datastore.convert.encryption import is_encrypted
 from felixpy.datastore.convert.policy import policy_value
 from felixpy.datastore.convert.subject import Changes, Subject, at
 from felixpy.datastore.convert.values import to_net, to_nets
@@ -31,7 +32,8 @@ def convert_staged_kubernetes_policy(subject: Subject) -> Changes:
     if spec.staged_action == "Delete":
         return ()
     key = PolicyKey(subject.kind, subject.namespace, subject.name)
-    return ((key, policy_value(_to_calico(spec), subject.namespace)),)
+    encrypted = is_encrypted(subject)
+    return ((key, policy_value(_to_calico(spec), subject.namespace, encrypted=encrypted)),)
 
 
 def _to_calico(spec: StagedKubernetesNetworkPolicySpec) -> NetworkPolicySpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from calc_graph.model import Policy, PolicyKey, Profile, ProfileKey, Tier, TierKey
+from felixpy.datastore.convert.encryption import is_encrypted
 from felixpy.datastore.convert.rules import (
     NAMESPACE,
     NAMESPACE_PREFIX,
@@ -33,10 +34,11 @@ def convert_policy(subject: Subject) -> Changes:
     if getattr(spec, "staged_action", "") == "Delete":
         return ()
     key = PolicyKey(subject.kind, subject.namespace, subject.name)
-    return ((key, policy_value(spec, subject.namespace)),)
+    value = policy_value(spec, subject.namespace, encrypted=is_encrypted(subject))
+    return ((key, value),)
 
 
-def policy_value(spec: NetworkPolicySpec, namespace: str) -> Policy:
+def policy_value(spec: NetworkPolicySpec, namespace: str, *, encrypted: bool) -> Policy:
     """`namespace` is "" for a global policy.  An empty list of types means both."""
     whole = spec if isinstance(spec, GlobalNetworkPolicySpec) else None
     types = {kind.lower() for kind in spec.types}
@@ -62,6 +64,7 @@ def policy_value(spec: NetworkPolicySpec, namespace: str) -> Policy:
         pre_dnat=whole.pre_dnat if whole else False,
         apply_on_forward=whole.apply_on_forward if whole else False,
         needed_everywhere=bool(hints),
+        encrypted=encrypted,
     )
 
 

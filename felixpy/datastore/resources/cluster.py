@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import field
 
@@ -19,11 +19,14 @@ from felixpy.datastore.resources.fields import (
     Net,
     Selector,
 )
-from felixpy.datastore.resources.marks import check, one_of, one_of_always, within
+from felixpy.datastore.resources.marks import Check, one_of, one_of_always, within
 from felixpy.datastore.resources.meta import Block, Document
 from felixpy.datastore.resources.wireguard import is_wireguard_key
 
-WireguardKey = Annotated[str, check(is_wireguard_key, "a WireGuard key: 32 bytes in base64")]
+# Asked of manifests only: a stored Node counts without its key, see calc_graph.wireguard.
+WireguardKey = Annotated[
+    str, Check(is_wireguard_key, "a WireGuard key: 32 bytes in base64", schema=True)
+]
 
 
 class NodeBgp(Block, frozen=True):
@@ -70,6 +73,7 @@ class NodeStatus(Block, frozen=True):
     wireguard_public_key: WireguardKey = ""
     wireguard_public_key_v6: WireguardKey = field(default="", name="wireguardPublicKeyV6")
     pod_cidrs: list[str] = field(default_factory=list, name="podCIDRs")
+    conditions: Any = None  # felixpy's own and others', which nobody reads here
 
 
 class Node(Document, frozen=True):

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
-KEY_BYTES = 32
+from calc_graph.wireguard import canonical_key
 
 
 def is_wireguard_key(text: str) -> bool:
-    try:
-        return len(base64.b64decode(text, validate=True)) == KEY_BYTES
-    except (binascii.Error, ValueError):  # ValueError: not ASCII
-        return False
+    """The key of zeros among them, which stands for none."""
+    return bool(text) and canonical_key(text) is not None

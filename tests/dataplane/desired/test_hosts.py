@@ -26,7 +26,7 @@ def node() -> FakeNode:
 
 
 def governed(node: FakeNode) -> dict[str, str]:
-    return {name: event.key.name for name, event in node.dataplane._hosts.governed.items()}
+    return {name: event.key.name for name, event in node.desired.hosts.governed.items()}
 
 
 # ---------------------------------------------------------------- whose is an interface

@@ -113,6 +113,7 @@ policies = st.builds(
     ingress=rule_lists,
     egress=rule_lists,
     needed_everywhere=st.booleans(),
+    encrypted=st.booleans(),
 )
 keys = tuples(st.sampled_from(POLICY_KEYS), 4)
 tiers = tuples(

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from calc_graph.updates import IpsetType
-from dataplane.drivers.ipset_messages import Codec, add, parse_members
+from dataplane.drivers.ipset_messages import (
+    Codec,
+    Counted,
+    add,
+    create,
+    parse_counted,
+    parse_header,
+    parse_members,
+)
 from dataplane.families import Family
 from dataplane.netlink import attribute, nested
 
@@ -68,6 +76,58 @@ def test_elements_with_options_are_told_apart() -> None:
     excluded = nested(7, plain[4:], attribute(8 | 0x4000, b"\0\0\0\4"))  # "nomatch"
     body = b"\2\0\0\0" + nested(8, plain, excluded)
     assert parse_members(body, codec) == [codec.parse("10.0.0.0/8"), None]
+
+
+def counting(text: str, type_: IpsetType, family: Family, *counts: tuple[int, int]) -> bytes:
+    """An element with extensions: numbers of attributes, and 64-bit values."""
+    codec = Codec(type_, family)
+    extensions = (attribute(n | 0x4000, value.to_bytes(8, "big")) for n, value in counts)
+    return nested(7, codec.pack(codec.parse(text))[4:], *extensions)
+
+
+BYTES, PACKETS, SKB_MARK = 24, 25, 27
+
+
+@pytest.mark.parametrize(("type_", "family", "text", "expected"), MEMBERS)
+def test_counters_are_no_part_of_a_member(
+    type_: IpsetType, family: Family, text: str, expected: str
+) -> None:
+    codec = Codec(type_, family, counters=True)
+    element = counting(text, type_, family, (BYTES, 1 << 40), (PACKETS, 3))
+    assert codec.parse(text).hex() == expected
+    assert codec.unpack(element) == codec.parse(text)
+    shown = {"10.65.0.2,132:9": "10.65.0.2,sctp:9"}.get(text, text)
+    assert codec.unpack_counted(element) == Counted(shown, 3, 1 << 40)
+    assert Codec(type_, family).unpack(element) is None  # of a set that should not count
+    # before it has counted anything, the kernel's listing says so, too; an own message does not
+    assert codec.unpack_counted(codec.pack(codec.parse(text))) is None
+    other = counting(text, type_, family, (BYTES, 1), (PACKETS, 1), (SKB_MARK, 1))
+    assert codec.unpack(other) is None
+    assert codec.unpack_counted(other) is None
+
+
+def test_counts_of_a_listing() -> None:
+    codec = Codec(NET, 4, counters=True)
+    elements = [
+        counting("10.0.0.0/8", NET, 4, (BYTES, 84), (PACKETS, 1)),
+        counting("10.1.0.0/16", NET, 4, (BYTES, 0), (PACKETS, 0)),
+        codec.pack(codec.parse("10.2.0.0/16")),
+    ]
+    body = b"\2\0\0\0" + nested(8, *elements)
+    assert parse_counted(body, codec) == [
+        Counted("10.0.0.0/8", 1, 84),
+        Counted("10.1.0.0/16", 0, 0),
+    ]
+    assert parse_members(body, codec) == [
+        codec.parse(f"10.{n}.0.0/{8 * (1 + bool(n))}") for n in (0, 1, 2)
+    ]
+
+
+@pytest.mark.parametrize("counters", [False, True])
+def test_a_set_is_made_with_counters_or_without(counters: bool) -> None:
+    request = create("cali40x", NET, 4, 6, 1000, counters=counters)
+    header = parse_header(request.body)
+    assert (header.counters, header.plain, header.maxelem) == (counters, True, 1000)
 
 
 def test_many_members_travel_in_few_requests() -> None:

@@ -35,6 +35,7 @@ CASES = [
     ("one missing", HEADER, [A], [A, B], [ADD], []),
     ("one too many", HEADER, [A, B], [A], [], []),
     ("another size", other(maxelem=5), [A], [A], [CREATE, ADD], [SWAP, DESTROY]),
+    ("with counters", other(counters=True), [A], [A], [CREATE, ADD], [SWAP, DESTROY]),
     ("with options", other(plain=False), [A], [A], [CREATE, ADD], [SWAP, DESTROY]),
     ("strange members", HEADER, [None], [A], [CREATE, ADD], [SWAP, DESTROY]),
     ("another type", other(type="hash:ip"), [], [A], [DESTROY], [CREATE, ADD]),

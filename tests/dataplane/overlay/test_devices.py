@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 
 import pytest
+from msgspec import structs
 
 from dataplane import rttunnels
 from dataplane.netlink import attribute, attributes, nested
@@ -30,6 +31,8 @@ ADDRESS = Address(socket.inet_aton("10.65.1.0"), 32)
 OTHER, WIDER = Address(socket.inet_aton("10.9.9.9"), 24), ADDRESS._replace(length=26)
 IPIP = Tunnel("tunl0", "ipip", 4, "10.65.1.0", 1480)
 TUNL0 = Device(4, "tunl0", "ipip", up=True, mtu=1480, mac=b"\0" * 4)
+WIREGUARD = Tunnel("wireguard.cali", "wireguard", 4, "10.65.1.0", 1440)
+WIREGUARD_CALI = Device(9, "wireguard.cali", "wireguard", up=True, mtu=1440, mac=b"")
 
 ADD, UP = rttunnels.add_address(9, ADDRESS), rttunnels.set_up(9, up=True)
 
@@ -66,6 +69,14 @@ def test_ipip_has_neither_mac_nor_carrier() -> None:
     assert changes(IPIP, TUNL0._replace(up=False), [ADDRESS]) == [rttunnels.set_up(4, up=True)]
 
 
+def test_wireguard_can_do_without_an_address() -> None:
+    gone = rttunnels.delete_address(9, ADDRESS)
+    assert changes(WIREGUARD, WIREGUARD_CALI, [ADDRESS]) == []
+    assert changes(WIREGUARD, WIREGUARD_CALI._replace(up=False), []) == [ADD, UP]
+    assert changes(structs.replace(WIREGUARD, address=""), WIREGUARD_CALI, []) == []
+    assert changes(structs.replace(WIREGUARD, address=""), WIREGUARD_CALI, [ADDRESS]) == [gone]
+
+
 FIT = [
     (TUNNEL, DEVICE, True),
     (TUNNEL, DEVICE._replace(vxlan=VXLAN._replace(vni=1)), False),
@@ -76,6 +87,9 @@ FIT = [
     (TUNNEL, DEVICE._replace(kind="", vxlan=None), False),
     (IPIP, TUNL0, True),
     (IPIP, TUNL0._replace(kind="gre"), False),
+    (WIREGUARD, WIREGUARD_CALI, True),
+    (WIREGUARD, WIREGUARD_CALI._replace(kind="veth"), False),
+    (WIREGUARD, WIREGUARD_CALI._replace(kind=""), False),
 ]
 
 

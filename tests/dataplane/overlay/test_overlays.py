@@ -273,7 +273,7 @@ MTUS = [
 def test_the_mtu_of_workloads(updates: Iterable[Update], mtu: int) -> None:
     node = node_with(ETH0)
     node.told(*updates)
-    assert node.dataplane._overlays.workload_mtu == mtu
+    assert node.desired.overlays.workload_mtu == mtu
 
 
 # ---------------------------------------------------------------- rules

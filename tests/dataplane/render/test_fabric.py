@@ -14,16 +14,17 @@ Family = Literal[4, 6]
 DROP = RenderSettings(fabric_spoof_protection="Drop")
 WARN = RenderSettings(fabric_spoof_protection="Warn")
 JUMP = "-m mark --mark 0/0x80000 --jump cali-fabric-spoof"
+DEVICES: dict[Family, str] = {4: "wireguard.cali", 6: "wg-mesh6"}
 OWN_DEVICES = {
     4: ["lo", "tunl0", "vxlan.calico", "wireguard.cali"],
-    6: ["lo", "vxlan-v6.calico", "wg-v6.cali"],
+    6: ["lo", "vxlan-v6.calico", "wg-mesh6"],
 }
 
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_off_adds_nothing(family: Family) -> None:
     assert fabric_rules(RenderSettings()) == ()
-    assert fabric_chains(family, RenderSettings()) == ()
+    assert fabric_chains(family, RenderSettings(), DEVICES[family]) == ()
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -40,7 +41,7 @@ def test_it_comes_before_the_policy_of_hosts_and_after_workloads(family: Family)
 
 @pytest.mark.parametrize("family", [4, 6])
 def test_what_is_forged_is_dropped(family: Family) -> None:
-    [chain] = fabric_chains(family, DROP)
+    [chain] = fabric_chains(family, DROP, DEVICES[family])
     devices = OWN_DEVICES[family]
     comment, sets = '-m comment --comment "Forged source: ', f"-m set --match-set cali{family}0"
     assert chain.rules == (
@@ -54,8 +55,8 @@ def test_what_is_forged_is_dropped(family: Family) -> None:
 
 
 def test_a_warning_is_said_once_and_within_a_rate() -> None:
-    spoof, log = fabric_chains(4, WARN)
-    [drop] = fabric_chains(4, DROP)
+    spoof, log = fabric_chains(4, WARN, "wireguard.cali")
+    [drop] = fabric_chains(4, DROP, "wireguard.cali")
     goto = "--goto cali-fabric-log"
     assert spoof.rules == tuple(rule.replace("--jump DROP", goto) for rule in drop.rules)
     assert log.name == goto.removeprefix("--goto ")
@@ -82,7 +83,7 @@ def test_a_warning_begins_as_other_lines_do(prefix: str, begins: str) -> None:
         log_rate_limit="1/second",
         log_rate_limit_burst=2,
     )
-    [rule] = fabric_chains(4, settings)[1].rules
+    [rule] = fabric_chains(4, settings, "wireguard.cali")[1].rules
     assert f'"{begins}"' in rule
     assert len(begins) <= 29
     assert rule.startswith("-m limit --limit 1/second --limit-burst 2 ")

@@ -33,11 +33,17 @@ OWN = {
     *("EmptyDatastoreGraceSecs", "LockoutGuard"),
     *("BGPEnabled", "BirdConfigFile", "BirdControlSocket", "SecretsPath"),
     *("BirdConfirmTimeoutSecs", "BGPRouterID", "BGPBfdPeers", "BGPUnguardedPeers"),
+    *("WireguardStrict", "WireguardClearHosts"),
 }
 OTHER_DEFAULTS = {"DatastoreType": "file", "LogFilePath": ""}
 # A name that is nobody's must not become another node's.
 # A mistake in what leads to etcd must not lead to another one, nor to believing anybody.
-OTHER_FLAGS = {"FelixHostname": "LDZ", **dict.fromkeys(ETCD, "LD")}
+# A mistake in what switches encryption on must not leave it off.
+OTHER_FLAGS = {
+    "FelixHostname": "LDZ",
+    **dict.fromkeys(ETCD, "LD"),
+    **dict.fromkeys(("WireguardEnabled", "WireguardEnabledV6"), "D"),
+}
 
 
 def test_all_of_felix_and_our_own() -> None:
@@ -147,7 +153,8 @@ CHANGES: list[tuple[dict[str, Any], tuple[str, ...], bool]] = [
     ),
     ({"cluster_type": "k8s"}, ("ClusterType",), True),
     ({"cluster_type": "openstack"}, ("ClusterType",), False),
-    ({"wireguard_mtu": 1400}, ("WireguardMTU",), True),
+    ({"wireguard_mtu": 1400}, ("WireguardMTU",), False),
+    ({"nftables_mode": "Enabled"}, ("NFTablesMode",), True),
 ]
 
 

@@ -34,7 +34,7 @@ def test_rows_say_value_source_default() -> None:
     assert row.built
     assert found["NATPortRange"].value == "none"
     assert not found["NATPortRange"].changed
-    assert "WireguardEnabled" not in found
+    assert "NFTablesMode" not in found
 
 
 def test_only_what_changed() -> None:
@@ -47,8 +47,8 @@ def test_only_what_changed() -> None:
 
 
 def test_what_is_not_built_is_shown_where_it_was_set_or_asked_for() -> None:
-    shown = {row.name: row for row in rows(resolved("WireguardEnabled = true"))}
-    assert not shown["WireguardEnabled"].built
+    shown = {row.name: row for row in rows(resolved("NFTablesMode = enabled"))}
+    assert not shown["NFTablesMode"].built
     assert {row.name for row in rows(resolved(), everything=True)} == set(PARAMETERS)
 
 
@@ -70,21 +70,20 @@ def test_json_has_every_field() -> None:
 
 
 def test_table() -> None:
-    shown = rows(resolved("HealthPort = 1\nWireguardEnabled = yes"), only_changed=True)
+    shown = rows(resolved("HealthPort = 1\nNFTablesMode = enabled"), only_changed=True)
     assert render_table(shown, 80, color=False) == (
         "Datastore and identity\n"
-        "  FelixHostname     n1    host name of the kernel\n"
+        "  FelixHostname  n1       host name of the kernel\n"
         "      Name of this node in the datastore; unset: the kernel's host name in lower\n"
         "      case.\n"
         "\n"
         "Logs, health, metrics, reports\n"
-        "  HealthPort        1     f.cfg:1\n"
+        "  HealthPort     1        f.cfg:1\n"
         "      Port on which health is served. (default 9099)\n"
         "\n"
-        "Tunnels between nodes\n"
-        "  WireguardEnabled  true  f.cfg:2\n"
-        "      Encrypt IPv4 traffic between workloads of different nodes. (not built yet;\n"
-        "      default false)\n"
+        "Policy, tables, IP sets, NAT\n"
+        "  NFTablesMode   Enabled  f.cfg:2\n"
+        "      Use nftables itself instead of iptables. (not built yet; default Auto)\n"
     )
 
 

@@ -153,16 +153,11 @@ SAID = [
         "f.cfg:1: BPFEnabled has no effect: felixpy has no eBPF dataplane and uses iptables",
     ),
     (
-        "WireguardEnabled = true",
-        "f.cfg:1: WireguardEnabled = true has no effect: this version of felixpy does not do "
-        "that yet, and traffic between nodes is NOT encrypted",
-    ),
-    (
         "NFTablesMode = enabled",
         "f.cfg:1: NFTablesMode = Enabled has no effect: "
         "this version of felixpy does not do that yet",
     ),
-    ("WireguardEnabled = false\nVXLANEnabled = false\nNFTablesMode = disabled", ""),
+    ("WireguardEnabled = true\nVXLANEnabled = false\nNFTablesMode = disabled", ""),
     ("BPFEnabled = false\nBPFLogLevel = debug\nUsageReportingEnabled = false", ""),
     ("TyphaAddr = none\nXDPEnabled = true\nGoGCThreshold = 10", ""),
     ("LogSeverityFile = none\nLogSeveritySys = none\nLogFilePath = none", ""),

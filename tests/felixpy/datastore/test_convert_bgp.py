@@ -273,7 +273,7 @@ def test_a_bad_configuration_leaves_the_mesh_its_password(
 ) -> None:
     with pytest.raises(InvalidResourceError):
         decode_stored("BGPConfiguration", "", "default", raw)
-    left = remainder("BGPConfiguration", "default", raw)
+    left = remainder("BGPConfiguration", "", "default", raw)
     expected = BgpConfiguration(mesh_password=password)
     assert left == (((BgpConfigurationKey("default"), expected),) if password else ())
 

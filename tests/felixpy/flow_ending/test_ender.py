@@ -100,8 +100,9 @@ async def bench(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bench]:
     await bench.ender.close()
 
 
-def policy(*rules: ActiveRule) -> PolicyUpdate:
-    return PolicyUpdate(gnp("p"), ActivePolicy(tier="default", selector="all()", ingress=rules))
+def policy(*rules: ActiveRule, encrypted: bool = False) -> PolicyUpdate:
+    active = ActivePolicy(tier="default", selector="all()", ingress=rules, encrypted=encrypted)
+    return PolicyUpdate(gnp("p"), active)
 
 
 def workload(number: int, *, policed: bool = True, interface: str = "") -> Update:
@@ -130,6 +131,7 @@ CASES: list[tuple[str, tuple[Update, ...], list[bytes], list[bytes]]] = [
     ("another workload's",         (workload(2),),               [TO_W1, TO_W2],   [TO_W1, TO_W2]),
     ("in a zone",                  (policy(DENY),),
      [listed("10.65.0.9", "10.65.0.1", zone=3)], [listed("10.65.0.9", "10.65.0.1", zone=3)]),
+    ("to be encrypted from now on", (policy(ALLOW, encrypted=True),), [TO_W1, TO_W2], [TO_W2]),
     ("announced by another",       (policy(DENY),),
      [listed("10.65.0.9", "10.65.0.1", expected=True)],
      [listed("10.65.0.9", "10.65.0.1", expected=True)]),
@@ -165,6 +167,19 @@ async def test_what_was_refused_already_stays(bench: Bench) -> None:
     bench.begin(MEMBERS, OPEN, policy(DENY), workload(1))
     await bench.change(policy(DENY, DENY))
     assert bench.left == [TO_W1]
+    assert bench.kernel.listed > 0
+
+
+async def test_encrypted_already(bench: Bench) -> None:
+    """Its flows are noted as such; one that is refused ends as any other."""
+    bench.kernel.entries[4] = [TO_W1]
+    bench.begin(MEMBERS, OPEN, policy(ALLOW, encrypted=True), workload(1))
+    await bench.change(policy(ALLOW, ALLOW, encrypted=True))
+    await bench.change(policy(ALLOW))
+    assert bench.left == [TO_W1]
+    await bench.change(policy(ALLOW, encrypted=True))
+    await bench.change(policy(DENY, encrypted=True))
+    assert bench.left == []
     assert bench.kernel.listed > 0
 
 

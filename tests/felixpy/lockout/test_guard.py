@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from structlog.testing import capture_logs
 
 from calc_graph.model import (
@@ -71,6 +72,8 @@ CASES: list[tuple[str, Changes, Changes, set[str]]] = [
     # case, in force, changes, held back
     ("a policy that denies ssh", GUARDED, {gnp("no-ssh"): NO_SSH},
      {"GlobalNetworkPolicy/no-ssh"}),
+    ("one that asks for encryption", {**GUARDED, gnp("p"): OPEN}, {gnp("p"): structs.replace(OPEN,
+     encrypted=True)}, {"GlobalNetworkPolicy/p"}),
     ("one that changes", {**GUARDED, gnp("p"): OPEN}, {gnp("p"): SHUT}, {"GlobalNetworkPolicy/p"}),
     ("a tier that denies at its end", TIERED, {TierKey("t"): Tier(order=1)}, {"Tier/t"}),
     ("a tier and its first policy", PROFILED, {TierKey("t"): Tier(order=1), gnp("t.web"):

@@ -66,6 +66,9 @@ def step(reason: Reason, **more: object) -> Step:
 PLACES = [
     (step(Reason.POLICY, policy=POLICY, tier="t", rule_index=2, rule=ActiveRule("deny")),
      "NetworkPolicy shop/web of tier t, spec.ingress[2]: deny"),
+    (step(Reason.IN_CLEAR, policy=POLICY, tier="t", rule_index=0, rule=ActiveRule("allow")),
+     "NetworkPolicy shop/web of tier t, spec.ingress[0]: allow; it must be encrypted, and is not"
+     " where it comes in or leaves"),
     (step(Reason.UNENFORCEABLE, policy=POLICY, tier="t"),
      "NetworkPolicy shop/web of tier t: a policy or profile that cannot be rendered drops"
      " everything"),

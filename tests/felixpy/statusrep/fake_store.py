@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Container
+import json
+from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
+from felixpy.statusrep.conditions import Condition
 from felixpy.statusrep.store import StatusUnwritableError
 from tests.felixpy.statusrep.virtual_time import now
 
@@ -22,6 +24,8 @@ class FakeStore:
     """`refuse` is asked about every call: "" lets it through, "hang" never answers, "cut" does what
     was asked and breaks off, anything else is the reason of the refusal.
     """
+
+    echoes = True
 
     def __init__(self, held: dict[str, bytes] | None = None) -> None:
         self.held = dict(held or {})
@@ -49,6 +53,20 @@ class FakeStore:
         await self._ask(
             Call(now(), "answer", key, status), lambda: self.held.update({key: resource})
         )
+        return there
+
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
+        """What is noted is not the resource but the texts, and the reasons of conditions."""
+        there = key not in self.gone
+        reasons = {kind: each and each.reason for kind, each in conditions.items()}
+        text = json.dumps({**texts, **reasons}).encode()
+        await self._ask(Call(now(), "revise", key, text), lambda: self.held.update({key: resource}))
         return there
 
     async def keep_answers(self, prefix: str, keys: Container[str]) -> None:

@@ -1,0 +1,63 @@
+"""The faces that drivers show to the mesh of one family, so that tests can stand in for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from dataplane.interfaces import Interface
+from dataplane.wireguard.state import Asking, DeviceState, PeerWish, RouteKind
+
+
+class Peers(Protocol):
+    """What the device holds: see `WireguardDriver`.  What is awaited raises DataplaneError."""
+
+    refresh_seconds: float
+    written: int
+    unavailable: str
+
+    @property
+    def state(self) -> DeviceState | None: ...
+    def desire(self, peers: Mapping[bytes, PeerWish]) -> None: ...
+    def watch(self, waiting: Collection[bytes]) -> None: ...
+    def interface_changed(self, name: str, interface: Interface | None) -> None: ...
+    def problems(self) -> dict[str, str]: ...
+    def next_check(self) -> float: ...
+    async def check(self) -> bool: ...
+    async def look(self) -> DeviceState | None: ...
+    async def apply_additions(self) -> None: ...
+    async def apply_removals(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Formers(Protocol):
+    """Devices that this node had by another name: see `Former`."""
+
+    async def remove(self) -> None:
+        """Raises DataplaneError."""
+
+
+class Table(Protocol):
+    """The routing table of WireGuard and the rule that asks it, one family.
+
+    What is awaited raises DataplaneError.
+    """
+
+    @property
+    def written(self) -> int: ...
+    def desire(self, net: str, kind: RouteKind | None) -> None: ...
+    def interface_changed(self, name: str, interface: Interface | None) -> None: ...
+    def set_refresh(self, seconds: float) -> None: ...
+    def next_check(self) -> float: ...
+    async def check(self) -> bool: ...
+    async def read(self) -> dict[str, RouteKind]:
+        """What is there, whoever made it."""
+
+    async def write_routes(self) -> None: ...
+    async def ask(self, asking: Asking) -> None:
+        """Have the rule that leads there, another one, or none."""
+
+    async def asking(self) -> Asking:
+        """By a rule of ours, left by an agent before this one perhaps."""
+
+    def close(self) -> None: ...
