@@ -330,7 +330,7 @@ def test_what_is_said_is_what_is(three: Cluster) -> None:
     assert said.endpoint == peer.endpoint == ("172.31.0.3", 51820)
     assert set(said.nets) == peer.nets
     assert BLOCK3 in said.nets
-    assert said.unknown_nets == ()
+    assert said.clear_nets == said.closed_nets == ()
     assert 0 <= peer.handshake - said.handshake < 5  # seconds: there may have been another
     assert began - 180 < said.handshake <= time.time()
     assert 0 < said.sent <= peer.sent
