@@ -12,7 +12,7 @@ from msgspec import Struct
 from dataplane.families import Family
 from dataplane.wireguard.mesh import Mesh
 from dataplane.wireguard.stages import Stage
-from dataplane.wireguard.state import DeviceState, PeerState, shown
+from dataplane.wireguard.state import DeviceState, PeerState, RouteKind, shown
 
 # why there is no device where the settings hold WireGuard back
 HELD: Final = "the switch is held back"
@@ -26,9 +26,10 @@ class PeerStatus(Struct, frozen=True):
     """Of one other node; "" for the peers of the device that no node stands for, or for no key.
 
     `endpoint` is where the device sends to, None for nowhere; `nets` are those the device knows to
-    be behind the peer, `unknown_nets` those of the node's that it does not: they go in clear or
-    nowhere.  `handshake` 0.0: none yet.  `clear_…`: what was sent to the node's workloads in clear,
-    since each of the nets became known.
+    be behind the peer.  Of the node's nets that are not led to the device now, `clear_nets` go in
+    clear, as they would without WireGuard, and `closed_nets` nowhere.  `handshake` 0.0: none yet.
+    `clear_packets` and `clear_bytes` were sent to the node's workloads in clear, since each of the
+    nets became known.
     """
 
     node: str
@@ -36,7 +37,8 @@ class PeerStatus(Struct, frozen=True):
     stage: Stage
     endpoint: tuple[str, int] | None = None
     nets: tuple[str, ...] = ()
-    unknown_nets: tuple[str, ...] = ()
+    clear_nets: tuple[str, ...] = ()
+    closed_nets: tuple[str, ...] = ()
     handshake: float = 0.0
     received: int = 0
     sent: int = 0
@@ -74,8 +76,9 @@ def family_status(
         claim = mesh.claim(node)
         peer = found.pop(claim.key, _NOTHING) if claim.kind == "peer" else _NOTHING
         behind = mesh.nets(node)
-        peers.append(_peer(node, claim.key, stage, peer, behind, clear))
-    peers += [_peer("", key, "leaving", peer, (), {}) for key, peer in found.items()]
+        ways = {net: mesh.routes.get(net, "throw") for net in behind}
+        peers.append(_peer(node, claim.key, stage, peer, ways, clear))
+    peers += [_peer("", key, "leaving", peer, {}, {}) for key, peer in found.items()]
     public = None if state is None else state.public_key
     return FamilyStatus(
         family,
@@ -93,17 +96,18 @@ def _peer(
     key: bytes,
     stage: Stage,
     peer: PeerState,
-    behind: tuple[str, ...],
+    ways: Mapping[str, RouteKind],
     clear: Mapping[str, tuple[int, int]],
 ) -> PeerStatus:
-    counts = [clear.get(net, (0, 0)) for net in behind]
+    counts = [clear.get(net, (0, 0)) for net in ways]
     return PeerStatus(
         node,
         shown(key) if key else "",
         stage,
         endpoint=peer.endpoint,
         nets=tuple(sorted(peer.nets)),
-        unknown_nets=tuple(sorted(net for net in behind if net not in peer.nets)),
+        clear_nets=tuple(sorted(net for net, way in ways.items() if way == "throw")),
+        closed_nets=tuple(sorted(net for net, way in ways.items() if way == "unreachable")),
         handshake=peer.handshake,
         received=peer.received,
         sent=peer.sent,

@@ -6,6 +6,7 @@
     node_facts.py  NodeFacts: what is told there, and FactsProvider, who knows it
     files.py       EndpointFiles: which workloads may start, in files that the CNI plugin reads
     store.py       StatusStore: the promise of a place for status, and its error
+    conditions.py  Conditions in a resource's status, which are Kubernetes' and not ours alone
     directory.py   DirectoryStatusStore: the place where there is no etcd
     keys.py        the names of all this in etcd and in the file system
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import msgspec
 
 from felixpy.statusrep.aside import write_aside
-from felixpy.statusrep.revising import NoResourceError, with_texts
+from felixpy.statusrep.conditions import Condition, rfc3339_now
+from felixpy.statusrep.revising import NoResourceError, revised
 from felixpy.statusrep.store import StatusUnwritableError, reason
 
 _ROOT = "/calico/"
@@ -64,16 +65,22 @@ class DirectoryStatusStore:
         await self.put(key, msgspec.json.format(msgspec.json.encode(fields)) + b"\n")
         return True
 
-    async def revise_status(self, key: str, resource: bytes, texts: Mapping[str, str]) -> bool:
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
         """A file of our own, as much of the resource as its author needs to take it over."""
         with _said():
             self._started()
             try:
                 before = self._path(key).read_bytes()
-                after = with_texts(before, texts)
+                after = revised(before, texts, conditions, rfc3339_now())
             except (FileNotFoundError, NotADirectoryError, NoResourceError):
                 # nothing is there, or nothing that we have written
-                before, after = resource, with_texts(resource, texts)
+                before, after = resource, revised(resource, texts, conditions, rfc3339_now())
         if after != before:
             await self.put(key, msgspec.json.format(after) + b"\n")
         return True

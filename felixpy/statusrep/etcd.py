@@ -10,7 +10,8 @@ from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.errors import EtcdError
 from felixpy.etcd.member import Interval, Member
 from felixpy.etcd.revising import revise
-from felixpy.statusrep.revising import with_status, with_texts
+from felixpy.statusrep.conditions import Condition, rfc3339_now
+from felixpy.statusrep.revising import revised, with_status
 from felixpy.statusrep.store import StatusUnwritableError
 
 
@@ -59,9 +60,13 @@ class EtcdStatusStore:
         key: str,
         resource: bytes,
         texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
     ) -> bool:
+        def edit(old: bytes) -> bytes:
+            return revised(old, texts, conditions, rfc3339_now())
+
         with self._member() as member:
-            return await revise(member, key.encode(), lambda old: with_texts(old, texts))
+            return await revise(member, key.encode(), edit)
 
     async def keep_answers(self, prefix: str, keys: Container[str]) -> None:
         """The status goes with its resource, which is somebody else's."""

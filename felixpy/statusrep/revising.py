@@ -1,7 +1,7 @@
 """The status of a resource rewritten, all else to the byte, the unknown fields too.
 
 in   a resource as JSON
-out  the same with another status, or with other texts in it
+out  the same with another status, or with other texts and conditions in it
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from collections.abc import Mapping
 
 import msgspec
 
+from felixpy.statusrep.conditions import Condition, with_conditions
 from felixpy.statusrep.store import StatusUnwritableError
 
 _FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_CONDITIONS = "conditions"
 
 
 class NoResourceError(StatusUnwritableError):
@@ -24,22 +26,46 @@ def with_status(resource: bytes, status: bytes) -> bytes:
     return msgspec.json.encode({**_fields(resource), "status": msgspec.Raw(status)})
 
 
-def with_texts(resource: bytes, texts: Mapping[str, str]) -> bytes:
-    """With these fields in its status; "" empties one that is there, and makes none.
+def revised(
+    resource: bytes,
+    texts: Mapping[str, str],
+    conditions: Mapping[str, Condition | None],
+    moment: str,
+) -> bytes:
+    """With these fields and conditions in its status, as `StatusStore.revise_status` has them.
 
-    The very same bytes where nothing changes.  Raises NoResourceError.
+    `moment` (RFC 3339) is now.  The very same bytes where nothing changes.  Raises NoResourceError.
     """
     fields = _fields(resource)
     old = bytes(fields.get("status", b""))
     status = {} if old in (b"", b"null") else _fields(old)
-    changed = {
+    try:
+        after = _revised(status, texts, conditions, moment)
+    except UnicodeDecodeError as error:  # inside of what was left as it is until now
+        raise NoResourceError(f"what is stored there is no resource: {error}") from None
+    if after == status:
+        return resource
+    return msgspec.json.encode({**fields, "status": after})
+
+
+def _revised(
+    status: dict[str, msgspec.Raw],
+    texts: Mapping[str, str],
+    conditions: Mapping[str, Condition | None],
+    moment: str,
+) -> dict[str, msgspec.Raw]:
+    after = status | {
         name: msgspec.Raw(msgspec.json.encode(text))
         for name, text in texts.items()
         if text != _text(status.get(name))
     }
-    if not changed:
-        return resource
-    return msgspec.json.encode({**fields, "status": {**status, **changed}})
+    stored = bytes(status.get(_CONDITIONS, b""))
+    listed = with_conditions(stored, conditions, moment)
+    if listed is None:
+        del after[_CONDITIONS]
+    elif listed != stored:
+        after[_CONDITIONS] = msgspec.Raw(listed)
+    return after
 
 
 def _fields(raw: bytes) -> dict[str, msgspec.Raw]:

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Container, Mapping
 from typing import Protocol, TypeVar
 
+from felixpy.statusrep.conditions import Condition
+
 T = TypeVar("T")
 
 
@@ -39,12 +41,18 @@ class StatusStore(Protocol):
         """
         ...
 
-    async def revise_status(self, key: str, resource: bytes, texts: Mapping[str, str]) -> bool:
-        """Give these fields of the status of the resource under `key` these texts.
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
+        """Give the status of the resource under `key` these texts by field, conditions by type.
 
-        Everything else stays as it is; "" empties a field that is there, and makes none.  Nothing
-        is written where nothing changes.  `resource` is what a store that holds nothing but status
-        begins with.  False: there is no such resource.
+        Everything else stays as it is; "" empties a field that is there, and makes none; None takes
+        a condition away.  Nothing is written where nothing changes.  `resource` is what a store
+        that holds nothing but status begins with.  False: there is no such resource.
         """
         ...
 

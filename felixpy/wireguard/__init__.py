@@ -1,7 +1,8 @@
 """WireGuard's part of the shell: what this node tells others of its end, and people of all of it.
 
 part.py         all of it, for the pipeline
-publishing.py   KeyPublisher: the public keys, to this node's Node resource
+publishing.py   NodePublisher: the public keys and conditions, to this node's Node resource
+conditions.py   what these conditions are
 switch.py       Switch: the pre-flight holds back what would do harm
 preflight.py    Findings of what stands in the way, from
     machine.py      the kernel: ports, routing, sizes

@@ -64,7 +64,8 @@ def _renewed(
 
 
 def _peer(status: PeerStatus, peer: PeerState, clear: Mapping[str, tuple[int, int]]) -> PeerStatus:
-    counts = [clear.get(net, (0, 0)) for net in (*status.nets, *status.unknown_nets)]
+    nets = {*status.nets, *status.clear_nets, *status.closed_nets}
+    counts = [clear.get(net, (0, 0)) for net in nets]
     return structs.replace(
         status,
         endpoint=peer.endpoint,

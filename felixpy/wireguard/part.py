@@ -26,9 +26,10 @@ from felixpy.config import Config
 from felixpy.holds import Holds
 from felixpy.status import WireguardStatus
 from felixpy.statusrep.store import StatusStore
+from felixpy.wireguard.conditions import conditions_of
 from felixpy.wireguard.facts import Facts, Nodes, facts_of
 from felixpy.wireguard.figures import read_figures, wanted
-from felixpy.wireguard.publishing import KeyPublisher, PublishedKey
+from felixpy.wireguard.publishing import Conditions, NodePublisher, PublishedKey
 from felixpy.wireguard.switch import Switch
 
 
@@ -41,12 +42,13 @@ class WireguardPart:
         self, config: Callable[[], Config], store: StatusStore, holds: Holds, directory: Path
     ) -> None:
         self._config = config
-        self._publisher = KeyPublisher(store, config().felix_hostname)
+        self._publisher = NodePublisher(store, config().felix_hostname)
         self._nodes = Nodes()
         self._switch = Switch(self._facts, holds, directory, time.monotonic)
         self._in_sync = False
         self._dataplane: Dataplane | None = None
         self._known: tuple[FamilyStatus, ...] = ()  # as of the last apply
+        self._conditions: Conditions = {}  # likewise
         self.status: tuple[WireguardStatus, ...] = ()
 
     # ---------------------------------------------------------------- told
@@ -69,10 +71,11 @@ class WireguardPart:
         self._publisher.check()
         if self._dataplane is None:
             return
-        self._publisher.offer(self._dataplane.wireguard.keys())
         if applied:
             self._known = self._dataplane.wireguard.known()
+            self._conditions = conditions_of(self._known, self._switch.reasons)
             self.status = tuple(_told(each) for each in wanted(self._known))
+        self._publisher.offer(self._dataplane.wireguard.keys(), self._conditions)
 
     # ---------------------------------------------------------------- the switch
 

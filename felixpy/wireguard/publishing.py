@@ -1,12 +1,16 @@
-"""The public keys of this node, where the other nodes look for them: in its Node's status.
+"""The public keys of this node, where the other nodes look for them: in its Node's status, which
+also says how WireGuard is here.
 
-    in   offer(keys)         what the dataplane wants known, after each turn of it
-         note(key, value)    what the datastore says of this node
-    out  status.wireguardPublicKey and …V6, each by itself and nothing besides; "" withdraws one
+    in   offer(keys, conditions)  what the dataplane wants known, after each turn of it
+         note(key, value)         what the datastore says of this node
+    out  status.wireguardPublicKey and …V6, each by itself; "" withdraws one
+         in status.conditions those of ours (`felixpy.wireguard.conditions`), written with the keys
 
 The kernel's key counts: where the Node says another one, it is told again.  A Node that is not
-there is waited for, never made.  Where the datastore is a directory of manifests, a file takes the
-keys, for whoever spreads them (`felixpy.statusrep.directory`).
+there is waited for, never made.  Of conditions the datastore's word does not tell: they are looked
+after when they change, with each key, at the start, and when the Node goes.  Where the datastore is
+a directory of manifests, a file takes all of it, for whoever spreads that
+(`felixpy.statusrep.directory`).
 Source: section 3.4 of the routes reference; projectcalico/calico felix/daemon/daemon.go.
 """
 
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 import structlog
@@ -23,6 +27,7 @@ from calc_graph.model import Key, Node, NodeKey, Value
 from calc_graph.wireguard import canonical_key
 from dataplane.families import Family
 from felixpy.datastore.etcd_keys import resource_key
+from felixpy.statusrep.conditions import Condition
 from felixpy.statusrep.store import StatusStore, StatusUnwritableError, answered
 from felixpy.statusrep.troubles import Troubles
 from felixpy.statusrep.waiting import Waker
@@ -30,10 +35,13 @@ from felixpy.tasks import endless
 
 log = structlog.get_logger(__name__)
 
+Conditions: TypeAlias = Mapping[str, Condition | None]
+
 PAUSE: Final = 1.0  # seconds between two attempts: another agent by our name must not race with us
 RETRY: Final = 3.0
 WRITE_SECONDS: Final = 5.0
 _NAME: Final = "wireguard keys"
+_NONE: Final[Conditions] = {}
 _FIELDS: Final[Mapping[Family, str]] = {4: "wireguardPublicKey", 6: "wireguardPublicKeyV6"}
 
 
@@ -45,12 +53,14 @@ class PublishedKey(NamedTuple):
     published: bool
 
 
-class KeyPublisher:
+class NodePublisher:
     def __init__(self, store: StatusStore, hostname: str) -> None:
         self._store = store
         self._hostname = hostname
         self._about = resource_key("Node", hostname)
         self._wished: dict[Family, str] = {}
+        self._conditions: Conditions = {}
+        self._written: Conditions = {}
         self._told: dict[Family, str | None] = {4: "", 6: ""}  # by the Node; None: that is no key
         self._settled: dict[Family, tuple[str, str | None]] = {}  # wish and word, when it was told
         self._troubles = Troubles("wireguard_key")
@@ -59,7 +69,7 @@ class KeyPublisher:
 
     @property
     def problems(self) -> dict[str, str]:
-        return {"public key": self._troubles.text} if self._troubles.text else {}
+        return {"Node status": self._troubles.text} if self._troubles.text else {}
 
     def note(self, key: Key, value: Value | None) -> None:
         """None: gone, or never valid; anything but this node's own Node is somebody else's."""
@@ -70,18 +80,21 @@ class KeyPublisher:
             4: canonical_key(node.wireguard_key),
             6: canonical_key(node.wireguard_key_v6),
         }
+        if value is None:
+            self._written = {}
         self._waker.wake()
 
-    def offer(self, keys: Mapping[Family, str]) -> None:
-        """In base64, "" where there is to be none; what is published of other families stays.
+    def offer(self, keys: Mapping[Family, str], conditions: Conditions = _NONE) -> None:
+        """Keys in base64, "" where there is to be none; conditions by type, None likewise.
 
-        Not before the datastore has said all that it knows.
+        What is published of other families and types stays.  Not before the datastore has said all
+        that it knows.
         """
-        if keys != self._wished:
-            self._wished = dict(keys)
+        if (keys, conditions) != (self._wished, self._conditions):
+            self._wished, self._conditions = dict(keys), dict(conditions)
             self._waker.wake()
-        if self._task is None and self._due():
-            self._task = asyncio.create_task(endless(self.run(), _NAME), name=_NAME)
+        if self._task is None and self._is_due():
+            self._task = asyncio.create_task(self._endlessly(), name=_NAME)
 
     def keys(self) -> tuple[PublishedKey, ...]:
         """Those that there are."""
@@ -106,17 +119,22 @@ class KeyPublisher:
     async def run(self) -> None:
         """Endless; by `offer`."""
         while True:
-            due = self._due()
-            if not due:
+            if not self._is_due():
                 self._troubles.clear(self._about)
                 await self._waker.sleep()
                 continue
-            published = await self._publish(due)
+            published = await self._publish(self._due())
             await asyncio.sleep(PAUSE)
             if not published:
                 await self._waker.sleep(RETRY - PAUSE)
 
     # ---------------------------------------------------------------- steps
+
+    async def _endlessly(self) -> None:
+        await endless(self.run(), _NAME)  # made here: closed at once, nothing has begun
+
+    def _is_due(self) -> bool:
+        return bool(self._due()) or not self._conditions.items() <= self._written.items()
 
     def _due(self) -> dict[Family, str]:
         """Where a store does not come back as the datastore's word, it is asked each time that
@@ -130,20 +148,22 @@ class KeyPublisher:
         }
 
     async def _publish(self, due: Mapping[Family, str]) -> bool:
-        told = dict(self._told)
+        told, written, conditions = dict(self._told), self._written, self._conditions
         texts = {_FIELDS[family]: key for family, key in due.items()}
-        writing = self._store.revise_status(self._about, _bare_node(self._hostname), texts)
+        bare = _bare_node(self._hostname)
+        writing = self._store.revise_status(self._about, bare, texts, conditions)
         try:
             there = await answered(writing, WRITE_SECONDS)
         except StatusUnwritableError as error:
             self._troubles.add(self._about, str(error))
             return False
-        if not there:
-            self._troubles.add(
-                self._about, f"there is no Node {self._hostname} to publish WireGuard's key in"
-            )
+        if not there and (any(due.values()) or any(conditions.values())):
+            text = f"there is no Node {self._hostname} to publish WireGuard's key and condition in"
+            self._troubles.add(self._about, text)
             return False
         self._troubles.clear(self._about)
+        if self._written is written:  # else the Node went meanwhile
+            self._written = {**written, **conditions}
         for family, key in due.items():
             self._settled[family] = (key, told[family])
             log.info("wireguard.key_published", family=family, key=key or "none")

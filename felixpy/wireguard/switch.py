@@ -54,6 +54,7 @@ class Switch:
         self._directory = directory
         self._clock = clock
         self._held: frozenset[Family] = frozenset()
+        self.reasons: dict[Family, str] = {}  # of what is held, in short
         self._confirmed: set[Family] = set()
         self._look_at = float("inf")
         self._warned: set[str] = set()
@@ -130,6 +131,7 @@ class Switch:
             )
             self._holds.place(hold, partial(self._confirmed.add, family))
         self._held = frozenset(reasons)
+        self.reasons = {family: _in_short(found) for family, found in reasons.items()}
         self._look_at = self._clock() + RETRY
 
     def _ask_peers(self, families: Iterable[Family]) -> None:
@@ -157,3 +159,8 @@ class Switch:
             log.warning(
                 "wireguard.preflight", about=first.about + more, reason=first.text, advice=advice
             )
+
+
+def _in_short(found: list[Finding]) -> str:
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return f"{found[0].check}: {found[0].text}{more}"

@@ -76,7 +76,7 @@ in_node sysctl -qw net.ipv4.ip_forward=1
 # not by in_node: a signal has to reach the agent, not a shell around it
 ip netns exec agent-node "$felixpy" run --config "$work/felixpy.cfg" >"$work/log" 2>&1 &
 agent=$!
-for _ in {1..30}; do
+for _ in {1..90}; do
     reaches w1 2 && break
     kill -0 "$agent"
 done

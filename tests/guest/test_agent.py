@@ -9,6 +9,7 @@ from tests.guest.conftest import Guest
 
 pytestmark = pytest.mark.guest
 
+SECONDS = 400  # some times what it takes
 SCRIPT = Path(__file__).with_name("agent.sh")
 
 
@@ -16,5 +17,5 @@ SCRIPT = Path(__file__).with_name("agent.sh")
 def test_policy_holds_from_start_to_cleanup(guest: Guest, backend: str) -> None:
     felixpy = Path(sys.executable).with_name("felixpy")
     argv = ["bash", str(SCRIPT), str(felixpy)]
-    done = guest.run(argv, timeout=180, env={"FELIX_IPTABLESBACKEND": backend})
+    done = guest.run(argv, timeout=SECONDS, env={"FELIX_IPTABLESBACKEND": backend})
     assert done.status == 0, done.output

@@ -95,6 +95,11 @@ def _is_of_hosts(what: str) -> bool:
     return source.startswith(_HOSTS) and target.startswith(_HOSTS)
 
 
+def is_stream(name: str) -> bool:
+    """A TCP connection, of which nothing is lost as long as it is not broken."""
+    return ">>" in name
+
+
 class Step:
     """`encrypted` is how many packets of WireGuard were on the wire, `clear` what else was there,
     without `hosts`: what these said to each other, such as a pre-flight's questions.
@@ -133,7 +138,7 @@ class Step:
 
     def row(self) -> str:
         """What, seconds, packets sent, lost, in clear, encrypted."""
-        names = self.sent.keys() - self.streamed.keys()
+        names = [name for name in self.sent if not is_stream(name)]
         sent = sum(self.sent[name] for name in names)
         lost = sum(self.lost(name) for name in names)
         clear = sum(self.clear.values())
@@ -144,7 +149,7 @@ class Step:
         flows = [
             f"{name}: {self.lost(name)} of {sent} lost"
             for name, sent in self.sent.items()
-            if name not in self.streamed
+            if not is_stream(name)
         ]
         flows += [f"{name}: {size // 1024} KiB" for name, size in self.streamed.items()]
         clear = sum(self.clear.values())
@@ -468,16 +473,28 @@ class Cluster:
         for talker in self._talkers.values():
             talker.ask({"silent": True})
 
+    def streams(self) -> bool:
+        """Whether TCP goes on now: after a gap it takes its time before it tries again."""
+        before = self._total("streamed")
+        self.wait(ON_THE_WAY)
+        return self._total("streamed") > before
+
     def reaches(self, source: str, to: str) -> bool:
         """Whether a flow that goes on gets there now."""
         name = f"{source} > {to}"
-        before = self._received(name)
+        before = self._total("received", name)
         self.wait(ON_THE_WAY)
-        return self._received(name) > before
+        return self._total("received", name) > before
 
-    def _received(self, name: str) -> int:
-        counts = [talker.ask().get("received", {}) for talker in self._talkers.values()]
-        return sum(sum(count.get(name, {}).values()) for count in counts)
+    def _total(self, kind: str, name: str = "") -> int:
+        """Of one flow, or of all."""
+        counts = [talker.ask().get(kind, {}) for talker in self._talkers.values()]
+        return sum(
+            sum(by_epoch.values())
+            for count in counts
+            for flow, by_epoch in count.items()
+            if name in ("", flow)
+        )
 
     @contextmanager
     def step(self, what: str) -> Iterator[Step]:

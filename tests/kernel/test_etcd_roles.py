@@ -23,7 +23,7 @@ from felixpy.etcd.settings import to_etcd_settings
 from felixpy.etcd_role import PASSWORD
 from felixpy.ipsec.publishing import RecordPublisher
 from felixpy.statusrep.etcd import EtcdStatusStore
-from felixpy.wireguard.publishing import KeyPublisher
+from felixpy.wireguard.publishing import NodePublisher
 from tests.fakes.certificates import ca
 from tests.kernel.agent_lab import Lab, eventually
 from tests.kernel.conftest import Namespace
@@ -219,7 +219,7 @@ async def published(config: Config) -> dict[str, str]:
     """Publish a key, as the agent with this configuration would; what is wrong with it then."""
     client = EtcdClient(to_etcd_settings(config), config.felix_hostname)
     member = await client.member()
-    publisher = KeyPublisher(EtcdStatusStore(client), config.felix_hostname)
+    publisher = NodePublisher(EtcdStatusStore(client), config.felix_hostname)
     try:
         publisher.offer({4: KEY})
         async with asyncio.timeout(20):
@@ -232,6 +232,7 @@ async def published(config: Config) -> dict[str, str]:
     finally:
         await publisher.close()
         client.close()
+        await asyncio.sleep(0.1)  # TLS takes its leave
 
 
 def test_with_wireguard_the_role_lets_a_node_publish_its_key_and_nobody_elses(
@@ -247,7 +248,7 @@ def test_with_wireguard_the_role_lets_a_node_publish_its_key_and_nobody_elses(
 
     etcd.shell(lab.ask("etcd", "roles")[1], etcd.root, **password)
     with within(lab.node):
-        assert "permission denied" in asyncio.run(published(config))["public key"]
+        assert "permission denied" in asyncio.run(published(config))["Node status"]
     assert etcd.ask(etcd.agent, "get", "--print-value-only", f"{NODES}n1") == (0, f"{NODE}\n")
 
     etcd.shell(lab.ask("etcd", "roles", "--wireguard")[1], etcd.root, **password)

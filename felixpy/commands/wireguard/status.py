@@ -173,8 +173,10 @@ def _peer(peer: PeerStatus, paint: Palette, now: float, *, counted: bool) -> Ite
         yield f"  endpoint: {render_endpoint(peer.endpoint)}"
     if peer.nets:
         yield f"  allowed ips: {', '.join(peer.nets)}"
-    if peer.unknown_nets:
-        yield f"  not encrypted: {', '.join(peer.unknown_nets)}"
+    if peer.closed_nets:
+        yield f"  closed: {', '.join(peer.closed_nets)}"
+    if peer.clear_nets:
+        yield f"  in clear: {', '.join(peer.clear_nets)}"
     if peer.handshake:
         yield f"  latest handshake: {age(now - peer.handshake)} ago"
     if peer.received or peer.sent:

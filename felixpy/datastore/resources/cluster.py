@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import field
 
@@ -73,6 +73,7 @@ class NodeStatus(Block, frozen=True):
     wireguard_public_key: WireguardKey = ""
     wireguard_public_key_v6: WireguardKey = field(default="", name="wireguardPublicKeyV6")
     pod_cidrs: list[str] = field(default_factory=list, name="podCIDRs")
+    conditions: Any = None  # felixpy's own and others', which nobody reads here
 
 
 class Node(Document, frozen=True):

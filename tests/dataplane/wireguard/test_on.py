@@ -225,7 +225,7 @@ async def test_to_a_node_without_a_key_only_its_route_and_the_net_are_written() 
     n.told(*behind("d", B))
     assert await n.apply() == [f"{B} throw", f"- a {B}"]
     other = next(p for p in n.on.known().peers if p.node == "d")
-    assert (other.stage, other.unknown_nets) == ("no key", (B,))
+    assert (other.stage, other.clear_nets) == ("no key", (B,))
 
 
 async def test_to_this_node() -> None:

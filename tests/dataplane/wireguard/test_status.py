@@ -48,18 +48,30 @@ def test_of_each_node_and_each_peer_of_the_device() -> None:
                     "ready",
                     ("172.30.0.97", 51820),
                     (A,),
-                    (B,),
+                    closed_nets=(B,),
                     handshake=99.5,
                     received=10,
                     sent=20,
                     clear_packets=3,
                     clear_bytes=300,
                 ),
-                PeerStatus("d", "", "no key", unknown_nets=(C,), clear_packets=4, clear_bytes=400),
+                PeerStatus("d", "", "no key", clear_nets=(C,), clear_packets=4, clear_bytes=400),
                 PeerStatus("n", shown(key("n")), "no address"),
             ),
         )
     )
+
+
+def test_what_is_closed() -> None:
+    strict = Mesh(4, HERE, WireguardSettings(strict=True))
+    for update in (*node("a", A), *behind("d", C)):
+        strict.update(update)
+    strict.resolve()
+    peers = family_status(4, "wireguard.cali", "", strict, None, {}).peers
+    assert [(peer.node, peer.closed_nets, peer.clear_nets) for peer in peers] == [
+        ("a", (A,), ()),
+        ("d", (C,), ()),
+    ]
 
 
 def test_without_wireguard() -> None:

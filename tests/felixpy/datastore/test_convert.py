@@ -543,7 +543,11 @@ def test_a_nodes_wireguard_keys_are_in_its_status() -> None:
         "apiVersion": "projectcalico.org/v3",
         "kind": "Node",
         "metadata": {"name": "n1"},
-        "status": {"wireguardPublicKey": key, "wireguardPublicKeyV6": key_v6},
+        "status": {
+            "wireguardPublicKey": key,
+            "wireguardPublicKeyV6": key_v6,
+            "conditions": [{"type": "WireguardReady", "status": "True", "tomorrow": 1}],
+        },
     }
     expected = Node(wireguard_key=key, wireguard_key_v6=key_v6)
     assert decode_manifest(document).changes == ((NodeKey("n1"), expected),)

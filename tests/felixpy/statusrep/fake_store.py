@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Container, Mapping
 from typing import NamedTuple
 
+from felixpy.statusrep.conditions import Condition
 from felixpy.statusrep.store import StatusUnwritableError
 from tests.felixpy.statusrep.virtual_time import now
 
@@ -54,10 +55,17 @@ class FakeStore:
         )
         return there
 
-    async def revise_status(self, key: str, resource: bytes, texts: Mapping[str, str]) -> bool:
-        """What is noted is not the resource but the texts."""
+    async def revise_status(
+        self,
+        key: str,
+        resource: bytes,
+        texts: Mapping[str, str],
+        conditions: Mapping[str, Condition | None],
+    ) -> bool:
+        """What is noted is not the resource but the texts, and the reasons of conditions."""
         there = key not in self.gone
-        text = json.dumps(texts).encode()
+        reasons = {kind: each and each.reason for kind, each in conditions.items()}
+        text = json.dumps({**texts, **reasons}).encode()
         await self._ask(Call(now(), "revise", key, text), lambda: self.held.update({key: resource}))
         return there
 

@@ -52,14 +52,15 @@ def known(handshake: float) -> FamilyStatus:
         "ready",
         ("10.0.0.2", 51820),
         ("10.65.1.0/26", "10.65.1.64/26"),
-        ("10.65.9.0/26",),
-        handshake,
-        2048,
-        3 << 30,
-        7,
-        700,
+        clear_nets=("10.65.9.0/26",),
+        closed_nets=("10.65.8.0/26",),
+        handshake=handshake,
+        received=2048,
+        sent=3 << 30,
+        clear_packets=7,
+        clear_bytes=700,
     )
-    peers = (ready, PeerStatus("c", "", "no key", unknown_nets=("10.65.2.0/26",)))
+    peers = (ready, PeerStatus("c", "", "no key", clear_nets=("10.65.2.0/26",)))
     return FamilyStatus(4, "wireguard.cali", "on", OWN, 51820, peers=peers)
 
 
@@ -109,13 +110,14 @@ def test_one_screen_as_wg_has_it(
         f"  public key: {B}\n"
         "  endpoint: 10.0.0.2:51820\n"
         "  allowed ips: 10.65.1.0/26, 10.65.1.64/26\n"
-        "  not encrypted: 10.65.9.0/26\n"
+        "  closed: 10.65.8.0/26\n"
+        "  in clear: 10.65.9.0/26\n"
         "  latest handshake: 1 hour, 2 minutes, 5 seconds ago\n"
         "  transfer: 2.00 KiB received, 3.00 GiB sent\n"
         "  left in clear: 7 packets, 700 B\n"
         "\n"
         "peer: c no key\n"
-        "  not encrypted: 10.65.2.0/26\n"
+        "  in clear: 10.65.2.0/26\n"
         "  left in clear: nothing\n"
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import json
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import cast
@@ -79,6 +81,23 @@ async def test_the_status_is_that_of_the_last_apply(
     part.attach(dataplane())
     part.turn(applied=False)
     assert part.status == told
+    await part.close()
+
+
+async def test_the_node_is_told_what_the_last_apply_has_found(
+    part: WireguardPart, tmp_path: Path
+) -> None:
+    part.attach(dataplane(NONE, OFF))
+    part.turn(applied=True)
+    part.attach(dataplane(ON, OFF))
+    part.turn(applied=False)
+    file = tmp_path / "status/resources/v3/projectcalico.org/nodes/n1"
+    async with asyncio.timeout(10):
+        while not file.exists():  # noqa: ASYNC110
+            await asyncio.sleep(0.001)
+    (condition,) = json.loads(file.read_text())["status"]["conditions"]
+    assert (condition["type"], condition["status"]) == ("WireguardReady", "False")
+    assert condition["message"] == "this kernel has no WireGuard"
     await part.close()
 
 

@@ -9,17 +9,19 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import asdict
 from structlog.testing import capture_logs
 
 from calc_graph.model import Node, NodeKey
 from felixpy.etcd.client import EtcdClient
 from felixpy.etcd.settings import Endpoint, EtcdSettings
+from felixpy.statusrep.conditions import Condition
 from felixpy.statusrep.directory import DirectoryStatusStore
 from felixpy.statusrep.etcd import EtcdStatusStore
 from felixpy.statusrep.store import StatusStore
-from felixpy.wireguard.publishing import PAUSE, RETRY, WRITE_SECONDS, KeyPublisher, PublishedKey
+from felixpy.wireguard.publishing import PAUSE, RETRY, WRITE_SECONDS, NodePublisher, PublishedKey
 from tests.felixpy.etcd.fake_etcd import Serving, Store
-from tests.felixpy.statusrep.fake_store import FakeStore
+from tests.felixpy.statusrep.fake_store import Call, FakeStore
 from tests.felixpy.statusrep.virtual_time import virtually
 
 NODE = "/calico/resources/v3/projectcalico.org/nodes/n1"
@@ -29,8 +31,8 @@ Texts = dict[str, str]
 
 
 @contextlib.asynccontextmanager
-async def publishing(store: StatusStore) -> AsyncIterator[KeyPublisher]:
-    publisher = KeyPublisher(store, "n1")
+async def publishing(store: StatusStore) -> AsyncIterator[NodePublisher]:
+    publisher = NodePublisher(store, "n1")
     try:
         yield publisher
         publisher.check()
@@ -130,8 +132,8 @@ def test_a_node_that_is_not_there_is_waited_for() -> None:
         async with publishing(store) as publisher:
             publisher.offer({4: A})
             await asyncio.sleep(PAUSE + 2 * RETRY + 0.1)
-            text = "there is no Node n1 to publish WireGuard's key in"
-            assert publisher.problems == {"public key": text}
+            text = "there is no Node n1 to publish WireGuard's key and condition in"
+            assert publisher.problems == {"Node status": text}
             store.gone.clear()
             publisher.note(OWN, Node(ipv4="192.0.2.1/24"))
             await asyncio.sleep(PAUSE)
@@ -159,7 +161,7 @@ def test_what_cannot_be_written_is_said_once_and_tried_again(answer: str, said: 
         async with publishing(store) as publisher:
             publisher.offer({4: A})
             await asyncio.sleep(30)
-            assert publisher.problems == {"public key": said}
+            assert publisher.problems == {"Node status": said}
             store.refuse = lambda _: ""
             await asyncio.sleep(RETRY + WRITE_SECONDS)
             assert publisher.problems == {}
@@ -203,6 +205,93 @@ def test_another_agent_by_our_name_is_no_race() -> None:
     assert virtually(work) <= 1 + 10 / PAUSE
 
 
+LACKING = Condition("False", "Lacks", "the kernel has none")
+HELD = Condition("False", "Held", "somebody has the port")
+READY = Condition("True", "Key", "there is one")
+T = "WireguardReady"
+
+
+def test_a_condition_is_written_with_the_key_and_when_it_changes() -> None:
+    async def work() -> FakeStore:
+        store = FakeStore()
+        async with publishing(store) as publisher:
+            publisher.offer({4: ""}, {T: HELD})
+            await asyncio.sleep(5)
+            publisher.offer({4: ""}, {T: HELD})
+            await asyncio.sleep(5)
+            publisher.offer({4: A}, {T: READY})
+            await asyncio.sleep(5)
+            publisher.note(OWN, Node(wireguard_key=A))
+            publisher.offer({4: A}, {})  # a new dataplane knows nothing yet
+            await asyncio.sleep(5)
+            publisher.offer({4: A}, {T: READY})
+            await asyncio.sleep(5)
+            publisher.offer({4: ""}, {T: None})
+            await asyncio.sleep(5)
+        return store
+
+    found = revisions(virtually(work))
+    assert found == [(0, {T: "Held"}), (10, {V4: A, T: "Key"}), (25, {V4: "", T: None})]
+
+
+def test_a_condition_waits_for_the_node_and_is_written_into_one_made_anew() -> None:
+    async def work() -> FakeStore:
+        store = FakeStore()
+        store.gone.add(NODE)
+        async with publishing(store) as publisher:
+            publisher.offer({4: ""}, {T: LACKING})
+            await asyncio.sleep(PAUSE)
+            assert "there is no Node n1" in publisher.problems["Node status"]
+            store.gone.clear()
+            publisher.note(OWN, Node())
+            await asyncio.sleep(60)
+            assert publisher.problems == {}
+            store.calls.clear()
+            store.gone.add(NODE)
+            publisher.note(OWN, None)
+            await asyncio.sleep(PAUSE / 2)
+            assert publisher.problems
+            store.gone.clear()
+            await asyncio.sleep(60)
+            assert publisher.problems == {}
+        return store
+
+    assert [texts for _, texts in revisions(virtually(work))] == [{T: "Lacks"}] * 2
+
+
+def test_nothing_to_say_needs_no_node() -> None:
+    async def work() -> FakeStore:
+        store = FakeStore()
+        store.gone.add(NODE)
+        async with publishing(store) as publisher:
+            publisher.offer({4: "", 6: ""}, {T: None})
+            await asyncio.sleep(60)
+            assert publisher.problems == {}
+        return store
+
+    with capture_logs() as logs:
+        assert len(virtually(work).calls) == 1  # perhaps an agent before has said something
+    assert logs == []
+
+
+def test_a_node_that_goes_while_it_is_written_to_is_written_to_again() -> None:
+    async def work() -> int:
+        store = FakeStore()
+        async with publishing(store) as publisher:
+
+            def goes(_: Call) -> str:
+                store.refuse = lambda _: ""
+                publisher.note(OWN, None)
+                return ""
+
+            store.refuse = goes
+            publisher.offer({}, {T: LACKING})
+            await asyncio.sleep(60)
+        return len(store.calls)
+
+    assert virtually(work) == 2
+
+
 # ---------------------------------------------------------------- etcd
 
 
@@ -244,6 +333,38 @@ async def test_in_etcd_all_but_the_key_stays_to_the_byte() -> None:
             client.close()
 
 
+async def test_in_etcd_a_condition_is_written_once_by_one_agent_after_another() -> None:
+    store = Store()
+    store.put(NODE, '{"kind":"Node","status":{"conditions":[{"type":"Ready" ,"n":1.50}],"x":[]}}')
+    async with Serving(store) as serving:
+        settings = EtcdSettings((Endpoint("127.0.0.1", serving.port),), tls=False)
+        client = EtcdClient(settings, "n1")
+        await client.member()
+        try:
+            revision = store.revision
+            async with publishing(EtcdStatusStore(client)) as publisher:
+                publisher.offer({4: A}, {T: READY})
+                await until(lambda: store.revision > revision)
+            after = store.at(store.revision)[NODE.encode()].value.decode()
+            assert after.startswith(
+                '{"kind":"Node","status":{"conditions":[{"type":"Ready" ,"n":1.50},'
+                f'{{"type":"{T}","status":"True","reason":"Key","message":"there is one",'
+            )
+            assert after.endswith(f'}}],"x":[],"{V4}":"{A}"}}}}')
+            async with publishing(EtcdStatusStore(client)) as publisher:  # of a later agent
+                publisher.note(OWN, Node(wireguard_key=A))
+                publisher.offer({4: A}, {T: READY})
+                await asyncio.sleep(0.2)
+                assert store.revision == revision + 1
+                publisher.offer({4: A}, {T: None})
+                await until(lambda: store.revision > revision + 1)
+            last = store.at(store.revision)[NODE.encode()].value.decode()
+            kept = '"conditions":[{"type":"Ready" ,"n":1.50}],"x":[]'
+            assert last == f'{{"kind":"Node","status":{{{kept},"{V4}":"{A}"}}}}'
+        finally:
+            client.close()
+
+
 # ---------------------------------------------------------------- a directory
 
 
@@ -277,6 +398,14 @@ def test_without_etcd_a_file_takes_the_keys(tmp_path: Path) -> None:
         async with publishing(DirectoryStatusStore(tmp_path)) as publisher:  # after a restart
             publisher.note(OWN, Node())
             publisher.offer({4: "", 6: B})
+            await asyncio.sleep(5)
+            assert told() == {V4: "", V6: B}
+            publisher.offer({4: "", 6: B}, {T: LACKING})
+            await asyncio.sleep(5)
+            (condition,) = json.loads(file.read_text())["status"]["conditions"]
+            assert condition.pop("lastTransitionTime").endswith("Z")
+            assert condition == {"type": T, **asdict(LACKING)}
+            publisher.offer({4: "", 6: B}, {T: None})
             await asyncio.sleep(5)
             assert told() == {V4: "", V6: B}
             file.write_text("junk")

@@ -81,13 +81,21 @@ async def test_what_fails_holds_its_family_back_with_the_reason(lab: Lab) -> Non
     assert "another program has 51820" in text
     assert "stop it" in text
     assert lab.holds.counts() == {"wireguard": 1}
+    assert lab.switch.reasons == {4: "UDP port: another program has 51820"}
     lab.found = [TAKEN_V6, TAKEN]
     assert await lab.admit(4, 6) == {4, 6}
     assert sorted(lab.held) == ["wireguard", "wireguard-ipv6"]
     lab.found = [CLEAR]
     assert await lab.admit(4, 6) == {4, 6}
+    lab.found = [CLEAR, TAKEN]
+    assert await lab.admit(4, 6) == {4, 6}
+    assert lab.switch.reasons == {
+        4: "clear hosts: etcd is on nodes (and 1 more)",
+        6: "clear hosts: etcd is on nodes",
+    }
     await lab.switch.close()
     assert lab.held == {}
+    assert lab.switch.reasons == {}
 
 
 async def test_it_is_looked_at_again_and_lifted_by_itself(lab: Lab) -> None:
