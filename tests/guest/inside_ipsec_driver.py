@@ -112,7 +112,7 @@ def make_driver(family: Family, kernel: Xfrm) -> MakeDriver:
 
 def shown(inside: Namespace) -> list[str]:
     """States as ip shows them, without their keys, each in one line."""
-    text = inside.run("ip xfrm state nokeys")
+    text = inside.run("ip xfrm state list nokeys")
     blocks = re.split(r"\n(?=src )", text.strip())
     return sorted(re.sub(r"\s+", " ", block).strip() for block in blocks if block)
 
