@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
+import importlib.metadata
 import json
 import re
 import shutil
@@ -95,6 +97,30 @@ def test_requirements_are_those_of_the_project(name: str) -> None:
         wanted += PROJECT["project"]["optional-dependencies"]["dev"]
     names = {normalized(re.split(r"[<>=!~\[; ]", each)[0]) for each in wanted}
     assert names <= set(pinned(name))
+
+
+def imported() -> set[str]:
+    """Top-level packages of others that the program imports, wherever in a module it does."""
+    found = set()
+    for package in OWN_PACKAGES:
+        for path in (TOP / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_bytes())):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and not node.level:
+                    found.add(str(node.module).partition(".")[0])
+    return found - sys.stdlib_module_names - set(OWN_PACKAGES)
+
+
+def test_everything_that_is_imported_is_installed() -> None:
+    installed = set(pinned("requirements.txt"))
+    providers = importlib.metadata.packages_distributions()
+    missing = [
+        name
+        for name in sorted(imported())
+        if installed.isdisjoint(map(normalized, providers.get(name, (name,))))
+    ]
+    assert missing == []
 
 
 def test_both_requirements_agree() -> None:
