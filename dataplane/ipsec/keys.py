@@ -18,7 +18,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from ipaddress import ip_address
 from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
@@ -26,12 +25,13 @@ from msgspec import Struct
 
 from dataplane.ipsec import ids
 from dataplane.ipsec.values import StateWish
+from dataplane.rtnetlink import parse_address
 
 _CHECK_BYTES: Final = 8
 _HASH: Final = "sha256"
 _HASH_BYTES: Final = hashlib.sha256().digest_size
-_FINGERPRINT_HASH: Final = "sha512"
-_PROCESS_SECRET: Final = secrets.token_bytes(_HASH_BYTES)
+_FINGERPRINT_BLOCK: Final = hashlib.sha512().block_size
+_FINGERPRINTS: Final = hashlib.sha512(secrets.token_bytes(_FINGERPRINT_BLOCK))
 
 Octets: TypeAlias = bytes | bytearray | memoryview
 
@@ -124,7 +124,7 @@ class Key(_Secret):
     has not got the key.
     """
 
-    __slots__ = ("_auth_bytes", "_octets", "algorithm", "check", "id")
+    __slots__ = ("_auth_bytes", "_octets", "_pseudorandom", "algorithm", "check", "id")
 
     def __init__(
         self, key_id: int, algorithm: Algorithm, octets: bytearray, auth_bytes: int = 0
@@ -134,6 +134,7 @@ class Key(_Secret):
         self.algorithm = algorithm
         self.check = _check(key_id, algorithm, octets)
         self._octets = octets
+        self._pseudorandom = _extracted(octets)  # the same for all that is derived
         self._auth_bytes = auth_bytes
 
     def material(self, wish: StateWish) -> Material:
@@ -142,9 +143,11 @@ class Key(_Secret):
         return Material(self.algorithm, octets, self._auth_bytes)
 
     def _derived(self, wish: StateWish) -> bytearray:
-        ends = [ip_address(address).packed for address in (wish.source, wish.id.destination)]
-        info = b"felixpy-ipsec" + bytes([self.id]) + b"".join(ends) + wish.life.encode("ascii")
-        return hkdf(self._octets, info, len(self._octets))
+        _, source = parse_address(wish.source)
+        _, destination = parse_address(wish.id.destination)
+        ends = source + destination
+        info = b"felixpy-ipsec" + bytes([self.id]) + ends + wish.life.encode("ascii")
+        return _expanded(self._pseudorandom, info, len(self._octets))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Key):
@@ -207,14 +210,26 @@ def fingerprint(*parts: Octets) -> bytes:
 
 
 def _fingerprint(part: Octets) -> bytes:
-    """OpenSSL's hashes clean up behind them; hashlib.blake2b leaves the key on the stack."""
-    digest = hmac.digest(_PROCESS_SECRET, part, _FINGERPRINT_HASH)
-    return digest[: len(part)].ljust(len(part), b"\0")
+    """The hash of a secret block and the key, which takes an eighth of what HMAC does, and is as
+    good where nobody else sees it.  OpenSSL's hashes clean up behind them; hashlib.blake2b leaves
+    the key on the stack.
+    """
+    hashed = _FINGERPRINTS.copy()
+    hashed.update(part)
+    return hashed.digest()[: len(part)].ljust(len(part), b"\0")
 
 
 def hkdf(secret: Octets, info: bytes, length: int, salt: bytes = b"") -> bytearray:
     """HKDF-SHA256, RFC 5869; `length` is 8160 at most.  Whoever gets it overwrites it."""
-    pseudorandom = hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH)
+    return _expanded(_extracted(secret, salt), info, length)
+
+
+def _extracted(secret: Octets, salt: bytes = b"") -> bytearray:
+    """As secret as what it is made of."""
+    return bytearray(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH))
+
+
+def _expanded(pseudorandom: Octets, info: bytes, length: int) -> bytearray:
     derived = bytearray()
     block = b""
     for counter in range(1, -(-length // _HASH_BYTES) + 1):
