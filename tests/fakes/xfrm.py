@@ -61,6 +61,7 @@ class FakeXfrm:
         self.reads = 0
         self.notices: asyncio.Queue[list[Changed | Expired]] = asyncio.Queue()
         self._counter = 0
+        self._taken: set[int] = set()  # numbers of policies, before and during a batch
 
     # ------------------------------------------------------------ Xfrm
 
@@ -75,6 +76,7 @@ class FakeXfrm:
 
     async def change(self, changes: Sequence[Change]) -> list[int]:
         self._answer("changing")
+        self._taken = {policy.index for policy in self.policies.values()}
         return [self._do(change) for change in changes]
 
     async def trial(self, key: Key, family: Family = 4) -> str:
@@ -140,8 +142,10 @@ class FakeXfrm:
             case PolicyDelete(id=policy):
                 if not self._note(f"- policy {described(policy)}"):
                     return errno.ENOMEM
-                if self.policies.pop(policy, None) is None:
+                gone = self.policies.pop(policy, None)
+                if gone is None:
                     return self._refuse(errno.ENOENT)
+                self._taken.discard(gone.index)
         return 0
 
     def _put(self, change: PolicyPut) -> int:
@@ -158,7 +162,8 @@ class FakeXfrm:
         return 0
 
     def _index(self, asked: int) -> int:
-        if asked and all(policy.index != asked for policy in self.policies.values()):
+        if asked and asked not in self._taken:
+            self._taken.add(asked)
             return asked
         self._counter += 8
         return self._counter
