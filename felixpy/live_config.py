@@ -187,9 +187,12 @@ class LiveConfig:
         self._say(self.resolved.problems)
 
     def problems(self) -> dict[str, str]:
-        """Errors in force, by place and parameter; at the start there are none."""
-        errors = (*self.resolved.errors, *self._unreadable)
-        return {f"{error.where} {error.name}".rstrip(): str(error) for error in errors}
+        """Errors in force, of which there are none at the start, and what is not followed; by place
+        and parameter.
+        """
+        standing = [problem for problem in self.resolved.problems if problem.standing]
+        found = (*self.resolved.errors, *standing, *self._unreadable)
+        return {f"{each.where} {each.name}".rstrip(): str(each) for each in found}
 
     def _say(self, problems: tuple[Problem, ...]) -> None:
         for problem in problems:

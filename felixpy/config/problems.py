@@ -12,12 +12,14 @@ class Problem(Struct, frozen=True):
     """`where` is a line of a file, a variable or a resource; `name` the parameter, or "".
 
     An error stops the start; while the agent runs it is reported, and the last good value kept.
+    A `standing` warning is reported too: what was said is not what is done.
     """
 
     severity: Literal["error", "warning"]
     where: str
     name: str
     reason: str
+    standing: bool = False
 
     def __str__(self) -> str:
         if not self.name:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from felixpy.config import marks
 from felixpy.config.etcd import ETCD, Said, choose_datastore
@@ -30,7 +30,7 @@ from felixpy.config.parameters import (
 )
 from felixpy.config.problems import ConfigError, Problem, error, warning
 from felixpy.config.sources import DISCOVERY, Rank, Setting, Source
-from felixpy.config.to_ipsec import ipsec_faults, ipsec_oddities
+from felixpy.config.to_ipsec import ipsec_claims, ipsec_faults, ipsec_oddities
 from felixpy.config.to_wireguard import wireguard_faults
 from felixpy.config.types import BOOL
 
@@ -104,6 +104,7 @@ class _Resolution:
         self.problems: list[Problem] = []
         self._deciding: dict[str, Rank] = {}
         self._refused: set[str] = set()
+        self._claimed: dict[str, str] = {}  # by IPsec, against the datastore -> why
         self._discovery: Setting | None = None
 
     def take(self, rank: Rank, setting: Setting) -> None:
@@ -183,6 +184,7 @@ class _Resolution:
     def check(self) -> None:
         self._check_datastore()
         self._check_hostname()
+        self._heed_claims()  # WireGuard would need a bit of the mask
         self._check_marks()
         self._check_wireguard()
         self._check_ipsec()
@@ -221,9 +223,25 @@ class _Resolution:
         if self._report_faults(wireguard_faults(self._value)):
             self._keep(*_WIREGUARD)
 
+    def _heed_claims(self) -> None:
+        for name, claimed, reason in ipsec_claims(self._value):
+            rank = self._deciding.get(name)
+            if self._value(name) == claimed or (rank is not None and rank.local):
+                continue
+            self.values[PARAMETERS[name].attribute] = claimed
+            if rank is not None:
+                self.origins[name] = f"IPsecEnabled, not {self.given[name][0].where}"
+                self._claimed[name] = reason
+
     def _check_ipsec(self) -> None:
         if self._report_faults(ipsec_faults(self._value)):
-            self._keep(*_IPSEC)
+            self._keep(*_IPSEC, *self._claimed)
+        # what was kept may be that IPsec is off, or WireGuard of a time when it was
+        self._heed_claims()
+        if self._value("IPsecEnabled"):
+            for name, reason in self._claimed.items():
+                where = self.given[name][0].where
+                self.problems.append(structs.replace(warning(where, name, reason), standing=True))
         for name, reason in ipsec_oddities(self._value):
             self._warn(self.given[name][0], reason)
 

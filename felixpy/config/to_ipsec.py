@@ -33,7 +33,7 @@ def to_ipsec(config: Config) -> IpsecSettings:
 
 
 def both_families(config: Config) -> frozenset[Family]:
-    """Those that WireGuard encrypts already: nothing is encrypted by both."""
+    """Those that WireGuard encrypts already, as file or environment say: by both nothing is."""
     wireguard: set[Family] = set()
     if config.wireguard_enabled:
         wireguard.add(4)
@@ -57,6 +57,22 @@ def _clear_ports(config: Config) -> tuple[tuple[Literal["tcp", "udp"], int], ...
         ports = (urlsplit(endpoint).port for endpoint in config.etcd_endpoints)
         found |= {("tcp", port) for port in ports if port}
     return tuple(sorted(found))
+
+
+def ipsec_claims(value: Callable[[str], Any]) -> Iterator[tuple[str, bool, str]]:
+    """What other parameters must be, and why, unless this machine itself says otherwise.
+
+    That IPsec is on is said by file or environment alone.  Whoever can write to the datastore must
+    not be able to take that back: by WireGuard, whose keys the datastore vouches for, or by having
+    IPv6 left alone, whose workloads would then go on in clear.
+    """
+    if not value("IPsecEnabled"):
+        return
+    reason = "of the datastore is not followed: IPsec encrypts IPv{} here"
+    yield "Ipv6Support", True, f"{reason.format(6)}, which would be left alone, and in clear"
+    yield "WireguardEnabled", False, reason.format(4)
+    if value("Ipv6Support"):
+        yield "WireguardEnabledV6", False, reason.format(6)
 
 
 def ipsec_faults(value: Callable[[str], Any]) -> Iterator[tuple[str, str]]:

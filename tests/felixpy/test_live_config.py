@@ -68,6 +68,20 @@ def test_what_a_change_asks_for(path: Path, more: str, ask: Ask) -> None:
     assert live.settle().ask is Ask.NOTHING
 
 
+def test_what_the_datastore_is_not_followed_in_is_a_problem_while_it_is_so(path: Path) -> None:
+    path.write_text(f"{HEAD}IPsecEnabled = true\nIPsecKeyFile = /k\n")
+    live = settled(path)
+    live.note(DEFAULT, FelixConfiguration({"wireguardEnabled": "true"}))
+    assert live.settle().ask is Ask.NOTHING
+    assert list(live.problems().values()) == [
+        "FelixConfiguration default: WireguardEnabled of the datastore is not followed: IPsec"
+        " encrypts IPv4 here"
+    ]
+    live.note(DEFAULT, None)
+    live.settle()
+    assert live.problems() == {}
+
+
 def test_a_file_that_cannot_be_read_changes_nothing_and_is_said(path: Path) -> None:
     live = settled(path)
     path.write_text(HEAD + "junk\n")

@@ -130,6 +130,76 @@ def test_that_wireguard_takes_a_family_is_a_warning() -> None:
     assert len(resolve([says(**ON, **wireguard, Ipv6Support="false")]).problems) == 1
 
 
+def cluster(**texts: str) -> Source:
+    settings = tuple(Setting(name, text, "FelixConfiguration x") for name, text in texts.items())
+    return Source(Rank.CLUSTER, settings)
+
+
+NOT_FOLLOWED: list[tuple[dict[str, str], dict[str, str]]] = [
+    # what the datastore says, and what is said of it
+    (
+        {"WireguardEnabled": "true"},
+        {"WireguardEnabled": "of the datastore is not followed: IPsec encrypts IPv4 here"},
+    ),
+    (
+        {"WireguardEnabledV6": "true"},
+        {"WireguardEnabledV6": "of the datastore is not followed: IPsec encrypts IPv6 here"},
+    ),
+    (
+        {"Ipv6Support": "false"},
+        {
+            "Ipv6Support": "of the datastore is not followed: IPsec encrypts IPv6 here,"
+            " which would be left alone, and in clear"
+        },
+    ),
+    ({"WireguardEnabled": "false", "Ipv6Support": "true"}, {}),
+]
+
+
+@pytest.mark.parametrize(("texts", "said"), NOT_FOLLOWED)
+@pytest.mark.parametrize("running", [False, True])
+def test_the_datastore_takes_nothing_away_from_ipsec(
+    texts: dict[str, str], said: dict[str, str], *, running: bool
+) -> None:
+    here = says(**ON)
+    alone = resolve([here]).config
+    resolved = resolve([here, cluster(**texts)], alone if running else None)
+    assert to_ipsec(resolved.config) == to_ipsec(alone)
+    assert to_settings(resolved.config) == to_settings(alone)
+    assert {each.name: each.reason for each in resolved.problems} == said
+    assert all(each.severity == "warning" and each.standing for each in resolved.problems)
+    assert all("IPsecEnabled" in resolved.origins[name] for name in said)
+    # without IPsec it is followed
+    followed = resolve([says(), cluster(**texts)])
+    assert followed.problems == ()
+    assert bool(said) == (followed.config != resolve([says()]).config)
+
+
+def test_what_is_set_beside_ipsec_goes_before_it() -> None:
+    beside = {"WireguardEnabled": "true", "Ipv6Support": "false"}
+    # without IPv6 nothing is to be said of it
+    resolved = resolve([says(**ON, **beside), cluster(WireguardEnabledV6="true")])
+    assert both_families(resolved.config) == {4}
+    assert to_ipsec(resolved.config).families == frozenset()
+    assert [each.name for each in resolved.problems] == ["IPsecEnabled"]
+
+
+def test_wireguard_of_the_datastore_goes_when_ipsec_comes_and_stays_when_it_cannot() -> None:
+    told = cluster(WireguardEnabled="true")
+    before = resolve([says(), told]).config
+    assert before.wireguard_enabled
+    assert not resolve([says(**ON), told], before).config.wireguard_enabled
+    resolved = resolve([says(IPsecEnabled="true"), told], before)
+    assert resolved.config == before
+    assert [each.severity for each in resolved.problems] == ["error"]
+
+
+def test_a_mask_without_a_bit_for_wireguard_is_enough_where_the_datastore_is_not_followed() -> None:
+    mask = {"IptablesMarkMask": "0x3f0000"}
+    resolved = resolve([says(**ON, **mask), cluster(WireguardEnabled="true")])
+    assert [each.name for each in resolved.problems] == ["WireguardEnabled"]
+
+
 def test_ports_are_tcp_ports_where_nothing_else_is_said() -> None:
     found = resolve([says(IPsecNodeClearPorts="22, UDP:500,tcp:80")]).config
     assert found.ipsec_node_clear_ports == (("tcp", 22), ("udp", 500), ("tcp", 80))
