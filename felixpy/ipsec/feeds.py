@@ -26,7 +26,7 @@ from felixpy.datastore.inotify import Inotify
 from felixpy.datastore.manifest_files import Hop, hops_to
 from felixpy.datastore.settling import Settling
 from felixpy.datastore.watch import TreeWatch
-from felixpy.ipsec.keyfile import MAX_BYTES
+from felixpy.ipsec.keyfile import MAX_BYTES, KeyFile, KeyFileError, parse
 
 ENTRY: Final = "keys"
 LOOK_SECONDS: Final = 60.0  # for what the kernel does not tell
@@ -37,7 +37,7 @@ _TOO_LONG: Final = f"has more than {MAX_BYTES} bytes"
 
 
 class Reading(NamedTuple):
-    """`octets`, which whoever gets them overwrites, or why there are none; both where they are not
+    """`octets`, for `parse_reading` to overwrite, or why there are none; both where they are not
     of now.  `note`: what is no fault and yet should be known.
     """
 
@@ -47,6 +47,17 @@ class Reading(NamedTuple):
 
     def __repr__(self) -> str:
         return f"Reading(..., {self.problem!r}, {self.note!r})"
+
+
+def parse_reading(reading: Reading, name: str) -> KeyFile:
+    """As `keyfile.parse`; what was read is overwritten.  Raises KeyFileError."""
+    octets = reading.octets
+    if octets is None:
+        raise KeyFileError(f"{name}: {reading.problem}")
+    try:
+        return parse(octets, name)
+    finally:
+        octets[:] = bytes(len(octets))
 
 
 class Feed(Protocol):

@@ -16,6 +16,7 @@ from typing import Final
 
 from msgspec import structs
 
+from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.ipsec.kernel import Xfrm, open_xfrm
 from dataplane.ipsec.keys import Algorithm, Key, KeyRing
@@ -24,8 +25,8 @@ from felixpy.config import Config
 from felixpy.ipsec import machine
 from felixpy.ipsec.algorithms import GCM
 from felixpy.ipsec.esp_probe import Target, probe_all
-from felixpy.ipsec.feeds import Reading, feed_of
-from felixpy.ipsec.keyfile import KeyFile, KeyFileError, parse
+from felixpy.ipsec.feeds import feed_of, parse_reading
+from felixpy.ipsec.keyfile import KeyFile, KeyFileError
 from felixpy.wireguard.facts import NodeEnd
 from felixpy.wireguard.finding import Finding
 
@@ -65,22 +66,12 @@ def check_keys(config: Config, environ: Mapping[str, str]) -> tuple[Finding, Key
         return Finding("keys", "warn", "the configuration names none", advice=advice), KeyRing()
     reading = feed.read()
     try:
-        content = _parsed(reading, feed.name)
+        content = parse_reading(reading, feed.name)
     except KeyFileError as error:
         advice = "the agent keeps the last good keys, if it has any"
         return Finding("keys", "fail", str(error), advice=advice), KeyRing()
     notes = [*content.notes, *filter(None, (reading.note, reading.problem))]
     return _keys(feed.name, content, notes, config.ipsec_state_layout), content.ring
-
-
-def _parsed(reading: Reading, name: str) -> KeyFile:
-    """Raises KeyFileError."""
-    if reading.octets is None:
-        raise KeyFileError(f"{name}: {reading.problem}")
-    try:
-        return parse(reading.octets, name)
-    finally:
-        reading.octets[:] = bytes(len(reading.octets))
 
 
 def _keys(name: str, content: KeyFile, notes: list[str], layout: str) -> Finding:
@@ -93,16 +84,23 @@ def _keys(name: str, content: KeyFile, notes: list[str], layout: str) -> Finding
 
 
 async def check_kernel(kernel: Xfrm, ring: KeyRing, families: Iterable[Family]) -> list[Finding]:
-    """Raises DataplaneError."""
     keys = list(ring.values()) or [Key(1, _GUIDES, bytearray(secrets.token_bytes(_GUIDES_BYTES)))]
     found = []
     for family in families:
         for algorithm, key in {str(key.algorithm): key for key in keys}.items():
-            reason = await kernel.trial(key, family)
-            text = reason or f"ESP with {algorithm}"
-            advice = "another kernel, or another algorithm; until then nothing leaves in clear"
-            found.append(Finding("kernel", "fail" if reason else "ok", text, family, advice))
+            found.append(await _trial(kernel, key, family, algorithm))
     return found
+
+
+async def _trial(kernel: Xfrm, key: Key, family: Family, algorithm: str) -> Finding:
+    esp = f"ESP with {algorithm}"
+    try:
+        reason = await kernel.trial(key, family)
+    except DataplaneError as error:
+        text = f"{esp} could not be tried: {error}"
+        return Finding("kernel", "warn", text, family, "ask again; the agent does so too")
+    advice = "another kernel, or another algorithm; until then nothing leaves in clear"
+    return Finding("kernel", "fail" if reason else "ok", reason or esp, family, advice)
 
 
 async def check_way(others: list[NodeEnd], families: Iterable[Family]) -> list[Finding]:

@@ -10,6 +10,8 @@ What is wrong with a file never takes a key away: who would empty it, or break i
 all traffic, or lay it open.  A key goes by a good file that has not got it.
 A file that is written in place may be read half done; so a bad one becomes a fault only when it has
 stayed bad for a moment, and a good one is taken at once.
+Where the kernel does not say whether it can use a key, nothing is known of the file: it is neither
+taken nor rejected, and the kernel is asked again.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from msgspec import Struct, structs
 from dataplane.errors import DataplaneError
 from dataplane.ipsec import ids
 from dataplane.ipsec.keys import Key, KeyRing
-from felixpy.ipsec.feeds import Feed, Reading
-from felixpy.ipsec.keyfile import KeyFile, KeyFileError, parse
+from felixpy.ipsec.feeds import Feed, Reading, parse_reading
+from felixpy.ipsec.keyfile import KeyFile, KeyFileError
 
 log = structlog.get_logger(__name__)
 
 SETTLE_SECONDS: Final = 1.0
+RETRY_SECONDS: Final = 3.0
 _AGAIN_SECONDS: Final = 0.1
 
 Trial = Callable[[Key], Awaitable[str]]
@@ -47,6 +50,7 @@ class KeyFacts(Struct, frozen=True):
     notes       what is no fault and yet should be known
     asks_pair   some ID has a + behind it
     errors      how often something was rejected
+    untried     why what is there now could not be tried, "" where it was
     """
 
     name: str
@@ -57,13 +61,16 @@ class KeyFacts(Struct, frozen=True):
     notes: tuple[str, ...] = ()
     asks_pair: bool = False
     errors: int = 0
+    untried: str = ""
 
     def problems(self, layout: str) -> list[str]:
         """What is wrong, for people; `layout` is IPsecStateLayout."""
         found = []
+        stays = "the last good keys stay in use" if self.checks else "there are no keys to use"
+        if self.untried:
+            found.append(f"{self.untried}; that is done again, and {stays}")
         if self.reason:
             since = datetime.fromtimestamp(self.rejected_since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            stays = "the last good keys stay in use" if self.checks else "there are no keys to use"
             found.append(f"key file rejected since {since}: {self.reason}; {stays}")
         if self.asks_pair and layout != "pair":
             found.append(
@@ -75,6 +82,10 @@ class KeyFacts(Struct, frozen=True):
 
 class _RejectedError(Exception):
     """Why a file that can be read is not used; shows nothing of a key."""
+
+
+class _UntriedError(Exception):
+    """Why nothing is known of a file yet; shows nothing of a key."""
 
 
 class KeySource:
@@ -94,6 +105,7 @@ class KeySource:
         changed: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
         settle_seconds: float = SETTLE_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
         """`changed` is called when `facts` are others; after `offer`, where both are called."""
         self._stirred = asyncio.Event()
@@ -104,6 +116,7 @@ class KeySource:
         self._changed = changed
         self._now = now
         self._settle_seconds = settle_seconds
+        self._retry_seconds = retry_seconds
         self._ring = KeyRing()
         self._bad_since: float | None = None
         self.facts = KeyFacts(self._feed.name)
@@ -115,21 +128,24 @@ class KeySource:
             while True:
                 self._stirred.clear()
                 settled = await self.look()
+                again = self._retry_seconds if self.facts.untried else _AGAIN_SECONDS
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(None if settled else _AGAIN_SECONDS):
+                    async with asyncio.timeout(None if settled else again):
                         await self._stirred.wait()
 
     async def look(self) -> bool:
-        """Whether that was the last word: what is bad for a moment may be half done."""
+        """Whether that was the last word: what is bad for a moment may be half done, and what could
+        not be tried may be good.
+        """
         reading = await asyncio.to_thread(self._feed.read)
         try:
             content = await self._judge(reading)
+        except _UntriedError as error:
+            self._put_off(str(error))
+            return False
         except (_RejectedError, KeyFileError) as error:
             final = isinstance(error, _RejectedError)
             return self._reject(str(error), final=final)
-        finally:
-            if reading.octets is not None:
-                reading.octets[:] = bytes(len(reading.octets))
         self._bad_since = None
         self._accept(content, reading)
         return True
@@ -137,10 +153,8 @@ class KeySource:
     # ------------------------------------------------------------ judging
 
     async def _judge(self, reading: Reading) -> KeyFile:
-        """Raises KeyFileError where it may be half done, or _RejectedError."""
-        if reading.octets is None:
-            raise KeyFileError(f"{self._feed.name}: {reading.problem}")
-        content = parse(reading.octets, self._feed.name)
+        """Raises KeyFileError where it may be half done, _RejectedError or _UntriedError."""
+        content = parse_reading(reading, self._feed.name)
         known = {**self._known(), **self._ring.checks}
         if reason := _contradiction(content.ring, known):
             raise _RejectedError(f"{self._feed.name}: {reason}")
@@ -155,14 +169,15 @@ class KeySource:
         try:
             return await self._trial(key)
         except DataplaneError as error:
-            return str(error)
+            reason = f"{self._feed.name}: key {key.id} could not be tried: {error}"
+            raise _UntriedError(reason) from error
 
     # ------------------------------------------------------------ what comes of it
 
     def _accept(self, content: KeyFile, reading: Reading) -> None:
         notes = tuple(filter(None, (*content.notes, reading.note)))
         fresh = content.ring != self._ring
-        facts = structs.replace(self.facts, notes=notes, asks_pair=content.asks_pair)
+        facts = structs.replace(self.facts, notes=notes, asks_pair=content.asks_pair, untried="")
         if fresh:
             facts = structs.replace(facts, checks=content.ring.checks, accepted=self._now())
             log.info("ipsec.keys_accepted", source=self._feed.name, ids=[*content.ring])
@@ -188,8 +203,14 @@ class KeySource:
         # before there is a ring nothing is at stake, and somebody may be waiting for the reason
         if not final and self._ring and now - self._bad_since < self._settle_seconds:
             return False
-        self._tell(self._rejected(self.facts, reason))
+        self._tell(self._rejected(structs.replace(self.facts, untried=""), reason))
         return True
+
+    def _put_off(self, reason: str) -> None:
+        self._bad_since = None
+        if reason != self.facts.untried:
+            log.warning("ipsec.keys_untried", reason=reason)
+        self._tell(structs.replace(self.facts, untried=reason, reason="", rejected_since=0.0))
 
     def _rejected(self, facts: KeyFacts, reason: str) -> KeyFacts:
         if reason == facts.reason:

@@ -30,9 +30,9 @@ from felixpy.ipsec.algorithms import (
     HMAC_SHA256,
     closest,
 )
-from felixpy.ipsec.feeds import Feed, FileFeed, feed_of
+from felixpy.ipsec.feeds import Feed, FileFeed, feed_of, parse_reading
 from felixpy.ipsec.key_control import ask_drop
-from felixpy.ipsec.keyfile import KeyFile, KeyFileError, parse
+from felixpy.ipsec.keyfile import KeyFile, KeyFileError
 from felixpy.rundir import run_directory
 from felixpy.table import render_table
 
@@ -155,9 +155,9 @@ def _configured(config: Config) -> Feed | None:
 def _read(feed: Feed) -> tuple[KeyFile, list[str]]:
     """With the notes, on the reading too.  Raises KeyFileError."""
     reading = feed.read()
-    if reading.octets is None or reading.problem:
+    content = parse_reading(reading, feed.name)
+    if reading.problem:
         raise KeyFileError(f"{feed.name}: {reading.problem}")
-    content = parse(reading.octets, feed.name)
     return content, [*content.notes, *filter(None, (reading.note,))]
 
 

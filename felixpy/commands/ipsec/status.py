@@ -140,6 +140,8 @@ def _keys(details: Details, paint: Palette, now: float) -> Iterator[str]:
         yield f"  key {key}: check value {check}, here {shown}{newest}"
     if history.rotated:
         yield f"  last rotation: {age(now - history.rotated)} ago"
+    if facts.untried:
+        yield f"  {paint.warn('not taken up yet')}: {facts.untried}"
     if facts.reason:
         since = f"since {age(now - facts.rejected_since)}"
         yield f"  {paint.bad('rejected')} {since}: {facts.reason}"

@@ -141,7 +141,11 @@ def test_states_that_all_share_are_each_peers_too(
         states=(StateStatus("10.0.0.1", 3, 3, 4, True, bytes=5, packets=1),),
     )
     bad = structs.replace(
-        FACTS, reason="line 1: odd", rejected_since=NOW - 60, notes=("mode 0644",)
+        FACTS,
+        reason="line 1: odd",
+        rejected_since=NOW - 60,
+        notes=("mode 0644",),
+        untried="no answer",
     )
     agent_says(
         monkeypatch, structs.replace(DETAILS, status=shared, keys=bad, errors=(), published=False)
@@ -150,6 +154,7 @@ def test_states_that_all_share_are_each_peers_too(
     for line in (
         "  unavailable: no esp4",
         "  rejected since 1 minute: line 1: odd",
+        "  not taken up yet: no answer",
         "  note: mode 0644",
         "  not published yet: the other nodes do not know of all this",
         "  IPv6: has no IPv6 address",

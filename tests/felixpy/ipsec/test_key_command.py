@@ -14,6 +14,7 @@ from felixpy.commands.ipsec.key import new_line
 from felixpy.control import Control
 from felixpy.control_client import ControlClientError, NoAgentError
 from felixpy.ipsec.algorithms import AEADS, ENCRYPTIONS
+from felixpy.ipsec.feeds import Reading, read_file
 from felixpy.ipsec.key_control import ask_drop, register
 from felixpy.ipsec.keyfile import parse
 from felixpy.rundir import run_directory
@@ -128,6 +129,23 @@ def test_a_bad_file(capsys, tmp_path):
     assert said(capsys, "check", str(tmp_path / "none"))[2].endswith(
         "none: cannot be read: No such file or directory\n"
     )
+
+
+@pytest.mark.parametrize("text", [line(3), line(16)])
+def test_what_was_read_is_overwritten(capsys, tmp_path, monkeypatch, text):
+    seen: list[bytearray] = []
+
+    def read(path: Path) -> Reading:
+        reading = read_file(path)
+        assert reading.octets is not None
+        seen.append(reading.octets)
+        return reading
+
+    monkeypatch.setattr("felixpy.ipsec.feeds.read_file", read)
+    path = tmp_path / "keys"
+    write(path, text)
+    said(capsys, "check", str(path))
+    assert [any(octets) for octets in seen] == [False]
 
 
 def test_what_the_configuration_names_is_checked(capsys, config, tmp_path):

@@ -115,12 +115,11 @@ async def test_only_what_is_new_is_tried():
         (f"3 {GCM} {secret_of('4')[1:]} 128", "keys: line 1: field 3 has an odd number of hex"),
         (line(3, "another"), "keys: key ID 3 already stands for another key; use a new ID"),
         (line(5), "keys: key 5: no such thing"),
-        (line(6), "keys: key 6: it does not answer"),
     ],
 )
 async def test_a_bad_file_disturbs_nothing(text, reason):
     lab = Lab()
-    lab.refusals = {5: "no such thing", 6: DataplaneError("it does not answer")}
+    lab.refusals = {5: "no such thing"}
     await lab.look(line(3))
     for _ in range(3):
         assert await lab.look(text)
@@ -136,6 +135,60 @@ async def test_a_bad_file_disturbs_nothing(text, reason):
     assert lab.ids == [[3], [4]]
     assert (lab.facts.reason, lab.facts.problems("pair")) == ("", [])
     assert lab.facts.errors == 1
+
+
+async def test_a_key_that_could_not_be_tried_is_not_rejected():
+    lab = Lab()
+    lab.refusals = {4: DataplaneError("it does not answer")}
+    await lab.look(line(3))
+    await lab.look("junk")
+    for _ in range(3):
+        assert not await lab.look(line(4))
+    assert lab.ids == [[3]]
+    assert lab.tried == [3, 4, 4, 4]
+    assert lab.facts.checks == {3: check_of(line(3), 3)}
+    assert (lab.facts.reason, lab.facts.errors) == ("", 1)
+    assert lab.facts.problems("pair") == [
+        "keys: key 4 could not be tried: it does not answer; that is done again, and the last good"
+        " keys stay in use"
+    ]
+    # now it is what cannot be that counts
+    assert await lab.look("")
+    assert (lab.facts.untried, lab.facts.errors) == ("", 2)
+    await lab.look(line(4))
+    lab.refusals = {}
+    assert await lab.look(line(4))
+    assert lab.ids == [[3], [4]]
+    assert lab.facts.problems("pair") == []
+
+
+async def test_a_key_that_could_not_be_tried_is_tried_again(tmp_path):
+    path = tmp_path / "keys"
+    write(path, line(3))
+    answers: list[str | Exception] = [DataplaneError("no answer"), DataplaneError("no answer"), ""]
+    offered: asyncio.Queue[KeyRing] = asyncio.Queue()
+
+    async def trial(_) -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    source = KeySource(
+        lambda changed: FileFeed(path, changed, look_seconds=PATIENCE),
+        dict,
+        trial,
+        offered.put_nowait,
+        retry_seconds=0.01,
+    )
+    task = asyncio.create_task(source.run())
+    try:
+        async with asyncio.timeout(PATIENCE / 2):
+            assert [*await offered.get()] == [3]
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_without_any_key_that_is_said():
