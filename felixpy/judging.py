@@ -31,6 +31,7 @@ def judge_settings(settings: Settings) -> JudgeSettings:
         allow_ipip_from_workloads=render.allow_ipip_from_workloads,
         vxlan_port=render.vxlan_port,
         wireguard_devices=settings.wireguard.devices,
+        ipsec=frozenset() if settings.ipsec.allow_clear else settings.ipsec.families,
         openstack=render.openstack,
         metadata_addr=render.metadata_addr,
         metadata_port=render.metadata_port,

@@ -1,7 +1,8 @@
 """What the judge knows: the updates that it was given, indexed for asking.
 
     in   the updates of calc_graph.updates, in the order in which the graph makes them
-    out  policies and profiles as books of rules, members of sets, endpoints by interface
+    out  policies and profiles as books of rules, members of sets, endpoints by interface, nets
+         that IPsec leads through tunnels
 
 What an update costs follows its size, not that of what is known.  A copy is cheap too, because it
 shares the books and, until one of the two changes, the members of each set.
@@ -17,6 +18,7 @@ from calc_graph.judge.members import Members, empty_members, family_of
 from calc_graph.judge.programs import Program
 from calc_graph.judge.rules import RuleBook, mask_and_value
 from calc_graph.judge.settings import JudgeSettings
+from calc_graph.judge.tunnelled import Tunnelled
 from calc_graph.judge.verdict import Direction, Hook
 from calc_graph.model import EndpointKey, PolicyKey
 from calc_graph.updates import (
@@ -72,6 +74,7 @@ class Known:
         self.sets: dict[Family, dict[str, Members]] = {family: {} for family in _FAMILIES}
         self.workloads = Workloads(settings)
         self.hosts = Hosts(settings)
+        self.tunnelled = Tunnelled(settings.ipsec)
         self.services: dict[Family, tuple[tuple[int, int], ...]] = {4: (), 6: ()}
         # made when they are first asked; whatever changes rules or who asks them throws them away
         self.tier_programs: dict[_TierProgram, Program] = {}
@@ -87,6 +90,7 @@ class Known:
         other.sets = {family: dict(sets) for family, sets in self.sets.items()}
         other.workloads = self.workloads.copy()
         other.hosts = self.hosts.copy()
+        other.tunnelled = self.tunnelled.copy()
         other.services = dict(self.services)
         self._unshared.clear()
         return other
@@ -101,7 +105,9 @@ class Known:
                     self.services[family] = tuple(map(mask_and_value, mine))
             case HostUpdate() | HostRemove() | PoolUpdate() | PoolRemove():
                 pass  # they are about address translation and routes
-            case RouteUpdate() | RouteRemove() | VtepUpdate() | VtepRemove():
+            case RouteUpdate() | RouteRemove():
+                self.tunnelled.update(update)
+            case VtepUpdate() | VtepRemove():
                 pass
             case TunnelAddresses() | EncapUpdate():
                 pass

@@ -34,6 +34,8 @@ class JudgeSettings(Struct, frozen=True):
     allow_ipip_from_workloads: bool = False
     vxlan_port: int = 4789
     wireguard_devices: tuple[str, str] = ("wireguard.cali", "wg-v6.cali")  # IPv4, IPv6; on or off
+    # in which IPsec lets nothing pass in clear that workloads of other nodes say or are told
+    ipsec: frozenset[Literal[4, 6]] = frozenset()
     openstack: bool = False
     metadata_addr: str = "127.0.0.1"  # IPv4 address; "" means no metadata service
     metadata_port: int = 8775

@@ -93,6 +93,9 @@ class Trial:
             return None
         if interface.startswith(self._settings.interface_prefixes):
             return None
+        end = flow.source if step.direction == "ingress" else flow.destination
+        if self._known.tunnelled.holds(flow.family, int(end)):
+            return None
         return structs.replace(step, outcome="deny", reason=Reason.IN_CLEAR)
 
     def _note(self, site: Site, outcome: Outcome, reason: Reason) -> None:

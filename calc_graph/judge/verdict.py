@@ -82,8 +82,8 @@ class Verdict(Struct, frozen=True):
 
     `allowed` is what policy says, and to have to be encrypted is no denial.  `encrypted`: a policy
     that allowed it requires that its flow goes so.  Whether it does is a matter of routes: where
-    the flow names an interface that does not encrypt, the kernel drops it all the same, and
-    `in_clear` is the step at which that was required.
+    the flow names an interface that does not encrypt, and no tunnel of IPsec takes it, the kernel
+    drops it all the same, and `in_clear` is the step at which that was required.
     """
 
     allowed: bool

@@ -4,7 +4,8 @@
     out  HostModel, another one for another state; the step that cuts a flow
 
 A judge that is told only what host endpoints rest on: their policies and profiles, and the IP sets
-that those ask.  The sets of a node's workloads, thousands of members, so cost it nothing.
+that those ask.  The sets of a node's workloads, thousands of members, so cost it nothing.  Where
+one of those policies requires encryption, and IPsec is on, what IPsec leads through tunnels, too.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from calc_graph.updates import (
     PolicyUpdate,
     ProfileRemove,
     ProfileUpdate,
+    RouteRemove,
+    RouteUpdate,
     Update,
 )
 
@@ -46,6 +49,7 @@ class HostModel:
         self._judge = judge
         self._endpoints = endpoints
         self._sets_of = sets_of  # of every book that endpoints rest on
+        self._routed = False  # where other nodes' workloads are matters
         self._parts: frozenset[Part] = frozenset(chain(sets_of, *sets_of.values()))
 
     @classmethod
@@ -54,6 +58,7 @@ class HostModel:
         endpoints = {u.key: u for u in updates if isinstance(u, HostEndpointUpdate)}
         sets_of = _rules_of(_books(endpoints), {}, updates)
         model = cls(settings, Judge(settings), endpoints, sets_of)
+        model._routed = model._must_be_encrypted(updates)
         model._take(updates)
         return model
 
@@ -78,8 +83,9 @@ class HostModel:
         sets_of = _rules_of(books, self._sets_of, updates)
         judge = self._judge.fork()
         model = HostModel(self.settings, judge, endpoints, sets_of)
+        model._routed = self._routed or model._must_be_encrypted(updates)
         known = self._parts | {_part(update) for update in updates if _is_whole(update)}
-        if not (books | model._parts) <= known:
+        if model._routed != self._routed or not (books | model._parts) <= known:
             return HostModel.build(self.settings, everything())
         model._take(updates)
         return model
@@ -97,9 +103,19 @@ class HostModel:
         self._judge.update(update for update in updates if self._concerns(update))
 
     def _concerns(self, update: Update) -> bool:
-        if isinstance(update, HostEndpointUpdate | HostEndpointRemove):
-            return True
+        match update:
+            case HostEndpointUpdate() | HostEndpointRemove():
+                return True
+            case RouteUpdate() | RouteRemove():
+                return self._routed
         return _part(update) in self._parts
+
+    def _must_be_encrypted(self, updates: Iterable[Update]) -> bool:
+        """Whether a policy that has come asks for it, and IPsec may give it."""
+        return bool(self.settings.ipsec) and any(
+            isinstance(update, PolicyUpdate) and update.policy.encrypted and self._concerns(update)
+            for update in updates
+        )
 
 
 def _part(update: Update) -> Part | None:

@@ -28,6 +28,9 @@ from calc_graph.updates import (
     PeerMatch,
     PolicyUpdate,
     ProfileUpdate,
+    RouteRemove,
+    RouteType,
+    RouteUpdate,
     ServiceCidrsUpdate,
     TierPolicies,
 )
@@ -253,6 +256,39 @@ def test_to_have_to_be_encrypted_is_no_denial(updates, asked, encrypted: bool, i
     refused = other.judge(asked, VIEW)
     assert refused.allowed or not (refused.encrypted or refused.in_clear)
     assert judge.judge(asked, VIEW) == verdict
+
+
+REMOTE = RouteUpdate("10.66.0.0/26", RouteType.REMOTE_WORKLOAD, "no-encap", "n2")
+IPSEC = JudgeSettings(ipsec=frozenset({4}), endpoint_to_host_action="ACCEPT")
+BY_IPSEC = [
+    # case, settings, routes, flow, direction in which it is in clear
+    ("out", IPSEC, [REMOTE], OUTWARD, None),
+    ("in", IPSEC, [REMOTE], INWARD, None),
+    ("to a tunnel's end", IPSEC, [RouteUpdate("10.66.0.1/32", RouteType.REMOTE_TUNNEL, "ipip",
+     "n2")], OUTWARD, None),
+    ("without IPsec", JudgeSettings(), [REMOTE], OUTWARD, "egress"),
+    ("in the other family", JudgeSettings(ipsec=frozenset({6})), [REMOTE], OUTWARD, "egress"),
+    ("to nobody's net", IPSEC, [], OUTWARD, "egress"),
+    ("to one that is gone", IPSEC, [REMOTE, RouteRemove("10.66.0.0/26")], INWARD, "ingress"),
+    ("to another node itself", IPSEC, [RouteUpdate("10.66.0.1/32", RouteType.REMOTE_HOST, "none",
+     "n2")], OUTWARD, "egress"),
+    ("to one of ours now", IPSEC, [REMOTE, structs.replace(REMOTE, local_workload=True)], OUTWARD,
+     "egress"),
+    ("to the net beside it", IPSEC, [structs.replace(REMOTE, cidr="10.66.0.64/26")], OUTWARD,
+     "egress"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "routes", "asked", "in_clear"), [pytest.param(*c[1:], id=c[0]) for c in BY_IPSEC]
+)
+def test_what_ipsec_leads_through_a_tunnel_is_encrypted(settings, routes, asked, in_clear) -> None:
+    judge = Judge(settings)
+    judge.update((MUST, *POLICED, *routes))
+    for one in (judge, judge.fork()):
+        verdict = one.judge(asked, VIEW)
+        assert (verdict.allowed, verdict.encrypted) == (True, True)
+        assert (verdict.in_clear.direction if verdict.in_clear else None) == in_clear
 
 
 BOOTSTRAPS = [

@@ -6,6 +6,7 @@ from ipaddress import ip_address
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from calc_graph.graph import CalcGraph
 from calc_graph.judge import Flow, HostInterface, HostView, JudgeSettings
@@ -23,7 +24,7 @@ from calc_graph.model import (
     WorkloadEndpoint,
     WorkloadEndpointKey,
 )
-from calc_graph.updates import IpsetUpdate, Update
+from calc_graph.updates import IpsetUpdate, RouteRemove, RouteType, RouteUpdate, Update
 from felixpy.lockout.model import HostModel
 from tests.felixpy.lockout.node import HEP, SSH, VIEW, from_set, gnp, policy, to_port
 
@@ -51,7 +52,8 @@ def policies() -> list[Policy | None]:
     rules = (Rule("deny"), Rule("allow"), to_port(22), from_set("a"), from_set("b"))
     selectors = ("has(host)", "has(role)", "has(workload)")
     tracked = [policy(rule, selector=selector) for rule in rules for selector in selectors]
-    return [None, *tracked, policy(from_set("a"), selector="all()", do_not_track=True)]
+    encrypted = structs.replace(policy(Rule("allow"), selector="has(host)"), encrypted=True)
+    return [None, encrypted, *tracked, policy(from_set("a"), selector="all()", do_not_track=True)]
 
 
 CHOICES: dict[Key, list[Value | None]] = {
@@ -72,21 +74,48 @@ CHOICES: dict[Key, list[Value | None]] = {
     ],
 }
 CHANGES = st.sampled_from([(key, value) for key, values in CHOICES.items() for value in values])
+ROUTE = RouteUpdate("10.65.0.0/26", RouteType.REMOTE_WORKLOAD, "no-encap", "n2")
+IPSEC = JudgeSettings(ipsec=frozenset({4, 6}))
 
 
-@given(st.lists(st.lists(CHANGES, min_size=1, max_size=4), max_size=8))
-def test_told_in_steps_or_at_once(batches: list[list[tuple[Key, Value | None]]]) -> None:
+@given(st.lists(st.tuples(st.lists(CHANGES, max_size=4), st.booleans()), max_size=8))
+def test_told_in_steps_or_at_once(
+    batches: list[tuple[list[tuple[Key, Value | None]], bool]],
+) -> None:
     graph = CalcGraph("n1")
     graph.in_sync()
-    settings = JudgeSettings()
-    model = HostModel.build(settings, graph.replay())
-    for batch in batches:
+    routes: list[Update] = []
+
+    def everything() -> list[Update]:
+        return [*graph.replay(), *routes]
+
+    model = HostModel.build(IPSEC, everything())
+    for batch, routed in batches:
         for key, value in batch:
             graph.update(key, value)
-        model = model.after(graph.flush(), graph.replay)
-        whole = HostModel.build(settings, graph.replay())
+        told = [] if routed == bool(routes) else [ROUTE if routed else RouteRemove(ROUTE.cidr)]
+        routes = [ROUTE] if routed else []
+        model = model.after([*graph.flush(), *told], everything)
+        whole = HostModel.build(IPSEC, everything())
         for flow in FLOWS:
             assert model.cut(flow, BOTH) == whole.cut(flow, BOTH)
+
+
+def test_what_ipsec_leads_through_a_tunnel_is_not_cut_for_being_in_clear() -> None:
+    graph = CalcGraph("n1")
+    graph.in_sync()
+    graph.update(HEP, HostEndpoint("eth0", labels={"host": "yes"}))
+    graph.update(gnp("p"), policy(Rule("allow")))
+    before = HostModel.build(IPSEC, graph.replay())
+    # nobody asks for encryption, so routes are not looked at
+    assert before.after([ROUTE], lambda: [*graph.replay(), ROUTE]) is before
+    graph.update(gnp("p"), structs.replace(policy(Rule("allow")), encrypted=True))
+    model = before.after(graph.flush(), lambda: [*graph.replay(), ROUTE])
+    node, workload = (f for f in FLOWS if (f.in_interface, f.destination_port) == ("eth0", 22))
+    assert model.cut(node, BOTH) is not None
+    assert model.cut(workload, BOTH) is None
+    gone = model.after([RouteRemove(ROUTE.cidr)], graph.replay)
+    assert gone.cut(workload, BOTH) is not None
 
 
 def test_it_is_told_nothing_of_workloads() -> None:
