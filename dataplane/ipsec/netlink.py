@@ -23,7 +23,7 @@ from pyroute2.netlink.exceptions import NetlinkDecodeError
 from pyroute2.netlink.exceptions import NetlinkError as Refused
 
 from dataplane.families import Family
-from dataplane.ipsec import codec
+from dataplane.ipsec import codec, listed
 from dataplane.ipsec.kernel import (
     Change,
     Changed,
@@ -78,21 +78,13 @@ class KernelXfrm:
         self._reading = asyncio.Lock()  # the kernel lists one thing at a time to one socket
 
     async def read_states(self, family: Family) -> list[KernelState]:
-        async with (
-            _asking("reading states of IPsec"),
-            self._reading,
-            contextlib.aclosing((await self._open()).get_states()) as messages,
-        ):
-            found = [codec.state(message) async for message in messages]
+        async with _asking("reading states of IPsec"), self._reading:
+            found = await (await self._open()).read_states(listed.state)
         return [state for state in found if state is not None and state.family == family]
 
     async def read_policies(self, family: Family) -> list[KernelPolicy]:
-        async with (
-            _asking("reading policies of IPsec"),
-            self._reading,
-            contextlib.aclosing((await self._open()).get_policies()) as messages,
-        ):
-            found = [codec.policy(message) async for message in messages]
+        async with _asking("reading policies of IPsec"), self._reading:
+            found = await (await self._open()).read_policies(listed.policy)
         return [policy for policy in found if policy is not None and policy.family == family]
 
     async def change(self, changes: Sequence[Change]) -> list[int]:
@@ -185,9 +177,9 @@ def _told(messages: list[nlmsg] | None) -> list[Changed | Expired]:
     found: list[Changed | Expired] = []
     for message in messages:
         if message["header"]["type"] == constants.XFRM_MSG_EXPIRE:
-            state = codec.state(message)
-            if state is not None:
-                found.append(Expired(state.id, bool(message["hard"])))
+            name = listed.state_id(message)
+            if name is not None:
+                found.append(Expired(name, bool(message["hard"])))
     states, policies = not kinds.isdisjoint(_OF_STATES), not kinds.isdisjoint(_OF_POLICIES)
     if states or policies:
         found.append(Changed(states, policies))

@@ -4,10 +4,13 @@
     attributes  what they carry besides: algorithms, marks, templates, replay counters
     packed      how they become bytes, and are made of bytes
     requests    the commands, with defaults
+    layout      pieces that are packed and unpacked at once
+    prepared    the commands for those who have thousands of them: the same bytes, without a message
     privacy     keys never come up from the kernel
     marshal     what the kernel says as messages, its refusals as errors
     endpoint    where its datagrams come in
-    sockets     AsyncXFRMSocket: state(), policy(), get_states(), get_policies(), execute()
+    sockets     AsyncXFRMSocket: state(), policy(), get_states(), get_policies(), execute(),
+                read_states(), read_policies()
 
 A package that knows pyroute2 and nothing else.  It follows pyroute2's ways, but for three of them:
 messages are packed by one precompiled structure each, since 3,000 of them have to be written in a

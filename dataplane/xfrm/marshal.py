@@ -12,6 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.marshal import Marshal
 
 from dataplane.xfrm import constants
+from dataplane.xfrm.layout import ATTRIBUTE, HEADER, NUMBER_BITS
 from dataplane.xfrm.messages import (
     user_expire,
     userpolicy_id,
@@ -20,7 +21,6 @@ from dataplane.xfrm.messages import (
     usersa_info,
 )
 
-HEADER: Final = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 ERRNO: Final = struct.Struct("=i")
 CAPPED: Final = 0x100  # flag: of what was refused there is no more than the header
 ERROR_BYTES: Final = 2 * HEADER.size + ERRNO.size
@@ -96,12 +96,32 @@ def _reason(message: bytes) -> str | None:
     return None
 
 
-def parts(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Type, sequence number and start of the body of each message."""
+def parts(data: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Type, sequence number, start of the body and end of each message."""
     start = 0
     while start + HEADER.size <= len(data):
         length, kind, _, sequence, _ = HEADER.unpack_from(data, start)
         if length < HEADER.size:
             return
-        yield kind, sequence, start + HEADER.size
+        yield kind, sequence, start + HEADER.size, start + length
         start += length + 3 & ~3
+
+
+def whole(data: bytes, start: int, end: int) -> bytes:
+    """A message.  Raises ValueError if it is longer than what there is."""
+    if end > len(data):
+        raise ValueError(f"{end - len(data)} bytes are missing")
+    return data[start:end]
+
+
+def attributes(data: bytes, start: int) -> dict[int, bytes]:
+    """Number -> value of all from `start` to the end.  Raises ValueError."""
+    found: dict[int, bytes] = {}
+    end = len(data)
+    while start + 4 <= end:
+        length, number = ATTRIBUTE.unpack_from(data, start)
+        if length < 4 or start + length > end:
+            raise ValueError(f"an attribute of {length} bytes")
+        found[number & NUMBER_BITS] = data[start + 4 : start + length]
+        start += length + 3 & ~3
+    return found

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from socket import htonl, htons
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from pyroute2.netlink import nlmsg
 from pyroute2.netlink.exceptions import NetlinkDecodeError
@@ -54,6 +54,13 @@ class PackedMessage(nlmsg):  # type: ignore[misc]  # pyroute2 has no types
         super().__init__(data, offset, *rest, **more)
         self.chain.clear()  # it has the message itself in it, which would wait for the collector
         self.update(self.blank)
+
+    @classmethod
+    def decoded_from(cls, data: bytes) -> Self:
+        """Raises NetlinkDecodeError."""
+        message = cls(data)
+        message.decode()
+        return message
 
     @property
     def size(self) -> int:

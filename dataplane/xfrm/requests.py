@@ -28,7 +28,7 @@ POLICY_COMMANDS: Final = {
     "update": constants.XFRM_MSG_UPDPOLICY,
     "delete": constants.XFRM_MSG_DELPOLICY,
 }
-_WHOLE: Final = 0xFFFF  # mask of a port
+WHOLE_PORT: Final = 0xFFFF  # mask of one
 
 
 @lru_cache(maxsize=4096)
@@ -135,11 +135,11 @@ def policy(
         sel_saddr=address(source),
         sel_prefixlen_s=int(source_bits),
         sel_sport=sport,
-        sel_sport_mask=_WHOLE if sport else 0,
+        sel_sport_mask=WHOLE_PORT if sport else 0,
         sel_daddr=address(destination),
         sel_prefixlen_d=int(destination_bits),
         sel_dport=dport,
-        sel_dport_mask=_WHOLE if dport else 0,
+        sel_dport_mask=WHOLE_PORT if dport else 0,
         sel_family=family_of(dst),
         sel_proto=proto,
         dir=direction,
@@ -150,5 +150,5 @@ def policy(
 
 
 def _request(message: PackedMessage, kind: int) -> PackedMessage:
-    message["header"] = {"type": kind, "flags": NLM_F_REQUEST}
+    message["header"] = {"type": kind, "flags": NLM_F_REQUEST, "sequence_number": 0, "pid": 0}
     return message

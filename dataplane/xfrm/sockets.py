@@ -15,8 +15,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Final
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 from pyroute2.netlink import (
     NETLINK_XFRM,
@@ -27,12 +27,13 @@ from pyroute2.netlink import (
     NLMSG_ERROR,
     nlmsg,
 )
-from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.exceptions import NetlinkDecodeError, NetlinkError
 from pyroute2.netlink.nlsocket import AsyncNetlinkSocket, NetlinkRequest
 
 from dataplane.xfrm import constants, requests
 from dataplane.xfrm.endpoint import Endpoint
-from dataplane.xfrm.marshal import CAPPED, ERRNO, ERROR_BYTES, HEADER, MarshalXfrm, parts, refusal
+from dataplane.xfrm.layout import FLAGS, FLAGS_OFFSET, HEADER, SENDER, SENDER_OFFSET
+from dataplane.xfrm.marshal import CAPPED, ERRNO, ERROR_BYTES, MarshalXfrm, parts, refusal, whole
 from dataplane.xfrm.messages import (
     userpolicy_info,
     usersa_info,
@@ -50,6 +51,16 @@ _SEND_MESSAGES: Final = 200  # a refusal of each of them fits into any receive b
 _BATCH_TAG: Final = 1  # below the sequence numbers that pyroute2 gives, and above 0: notifications
 _FIRST_BATCH_SEQUENCE: Final = 1 << 16  # above those
 _LAST_SEQUENCE: Final = 0xFFFFFFFF
+
+T = TypeVar("T")
+
+
+class Request(Protocol):
+    """One of `requests`, or of `prepared`."""
+
+    @property
+    def size(self) -> int: ...  # bytes of the whole message
+    def encode_into(self, buffer: memoryview, start: int) -> int: ...  # returns its end
 
 
 class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has no types
@@ -101,11 +112,23 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         """ "add", "update" or "delete", see requests.policy."""
         await self._acknowledged(requests.policy(command, **fields))
 
-    def get_states(self) -> AsyncGenerator[usersa_info, None]:
-        return self._dump(constants.XFRM_MSG_GETSA, usersa_info)
+    async def get_states(self) -> AsyncGenerator[usersa_info, None]:
+        for message in await self.read_states(usersa_info.decoded_from):
+            yield message
 
-    def get_policies(self) -> AsyncGenerator[userpolicy_info, None]:
-        return self._dump(constants.XFRM_MSG_GETPOLICY, userpolicy_info)
+    async def get_policies(self) -> AsyncGenerator[userpolicy_info, None]:
+        for message in await self.read_policies(userpolicy_info.decoded_from):
+            yield message
+
+    async def read_states(self, read: Callable[[bytes], T]) -> list[T]:
+        """What `read` makes of each message, header and all; it may raise ValueError and
+        struct.error.  To one socket the kernel lists one thing at a time.
+        """
+        return await self._read(constants.XFRM_MSG_GETSA, read)
+
+    async def read_policies(self, read: Callable[[bytes], T]) -> list[T]:
+        """Likewise."""
+        return await self._read(constants.XFRM_MSG_GETPOLICY, read)
 
     async def notifications(self) -> list[nlmsg]:
         """Wait for some of the groups it is bound to, take all that came.
@@ -117,7 +140,7 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
             found += [message async for message in self.get()]
         return found
 
-    async def execute(self, messages: Sequence[PackedMessage]) -> list[int]:
+    async def execute(self, messages: Sequence[Request]) -> list[int]:
         """Have each done, in order, and return an error number for each, 0: done.
 
         An error of one does not stop the next.
@@ -130,33 +153,33 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
                 results += await self._execute(messages, len(results))
         return results
 
-    async def _execute(self, messages: Sequence[PackedMessage], index: int) -> list[int]:
+    async def _execute(self, messages: Sequence[Request], index: int) -> list[int]:
         """As many from `index` on as go out at once."""
         if self._sequence > _LAST_SEQUENCE - _SEND_MESSAGES:
             self._sequence = _FIRST_BATCH_SEQUENCE
-        first = self._sequence
-        end = 0
+        first, port, buffer = self._sequence, self.epid, self._sending
+        start = end = 0
         try:
             for message in messages[index : index + _SEND_MESSAGES]:
                 if end and end + message.size > _SEND_BYTES:
                     break
-                header = message["header"]
-                header.update(sequence_number=self._sequence, pid=self.epid)
-                end = message.encode_into(self._sending, start := end)
+                start = end
+                end = message.encode_into(buffer, start)
+                SENDER.pack_into(buffer, start + SENDER_OFFSET, self._sequence, port)
                 self._sequence += 1
             # Errors come unasked: one acknowledgement, at the end, is enough.
-            flags = header["flags"] | NLM_F_ACK
-            struct.pack_into("=H", self._sending, start + 6, flags)
-            self.send(self._sending[:end])
+            (flags,) = FLAGS.unpack_from(buffer, start + FLAGS_OFFSET)
+            FLAGS.pack_into(buffer, start + FLAGS_OFFSET, flags | NLM_F_ACK)
+            self.send(buffer[:end])
         finally:
-            self._sending[:] = _NOTHING  # there were keys in it
+            buffer[:] = _NOTHING  # there were keys in it
         return await self._results(first, self._sequence - first)
 
     async def _results(self, first: int, count: int) -> list[int]:
         results = [0] * count
         while True:
             data = await self.msg_queue.get(_BATCH_TAG)
-            for kind, sequence, start in parts(data):
+            for kind, sequence, start, _ in parts(data):
                 place = sequence - first
                 if kind == NLMSG_ERROR and sequence == 0:
                     raise NetlinkError(-ERRNO.unpack_from(data, start)[0])
@@ -175,23 +198,24 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         finally:
             message.data[:] = bytes(len(message.data))
 
-    async def _dump(self, command: int, kind: type[PackedMessage]) -> AsyncGenerator[Any, None]:
+    async def _read(self, command: int, read: Callable[[bytes], T]) -> list[T]:
         """Past pyroute2's `get`, which takes longer for each message than all the rest."""
         request = NetlinkRequest(
             self, nlmsg(), msg_type=command, msg_flags=NLM_F_REQUEST | NLM_F_DUMP
         )
         await request.send()
+        found: list[T] = []
         try:
             while True:
                 data = await self.msg_queue.get(request.msg_seq)
-                for told, _, start in parts(data):
+                for told, _, start, end in parts(data):
                     if told == NLMSG_DONE:
-                        return
+                        return found
                     if told == NLMSG_ERROR:
                         raise refusal(data, start - HEADER.size, len(data))["header"]["error"]
-                    message = kind(data, start - HEADER.size)
-                    message.decode()
-                    yield message
+                    found.append(read(whole(data, start - HEADER.size, end)))
+        except (struct.error, ValueError) as error:
+            raise NetlinkDecodeError(error) from None
         finally:
             request.cleanup()
 

@@ -192,13 +192,12 @@ def encoders() -> None:
 
     def ours(wanted: Sequence[Change]) -> None:
         for change in wanted:
-            message = codec.request(change, REQID)
-            message["header"].update(sequence_number=1, pid=1)
-            message.encode_into(buffer, 0)
+            codec.request(change, REQID).encode_into(buffer, 0)
 
     def pyroute2() -> None:
         for change in changes:
-            made = codec.request(change, REQID)
+            codec.request(change, REQID).encode_into(buffer, 0)
+            made = userpolicy_info.decoded_from(bytes(buffer[:252]))
             message = generic()
             message.update({name: made[name] for name in made.names} | {"": 0})
             message["attrs"] = [("XFRMA_TMPL", bytes(64))]

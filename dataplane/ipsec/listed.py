@@ -1,0 +1,273 @@
+"""What the kernel lists, as what is in it: pure.
+
+in   a message of a dump, as bytes with its header; keys have fingerprints in their place
+out  KernelState, KernelPolicy, None for what has no place among them (policies of sockets)
+
+At a start there are thousands: each is unpacked at once, and what many have in common (addresses,
+selectors, limits, templates, algorithms) is taken apart once.  What no kernel tells raises
+ValueError or struct.error.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from dataplane.ipsec.kernel import Counters, KernelPolicy, KernelState, KernelTemplate
+from dataplane.ipsec.keys import Algorithm
+from dataplane.ipsec.values import Direction, Selector, StateId
+from dataplane.xfrm import attributes as kinds
+from dataplane.xfrm import constants
+from dataplane.xfrm.layout import (
+    ALGORITHM,
+    ALGORITHM_WITH_BITS,
+    ANY_ALGORITHM,
+    ENDLESS,
+    ESN,
+    HEADER,
+    LIMITS,
+    MARK,
+    POLICY,
+    PORTS,
+    SELECTOR,
+    STATE,
+    TEMPLATE,
+)
+from dataplane.xfrm.marshal import attributes
+from dataplane.xfrm.packed import PackedMessage
+
+DIRECTIONS: Final[tuple[Direction, ...]] = ("in", "out", "fwd")
+
+_CACHED: Final = 8192  # what 1,000 peers need, some 300 bytes each
+_BODY: Final = HEADER.size
+_STATE_END: Final = _BODY + STATE.size
+_POLICY_END: Final = _BODY + POLICY.size
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
+
+
+def _number(name: str) -> int:
+    return kinds.BY_NAME[f"XFRMA_{name}"].number
+
+
+_TMPL, _TYPE, _MARK, _IF_ID = map(_number, ("TMPL", "POLICY_TYPE", "MARK", "IF_ID"))
+_AEAD, _AUTH, _CRYPT = map(_number, ("ALG_AEAD", "ALG_AUTH_TRUNC", "ALG_CRYPT"))
+_SET_MARK, _SET_MASK, _ESN = map(_number, ("SET_MARK", "SET_MARK_MASK", "REPLAY_ESN_VAL"))
+_PLAIN_OF_STATE: Final = frozenset(
+    {_AEAD, _AUTH, _CRYPT, _MARK, _SET_MARK, _SET_MASK, _IF_ID, _ESN}
+    | set(map(_number, ("ALG_AUTH", "REPLAY_VAL", "LASTUSED", "PAD")))
+)
+_PLAIN_OF_POLICY: Final = frozenset({_TMPL, _MARK, _IF_ID, _TYPE, _number("PAD")})
+
+
+class _SelectorFound(NamedTuple):
+    selector: Selector
+    family: int
+    interface: int
+    whole: bool  # ports are asked for as they are, or not at all, and nobody's own
+
+
+class _LimitsFound(NamedTuple):
+    end: bool
+    end_softly: bool  # but for what follows
+    soft_packets: int
+
+
+class _PolicyFound(NamedTuple):
+    """Of attributes."""
+
+    mark: tuple[int, int]
+    if_id: int
+    templates: tuple[KernelTemplate, ...]
+    plain: bool
+
+
+def state(message: bytes) -> KernelState | None:
+    fields = STATE.unpack_from(message, _BODY)
+    octets, destination, spi, protocol, source, limits = fields[:6]
+    used_bytes, packets, added, used, replayed, failed = fields[6:12]
+    reqid, family, mode, window, flags = fields[12:]
+    if family not in _FAMILIES:
+        return None
+    found = attributes(message, _STATE_END)
+    selector, selector_family, interface, whole = _selector(octets)
+    limited = _limits(limits)
+    algorithm, fingerprint = _algorithm(found)
+    mark, mark_mask = MARK.unpack_from(found[_MARK]) if _MARK in found else (0, 0)
+    return KernelState(
+        id=StateId(text(destination, family), int.from_bytes(spi, "big")),
+        source=text(source, family),
+        protocol=protocol,
+        mode=mode,
+        reqid=reqid,
+        set_mark=_word(found, _SET_MARK),
+        set_mark_mask=_word(found, _SET_MASK),
+        mark=mark,
+        mark_mask=mark_mask,
+        if_id=_word(found, _IF_ID),
+        selector=selector,
+        algorithm=algorithm,
+        fingerprint=fingerprint,
+        esn=flags & constants.XFRM_STATE_ESN != 0,
+        replay_window=ESN.unpack_from(found[_ESN])[-1] if _ESN in found else window,
+        soft_packets=limited.soft_packets,
+        limited=limited.end or limited.end_softly,
+        plain=flags & ~constants.XFRM_STATE_ESN == 0
+        and selector_family == family
+        and interface == 0
+        and whole
+        and _PLAIN_OF_STATE.issuperset(found),
+        counters=Counters(used_bytes, packets, added, used),
+        replayed=replayed,
+        integrity_failed=failed,
+    )
+
+
+def state_id(message: PackedMessage) -> StateId | None:
+    """Of a notification."""
+    family = message["family"]
+    if family not in _FAMILIES:
+        return None
+    return StateId(text(message["daddr"], family), message["spi"])
+
+
+def policy(message: bytes) -> KernelPolicy | None:
+    fields = POLICY.unpack_from(message, _BODY)
+    octets, limits, used_bytes, packets, added, used = fields[:6]
+    priority, index, direction, action, flags, share = fields[6:]
+    selector, family, interface, whole = _selector(octets)
+    if direction >= len(DIRECTIONS) or family not in _FAMILIES:
+        return None
+    (mark, mark_mask), if_id, templates, plain = _of_policy(message[_POLICY_END:])
+    return KernelPolicy(
+        direction=DIRECTIONS[direction],
+        selector=selector,
+        priority=priority,
+        action="block" if action else "allow",
+        mark=mark,
+        mark_mask=mark_mask,
+        if_id=if_id,
+        interface=interface,
+        templates=templates,
+        index=index,
+        plain=plain and whole and flags == share == 0 and limits == ENDLESS,
+        counters=Counters(used_bytes, packets, added, used),
+    )
+
+
+@lru_cache(_CACHED)
+def text(address: bytes, family: int) -> str:
+    """Of 16 bytes."""
+    return socket.inet_ntop(family, address[:4] if family == socket.AF_INET else address)
+
+
+@lru_cache(_CACHED)
+def _selector(octets: bytes) -> _SelectorFound:
+    fields = SELECTOR.unpack(octets)
+    destination, source, ports, family = fields[:4]
+    destination_bits, source_bits, protocol, interface, user = fields[4:]
+    to_port, to_mask, from_port, from_mask = PORTS.unpack(ports)
+    shown = family if family in _FAMILIES else socket.AF_INET6
+    return _SelectorFound(
+        Selector(
+            f"{text(source, shown)}/{source_bits}",
+            f"{text(destination, shown)}/{destination_bits}",
+            protocol,
+            from_port,
+            to_port,
+        ),
+        family,
+        interface,
+        user == 0
+        and all(
+            mask == (0xFFFF if port else 0)
+            for port, mask in ((to_port, to_mask), (from_port, from_mask))
+        ),
+    )
+
+
+@lru_cache
+def _limits(octets: bytes) -> _LimitsFound:
+    soft_bytes, hard_bytes, soft_packets, hard_packets, *seconds = LIMITS.unpack(octets)
+    soft_seconds, hard_seconds = seconds[::2], seconds[1::2]
+    endless = constants.XFRM_INF
+    return _LimitsFound(
+        (hard_bytes, hard_packets) != (endless, endless) or any(hard_seconds),
+        soft_bytes != endless or any(soft_seconds),
+        0 if soft_packets == endless else soft_packets,
+    )
+
+
+@lru_cache(_CACHED)
+def _of_policy(octets: bytes) -> _PolicyFound:
+    found = attributes(octets, 0)
+    value, mask = MARK.unpack_from(found[_MARK]) if _MARK in found else (0, 0)
+    plain = _PLAIN_OF_POLICY.issuperset(found) and not any(found.get(_TYPE, b""))
+    return _PolicyFound(
+        (value, mask), _word(found, _IF_ID), _templates(found.get(_TMPL, b"")), plain
+    )
+
+
+def _templates(octets: bytes) -> tuple[KernelTemplate, ...]:
+    if len(octets) % TEMPLATE.size:
+        raise ValueError(f"{len(octets)} bytes of templates")
+    found = []
+    for fields in TEMPLATE.iter_unpack(octets):
+        destination, spi, protocol, family, source = fields[:5]
+        reqid, mode, share, optional, algorithms = fields[5:]
+        if family not in _FAMILIES:
+            raise ValueError(f"a template of address family {family}")
+        found.append(
+            KernelTemplate(
+                source=text(source, family),
+                destination=text(destination, family),
+                spi=int.from_bytes(spi, "big"),
+                protocol=protocol,
+                mode=mode,
+                reqid=reqid,
+                optional=bool(optional),
+                plain=algorithms == ANY_ALGORITHM and share == 0,
+            )
+        )
+    return tuple(found)
+
+
+def _algorithm(found: dict[int, bytes]) -> tuple[Algorithm | None, bytes]:
+    """And the fingerprint of its key: what the socket has put in the place of that."""
+    if _AEAD in found:
+        head, key = _parted(found[_AEAD], ALGORITHM_WITH_BITS.size)
+        return _aead(head), key
+    if _AUTH not in found or _CRYPT not in found:
+        return None, b""
+    auth, auth_key = _parted(found[_AUTH], ALGORITHM_WITH_BITS.size)
+    crypt, crypt_key = _parted(found[_CRYPT], ALGORITHM.size)
+    return _pair(auth, crypt), auth_key + crypt_key if auth_key and crypt_key else b""
+
+
+def _parted(value: bytes, head_bytes: int) -> tuple[bytes, bytes]:
+    """What stands before the key, and the key, if this kernel tells it."""
+    key = value[head_bytes:]
+    return value[:head_bytes], key if any(key) else b""
+
+
+@lru_cache
+def _aead(head: bytes) -> Algorithm:
+    name, _, bits = ALGORITHM_WITH_BITS.unpack(head)
+    return Algorithm(aead=_name(name), icv_bits=bits)
+
+
+@lru_cache
+def _pair(auth: bytes, crypt: bytes) -> Algorithm:
+    name, _, bits = ALGORITHM_WITH_BITS.unpack(auth)
+    encryption, _ = ALGORITHM.unpack(crypt)
+    return Algorithm(auth=_name(name), trunc_bits=bits, encryption=_name(encryption))
+
+
+def _name(octets: bytes) -> str:
+    return octets.partition(b"\0")[0].decode("ascii", "replace")
+
+
+def _word(found: dict[int, bytes], number: int) -> int:
+    """Of 32 bits; 0 if it is not there."""
+    return int.from_bytes(found[number], sys.byteorder) if number in found else 0

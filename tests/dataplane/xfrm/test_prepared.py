@@ -1,0 +1,137 @@
+"""Prepared requests are those of `requests`, byte for byte, and leave no key behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataplane.xfrm import constants, prepared, requests
+from dataplane.xfrm.attributes import Algorithm, Mark, Template
+
+WORDS = st.integers(0, 0xFFFFFFFF)
+PORTS = st.sampled_from([0, 1, 179, 0xFFFF])
+MARKS = st.none() | st.builds(Mark, WORDS, WORDS)
+KEYS = st.binary(min_size=1, max_size=64)
+NAMES = st.sampled_from(["rfc4106(gcm(aes))", "hmac(sha256)", "cbc(aes)"])
+BITS = st.sampled_from([64, 96, 128, 256])
+
+
+@st.composite
+def ends(draw: st.DrawFn) -> dict[str, str]:
+    family = draw(st.sampled_from([4, 6]))
+    address = st.ip_addresses(v=family).map(str)
+    return {"src": draw(address), "dst": draw(address)}
+
+
+@st.composite
+def nets(draw: st.DrawFn) -> dict[str, str]:
+    found = draw(ends())
+    bits = st.integers(0, 128 if ":" in found["dst"] else 32)
+    return {name: f"{address}/{draw(bits)}" for name, address in found.items()}
+
+
+def octets(request: prepared.Prepared | requests.PackedMessage) -> bytes:
+    data = bytearray(b"\xaa" * (request.size + 8))
+    end = request.encode_into(memoryview(data), 4)
+    assert end == 4 + request.size
+    assert data[:4] + data[end:] == b"\xaa" * 8
+    return bytes(data[4:end])
+
+
+@st.composite
+def states(draw: st.DrawFn) -> dict[str, Any]:
+    """Of all shapes: AEAD, or two algorithms, or none; counted in either way; marking or not."""
+    kinds = draw(st.sampled_from([("aead",), ("auth", "crypt"), ("auth",), ()]))
+    algorithms = {
+        kind: Algorithm(draw(NAMES), draw(KEYS), 0 if kind == "crypt" else draw(BITS))
+        for kind in kinds
+    }
+    return {
+        **draw(ends()),
+        **algorithms,
+        "spi": draw(WORDS),
+        "reqid": draw(WORDS),
+        "set_mark": draw(MARKS),
+        "esn": draw(st.booleans()),
+        "replay_window": draw(st.sampled_from([0, 32, 128])),
+        "soft_packets": draw(st.sampled_from([0, 1, 1 << 31])),
+    }
+
+
+@given(states())
+def test_states_to_add(fields):
+    assert octets(prepared.add_state(**fields)) == octets(requests.state("add", **fields))
+
+
+@given(ends(), WORDS)
+def test_states_to_delete(names, spi):
+    slow = requests.state("delete", dst=names["dst"], spi=spi)
+    assert octets(prepared.delete_state(dst=names["dst"], spi=spi)) == octets(slow)
+
+
+@given(
+    command=st.sampled_from(["add", "update", "delete"]),
+    selector=nets(),
+    more=st.fixed_dictionaries(
+        {"proto": st.sampled_from([0, 6, 17]), "sport": PORTS, "dport": PORTS}
+    ),
+    tunnel=st.none() | ends(),
+    spi=WORDS,
+    reqid=WORDS,
+    optional=st.booleans(),
+    mark=MARKS,
+    direction=st.sampled_from([0, 1, 2]),
+    numbers=st.fixed_dictionaries(
+        {"priority": WORDS, "action": st.sampled_from([0, 1]), "index": WORDS}
+    ),
+)
+def test_policies(command, selector, more, tunnel, spi, reqid, optional, mark, direction, numbers):
+    named = {"direction": direction, "mark": mark, **selector, **more}
+    fast = {
+        "direction": direction,
+        "selector": prepared.selector(**selector, **more),
+        "attributes": b"" if mark is None else prepared.mark(*mark),
+    }
+    if command == "delete":
+        assert octets(prepared.delete_policy(**fast)) == octets(requests.policy("delete", **named))
+        return
+    templates = ()
+    if tunnel is not None:
+        templates = (
+            Template(
+                requests.address(tunnel["dst"]),
+                requests.address(tunnel["src"]),
+                requests.family_of(tunnel["dst"]),
+                spi,
+                reqid=reqid,
+                optional=int(optional),
+            ),
+        )
+        asked = prepared.tunnel(**tunnel, spi=spi, optional=optional, reqid=reqid)
+        fast["attributes"] = asked + fast["attributes"]
+    numbered = dict(numbers)
+    index = numbered.pop("index")
+    slow = requests.policy(command, **named, **numbered, templates=templates)
+    slow["index"] = index
+    assert octets(prepared.put_policy(command, **fast, **numbers)) == octets(slow)
+
+
+def test_a_buffer_that_is_too_short():
+    request = prepared.delete_state(dst="10.0.0.1", spi=5)
+    with pytest.raises(ValueError, match="structure"):
+        request.encode_into(memoryview(bytearray(request.size - 1)), 0)
+
+
+def test_a_key_is_taken_from_where_it_is_and_never_shown():
+    """Once that is overwritten there is none."""
+    key = bytearray(b"a secret of twenty b")
+    algorithm = Algorithm("rfc4106(gcm(aes))", memoryview(key), 128)
+    request = prepared.add_state(src="10.0.0.1", dst="10.0.0.2", spi=5, reqid=1, aead=algorithm)
+    assert b"a secret" in octets(request)
+    assert "secret" not in f"{request} {request!r}"
+    key[:] = bytes(20)
+    assert b"secret" not in octets(request)
+    assert octets(request)[4] == constants.XFRM_MSG_NEWSA
