@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from felixpy.config import PARAMETERS, Resolved, examine, read_local, to_settings
+from felixpy.config import PARAMETERS, Resolved, examine, read_local, resolve, to_settings
 from felixpy.config.parameter import Parameter
+from felixpy.config.sources import Rank, Setting, Source
 
 HARDENED = Path(__file__).resolve().parents[3] / "etc" / "felixpy-hardened.cfg"
 DEFAULT = "The default."
@@ -61,6 +62,29 @@ def test_what_the_dataplane_makes_of_it(resolved: Resolved) -> None:
     assert render.endpoint_to_host_action == "DROP"
     assert {port.port for port in render.failsafe_inbound} == {22, 68}
     assert {port.port for port in render.failsafe_outbound} == {53, 67, 2379}
+
+
+@pytest.fixture
+def encrypting(tmp_path: Path) -> tuple[Source, ...]:
+    """With IPsec, which needs keys that no file to start from can have."""
+    path = tmp_path / "felixpy.cfg"
+    more = "FelixHostname = n1\nIPsecEnabled = true\nIPsecKeyFile = /etc/felixpy/ipsec/keys\n"
+    path.write_text(HARDENED.read_text() + more)
+    return read_local(path, {})
+
+
+def test_ipsec_beside_it_is_closed_and_nobody_else_has_a_say(
+    encrypting: tuple[Source, ...],
+) -> None:
+    alone = to_settings(resolve(encrypting).config).ipsec
+    assert (alone.families, alone.layout, alone.allow_clear) == ({4, 6}, "pair", False)
+    told = ("WireguardEnabled", "WireguardEnabledV6", "IPsecAllowClear", "IPsecStateLayout")
+    texts = dict.fromkeys(told, "true") | {"IPsecStateLayout": "shared", "Ipv6Support": "false"}
+    settings = tuple(Setting(name, text, "default") for name, text in texts.items())
+    resolved = resolve((*encrypting, Source(Rank.CLUSTER, settings)))
+    assert to_settings(resolved.config).ipsec == alone
+    # what the file itself says is no news to anybody
+    assert {problem.name for problem in resolved.problems} == set(texts) - {"Ipv6Support"}
 
 
 def test_whoever_is_locked_out_by_it_was_told() -> None:
