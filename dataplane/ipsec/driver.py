@@ -6,48 +6,37 @@
          drifted                somebody else's hand was in it, or may have been
     out  adopt                  what an agent before this one has left
          take_observed          what has come to be there as wished, or has gone
-         additions, removals    the difference, in the order of writes (plan.py)
+         additions, removals    the difference, in the order of writes: plan.py, writer.py
          look, check            read it all
 
 Nothing is written that is there already, and nothing is touched that is not ours (ours.py).  What
 the kernel refuses is told, keeps nobody else waiting, and is tried again after all was read anew;
 what depends on it is wished for only once it is there.
-
-A key leaves the ring only into a state, and its material is overwritten when the kernel has it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
-import os
-from collections.abc import Callable, Collection, Iterable, Mapping
-from itertools import groupby
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import structlog
 
 from dataplane.errors import DataplaneError
 from dataplane.families import Family
 from dataplane.interfaces import Interface
-from dataplane.ipsec.kernel import (
-    Change,
-    KernelState,
-    PolicyDelete,
-    PolicyPut,
-    StateAdd,
-    StateDelete,
-    Xfrm,
-)
-from dataplane.ipsec.keys import KeyRing, Material
-from dataplane.ipsec.plan import ADDITIONS, Put, Remove, Stage
+from dataplane.ipsec.kernel import KernelState, Xfrm
+from dataplane.ipsec.keys import KeyRing
+from dataplane.ipsec.plan import ADDITIONS, Stage
 from dataplane.ipsec.present import Present
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
+from dataplane.ipsec.writer import Writer
 from dataplane.netlink import NetlinkError
 
 log = structlog.get_logger(__name__)
 
 _NO_XFRM = (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
-_GONE = (0, errno.ESRCH, errno.ENOENT)
 
 
 class IpsecError(DataplaneError):
@@ -67,12 +56,11 @@ class IpsecDriver:
         refresh_seconds: float = 90.0,
     ) -> None:
         self.refresh_seconds = refresh_seconds
-        self.written = 0  # states and policies made, exchanged or deleted, since the start
         self.unavailable = ""  # why there can be none
         self._family: Family = family
         self._kernel = kernel
         self._present = Present(reqid)
-        self._ring = KeyRing()
+        self._writer = Writer(family, self._present, kernel)
         self._addresses: dict[str, frozenset[str]] = {}  # by interface
         self.states: Mapping[StateId, KernelState] = {}  # all there were at the last look
         self._stale = True  # all is to be read before anything is written
@@ -90,12 +78,12 @@ class IpsecDriver:
         self._present.desire(states, policies)
 
     def offer_keys(self, ring: KeyRing) -> None:
-        self._ring = ring
-        self._present.offer_keys(ring)
+        self._writer.ring = ring
+        self._present.states.offer_keys(ring)
 
     def begin_life(self) -> None:
         """No key of a sending state is one that was used before."""
-        self._present.begin_life()
+        self._present.states.begin_life()
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         """It came, went, changed, or is another one by the same name; None: it is gone."""
@@ -103,10 +91,15 @@ class IpsecDriver:
         if self._addresses.get(name, frozenset()) == addresses:
             return
         self._addresses[name] = addresses
-        if self._present.own(frozenset().union(*self._addresses.values())):
+        if self._present.states.own(frozenset().union(*self._addresses.values())):
             self._stale = True
 
     # ------------------------------------------------------------ what is
+
+    @property
+    def written(self) -> int:
+        """States and policies made, exchanged or deleted, since the start."""
+        return self._writer.written
 
     @property
     def settled(self) -> bool:
@@ -116,12 +109,12 @@ class IpsecDriver:
     @property
     def closed(self) -> bool:
         """Whether nothing that is to be blocked goes in clear, as far as that is for us to say."""
-        return self._present.closed
+        return self._present.policies.closed
 
     @property
     def spent(self) -> str:
         """Why keys have to become others before anything more is sent, "" if they need not."""
-        return self._present.spent
+        return self._present.states.spent
 
     @property
     def doubtful(self) -> tuple[str, ...]:
@@ -141,15 +134,15 @@ class IpsecDriver:
     @property
     def has_ways_out(self) -> bool:
         """Whether policies lead out through tunnels."""
-        return bool(self._present.ways_out)
+        return bool(self._present.policies.ways_out)
 
     @property
     def sending(self) -> int:
         """How many states of ours are for sending."""
-        return self._present.sending
+        return self._present.states.sending
 
     def is_ours(self, state: StateId) -> bool:
-        return self._present.has(state)
+        return state in self._present.states.actual
 
     def take_observed(
         self,
@@ -160,7 +153,9 @@ class IpsecDriver:
     def problems(self) -> dict[str, str]:
         if self.unavailable:
             return {f"IPv{self._family} IPsec": self.unavailable}
-        found = dict.fromkeys(self._present.ahead, "somebody else's, and asked before ours")
+        found = dict.fromkeys(
+            self._present.policies.ahead, "somebody else's, and asked before ours"
+        )
         found |= dict.fromkeys(self._present.in_the_way, "somebody else's is in its place")
         return {f"IPv{self._family} IPsec {what}": why for what, why in found.items()}
 
@@ -175,7 +170,7 @@ class IpsecDriver:
     @property
     def lost_ways(self) -> bool:
         """Whether a way out leads through a state that is not there."""
-        return bool(self._present.lost_ways)
+        return self._present.lost_ways
 
     def drifted(self) -> None:
         """Read again before anything is written."""
@@ -247,9 +242,8 @@ class IpsecDriver:
             puts = [put for put in self._present.additions() if put.stage in stages]
             if only_new:
                 puts = [put for put in puts if not put.exchanges]
-            failures: list[str] = []
-            for stage, group in groupby(puts, lambda put: put.stage):
-                failures += await self._put(stage, list(group))
+            with self._asking():
+                failures = await self._writer.put(puts)
             self._complain(failures)
             return bool(puts)
 
@@ -259,9 +253,8 @@ class IpsecDriver:
             if self._stale:
                 await self._read()
             removals = [r for r in self._present.removals() if r.stage in stages]
-            failures: list[str] = []
-            for stage, group in groupby(removals, lambda removal: removal.stage):
-                failures += await self._remove(stage, list(group))
+            with self._asking():
+                failures = await self._writer.remove(removals)
             self._complain(failures)
 
     async def keep(
@@ -273,69 +266,16 @@ class IpsecDriver:
                 await self._read()
             self._present.keep(state_stays, policy_stays)
 
-    async def _put(self, stage: Stage, puts: list[Put]) -> list[str]:
-        materials: list[Material] = []
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
         try:
-            changes = [self._changes(put, materials) for put in puts]
-            codes = await self._change([change for part in changes for change in part])
-        finally:
-            for material in materials:
-                material.forget()
-        failures: list[str] = []
-        place = 0
-        for put, part in zip(puts, changes, strict=True):
-            place += len(part)
-            code = codes[place - 1]
-            if code:
-                failures.append(f"{_text(put.wish.id)}: {os.strerror(code)}")
-            else:
-                self._present.done(put)
-        self._note(stage, len(puts) - len(failures))
-        return failures
-
-    def _changes(self, put: Put, materials: list[Material]) -> list[Change]:
-        wish = put.wish
-        if isinstance(wish, PolicyWish):
-            index = 0 if put.exchanges else self._present.new_index(wish.id)
-            return [PolicyPut(wish, replace=put.exchanges, index=index)]
-        materials.append(self._ring[wish.key].material(wish))
-        add = StateAdd(wish, materials[-1])
-        return [StateDelete(wish.id), add] if put.exchanges else [add]
-
-    async def _remove(self, stage: Stage, removals: list[Remove]) -> list[str]:
-        changes: list[Change] = [
-            StateDelete(r.id) if isinstance(r.id, StateId) else PolicyDelete(r.id) for r in removals
-        ]
-        failures: list[str] = []
-        for removal, code in zip(removals, await self._change(changes), strict=True):
-            if code in _GONE:
-                self._present.gone(removal.id)
-            else:
-                failures.append(f"{_text(removal.id)}: {os.strerror(code)}")
-        self._note(stage, len(removals) - len(failures))
-        return failures
-
-    async def _change(self, changes: list[Change]) -> list[int]:
-        try:
-            return await self._kernel().change(changes)
+            yield
         except NetlinkError as error:
-            self._stale = True  # what was done of it is not known
+            self._stale = True  # what was done is not known
             raise IpsecError(f"IPv{self._family} IPsec: {error}") from error
 
-    def _note(self, stage: Stage, count: int) -> None:
-        self.written += count
-        if count:
-            log.debug("ipsec.written", family=self._family, stage=stage, count=count)
-
-    def _complain(self, failures: Iterable[str]) -> None:
-        told = list(failures)
-        if told:
+    def _complain(self, failures: list[str]) -> None:
+        if failures:
             self._stale = True
-            more = f" and {len(told) - 5} more" if len(told) > 5 else ""
-            raise IpsecError(f"IPv{self._family} IPsec: {', '.join(told[:5])}{more}")
-
-
-def _text(name: StateId | PolicyId) -> str:
-    if isinstance(name, StateId):
-        return f"state to {name.destination} SPI {name.spi:#x}"
-    return f"policy {name.direction} {name.selector.source} to {name.selector.destination}"
+            more = f" and {len(failures) - 5} more" if len(failures) > 5 else ""
+            raise IpsecError(f"IPv{self._family} IPsec: {', '.join(failures[:5])}{more}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 import pytest
 from msgspec import structs
 
 from dataplane.interfaces import Interface
 from dataplane.ipsec.driver import IpsecDriver, IpsecError
-from dataplane.ipsec.kernel import KernelPolicy
-from dataplane.ipsec.keys import Algorithm, Key, KeyRing
+from dataplane.ipsec.kernel import Change, KernelPolicy, StateAdd
+from dataplane.ipsec.keys import Algorithm, Key, KeyRing, Material
 from dataplane.ipsec.ours import number_of
 from dataplane.ipsec.plan import REMOVALS_AFTER_ROUTES, REMOVALS_BEFORE_ROUTES
 from dataplane.ipsec.values import (
@@ -252,6 +253,49 @@ async def test_another_key_under_the_same_id_is_seen_and_exchanged() -> None:
         "- state 192.168.77.2 0xaaaaaa3",
         "+ state 192.168.77.2 0xaaaaaa3",
     ]
+
+
+async def test_a_key_that_becomes_another_is_seen_and_one_that_comes_changes_nothing() -> None:
+    kernel = FakeXfrm()
+    await settled(kernel)
+    driver = driver_of(kernel)
+    await driver.adopt()
+    driver.desire(STATES, POLICIES)
+    driver.take_observed()
+    driver.offer_keys(ring(3, 4))
+    assert driver.settled
+    assert driver.take_observed() == ({}, {})
+    driver.offer_keys(ring(3, 4, octets=50))
+    assert not driver.settled
+    assert driver.take_observed()[0] == dict.fromkeys(STATES)
+    driver.offer_keys(ring(4))
+    assert driver.settled, "it cannot be compared, and agrees in all the rest"
+
+
+async def test_keys_of_states_are_overwritten_whatever_the_kernel_says() -> None:
+    given: list[Material] = []
+
+    class Keeping(FakeXfrm):
+        async def change(self, changes: Sequence[Change]) -> list[int]:
+            these = [one.material for one in changes if isinstance(one, StateAdd)]
+            assert all(any(material.aead) for material in these)
+            given.extend(these)
+            return await super().change(changes)
+
+    kernel = Keeping()
+    driver = driver_of(kernel)
+    driver.desire(STATES, {})
+    kernel.fails = ["+ state"]
+    with pytest.raises(IpsecError):
+        await driver.additions()
+    assert len(given) == 2
+    kernel.fails, kernel.silent = [], errno.ENOBUFS
+    with pytest.raises(IpsecError):
+        await driver.additions()
+    kernel.silent = 0
+    await driver.additions()
+    assert len(given) == 4
+    assert not any(any(material.aead) for material in given)
 
 
 async def test_a_state_whose_key_is_gone_is_kept_and_cannot_be_made() -> None:

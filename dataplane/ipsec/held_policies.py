@@ -1,0 +1,150 @@
+"""What the kernel has of policies against what is wished for, one family: no I/O.
+
+in   desire      wishes that have changed
+     found       all that was listed
+     done, gone  what was surely written since
+out  wanting, deletions      the difference
+     new_index               the number of one that is to be made
+     take_observed           what has come to be there, or has gone
+     ahead, in_the_way       what of others keeps ours from being asked, in words
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from dataplane.delta_tracker import DeltaTracker
+from dataplane.families import family_of
+from dataplane.ipsec.kernel import KernelPolicy
+from dataplane.ipsec.news import News
+from dataplane.ipsec.ours import LAST_PRIORITY, Numbers, claim_of_policy, index_of, number_of
+from dataplane.ipsec.rivals import ahead_of
+from dataplane.ipsec.values import Direction, PolicyId, PolicyWish, Selector, Template
+
+# Of another reqid: of before, and like none that can be wished for.
+_OTHER: Final = Template("?", "?")
+
+
+class HeldPolicies:
+    def __init__(self, reqid: int) -> None:
+        self._reqid = reqid
+        self._tracker: DeltaTracker[PolicyId, PolicyWish] = DeltaTracker()
+        self._foreign: set[PolicyId] = set()
+        self._early: list[KernelPolicy] = []  # of others, and before the last of ours
+        self._ahead: list[str] | None = None  # of these, before ours that are about the same
+        self._numbers = Numbers()
+        self._news: News[PolicyId, PolicyWish] = News()
+
+    def desire(self, wishes: Mapping[PolicyId, PolicyWish | None]) -> None:
+        """What has changed; None: no longer wished for."""
+        if wishes:
+            self._ahead = None
+        for name, wish in wishes.items():
+            self._tracker.desire(name, wish)
+
+    def found(self, policies: Iterable[KernelPolicy]) -> list[str]:
+        """Everything of the family, whoever made it.  What is doubtful, in words."""
+        doubtful: list[str] = []
+        there: dict[PolicyId, PolicyWish] = {}
+        self._numbers = Numbers()
+        self._foreign.clear()
+        self._early, self._ahead = [], None
+        for policy in policies:
+            name, number = policy.id, number_of(policy.index)
+            claim = claim_of_policy(policy, self._reqid)
+            if claim == "ours" and name is not None and number is not None:
+                there[name] = policy.wish(self._reqid) or _as_another(name, policy)
+                self._numbers.note(number)
+                continue
+            self._note_foreign(name, policy)
+            if claim == "doubtful":
+                doubtful.append(_told(policy.direction, policy.selector))
+        self._news.touch_all(self._tracker.actual)
+        self._news.touch_all(there)
+        self._tracker.observe_all(there)
+        return doubtful
+
+    def _note_foreign(self, name: PolicyId | None, policy: KernelPolicy) -> None:
+        if name is not None:
+            self._foreign.add(name)
+        if policy.priority < LAST_PRIORITY:
+            self._early.append(policy)
+
+    def done(self, wish: PolicyWish) -> None:
+        """The kernel has taken it."""
+        self._tracker.observe(wish.id, wish)
+        self._news.touch(wish.id)
+
+    def gone(self, name: PolicyId) -> None:
+        self._tracker.observe(name, None)
+        self._news.touch(name)
+
+    # ---------------------------------------------------------------- out
+
+    @property
+    def desired(self) -> Mapping[PolicyId, PolicyWish]:
+        return self._tracker.desired
+
+    @property
+    def actual(self) -> Mapping[PolicyId, PolicyWish]:
+        """Of ours, as they were wished for, or as something else."""
+        return self._tracker.actual
+
+    @property
+    def settled(self) -> bool:
+        return self._tracker.in_sync
+
+    def wanting(self) -> list[PolicyWish]:
+        """Without those in the place of others."""
+        return [w for name, w in self._tracker.updates().items() if name not in self._foreign]
+
+    def deletions(self) -> list[PolicyId]:
+        return self._tracker.deletions()
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing that is to be blocked goes in clear: a tunnel in its place will do."""
+        blocks = (wish for wish in self.wanting() if wish.action == "block")
+        there = (self.actual.get(wish.id) for wish in blocks)
+        return all(p is not None and (p.template or p.action == "block") for p in there)
+
+    def new_index(self, policy: PolicyId) -> int:
+        """For one that is to be made: what no other has."""
+        family = family_of(policy.selector.destination)
+        return index_of(self._numbers.take(), family, policy.direction)
+
+    @property
+    def ways_out(self) -> list[PolicyWish]:
+        """Those that lead out through a tunnel."""
+        return [
+            policy
+            for name, policy in self.actual.items()
+            if policy.template is not None and name.direction == "out"
+        ]
+
+    def take_observed(self) -> dict[PolicyId, PolicyWish | None]:
+        """What has changed since the last time."""
+        return self._news.take(self._tracker.actual.get)
+
+    @property
+    def ahead(self) -> list[str]:
+        """Policies of others that the kernel asks before ours, in words."""
+        if self._ahead is None:
+            wishes = self._tracker.desired.values() if self._early else ()
+            self._ahead = sorted(ahead_of(self._early, wishes))
+        return self._ahead
+
+    @property
+    def in_the_way(self) -> list[str]:
+        """Of what is wished for, in words."""
+        names = self._tracker.desired.keys() & self._foreign
+        return [_told(name.direction, name.selector) for name in names]
+
+
+def _as_another(name: PolicyId, policy: KernelPolicy) -> PolicyWish:
+    return PolicyWish(name, policy.priority, policy.action, _OTHER if policy.templates else None)
+
+
+def _told(direction: Direction, selector: Selector) -> str:
+    return f"policy {direction} {selector.source} to {selector.destination}"

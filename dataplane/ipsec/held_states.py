@@ -1,0 +1,205 @@
+"""What the kernel has of states against what is wished for, one family: no I/O.
+
+    in   desire      wishes that have changed
+         offer_keys  what states are compared with
+         found       all that was listed
+         done, gone  what was surely written since
+    out  wanting, deletions      the difference
+         take_observed           what has come to be there as wished, or has gone
+         in_the_way              what is left alone where ours should be, in words
+         spent                   why another life has to begin
+
+Whether a state is the one that was wished for is asked when both are known, whichever comes first.
+A key that is in no ring any more cannot be compared: then all but the key has to agree.
+
+A sending state with a life counts packets under a key that nobody else has, so it is never made
+twice, or two packets would be encrypted alike: one that was there and is to be made again says so
+(`spent`), and waits.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from dataplane.delta_tracker import DeltaTracker
+from dataplane.ipsec.kernel import KernelState
+from dataplane.ipsec.keys import KeyRing
+from dataplane.ipsec.news import News
+from dataplane.ipsec.ours import claim_of_state
+from dataplane.ipsec.values import StateId, StateWish
+
+_OTHER: Final = "?"  # the life of what is not as it was wished for
+_ID_BITS: Final = 4
+
+
+class HeldStates:
+    def __init__(self, reqid: int) -> None:
+        self._reqid = reqid
+        self._own: frozenset[str] = frozenset()
+        self._ring = KeyRing()
+        self._tracker: DeltaTracker[StateId, StateWish] = DeltaTracker()
+        self._listed: dict[StateId, KernelState] = {}  # of ours, and not written since
+        self._foreign: set[StateId] = set()
+        self._mine: set[StateId] = set()  # those that were ours once, and are still there
+        self._sent: set[StateWish] = set()  # that there has been once
+        self._compared: dict[StateWish, bytes] = {}  # -> fingerprint, by the keys in use
+        self._news: News[StateId, StateWish] = News()
+
+    # ---------------------------------------------------------------- what should be
+
+    def own(self, addresses: frozenset[str]) -> bool:
+        """Addresses of this node.  Whether they are others than before."""
+        before, self._own = self._own, addresses
+        return before != addresses
+
+    def offer_keys(self, ring: KeyRing) -> None:
+        """States are compared with the keys of this one from now on."""
+        before, self._ring = self._ring, ring
+        others = {key for key in {*before, *ring} if before.get(key) != ring.get(key)}
+        self._compared = {w: told for w, told in self._compared.items() if w.key not in others}
+        desired = self._tracker.desired
+        for name in self._listed:
+            wish = desired.get(name)
+            if wish is not None and wish.key in others:
+                self._judge(name)
+
+    def begin_life(self) -> None:
+        """From now on no key is one that was used before."""
+        self._sent.clear()
+
+    def desire(self, wishes: Mapping[StateId, StateWish | None]) -> None:
+        """What has changed; None: no longer wished for."""
+        for name, wish in wishes.items():
+            self._tracker.desire(name, wish)
+            self._judge(name)
+
+    # ---------------------------------------------------------------- what is there
+
+    def found(self, states: Iterable[KernelState]) -> list[str]:
+        """Everything of the family, whoever made it.  What is doubtful, in words."""
+        before = set(self._tracker.actual)
+        self._listed.clear()
+        self._foreign.clear()
+        doubtful = [_told(state.id) for state in states if self._is_doubtful(state)]
+        for name in before - self._listed.keys():
+            self._note(name, None)
+        return doubtful
+
+    def _is_doubtful(self, state: KernelState) -> bool:
+        name = state.id
+        wished = name in self._tracker.desired and name.spi >> _ID_BITS
+        # The SPI of a pair cannot be anybody else's by chance: with another reqid it is of before.
+        reqid = state.reqid if wished or name in self._mine else self._reqid
+        claim = claim_of_state(state, reqid, self._own)
+        if claim == "ours" or (claim == "doubtful" and name in self._mine):
+            self._listed[name] = state
+            self._judge(name)
+            return False
+        self._foreign.add(name)
+        return claim == "doubtful"
+
+    def _judge(self, name: StateId) -> None:
+        """Compare what was listed with what is wished for."""
+        self._news.touch(name)
+        state = self._listed.get(name)
+        if state is None:
+            return
+        wish = self._tracker.desired.get(name)
+        same_key = wish is not None and self._has_key(state, wish)
+        if wish is not None and same_key and state.fits(wish, self._reqid):
+            self._note(name, wish)
+            return
+        if wish is not None and same_key and _counts(wish):
+            self._sent.add(wish)  # it is that one in all but a detail
+        receives, key = state.set_mark != 0, name.spi % (1 << _ID_BITS)
+        self._note(name, StateWish(name, state.source, key, receives, life=_OTHER))
+
+    def _has_key(self, state: KernelState, wish: StateWish) -> bool:
+        key = self._ring.get(wish.key)
+        if key is None:
+            return True
+        if state.algorithm != key.algorithm:
+            return False
+        if not state.fingerprint:
+            return True
+        known = self._compared.get(wish, b"")
+        if not known:
+            with key.material(wish) as material:
+                known = self._compared[wish] = material.fingerprint
+        return hmac.compare_digest(known, state.fingerprint)
+
+    def done(self, wish: StateWish) -> None:
+        """The kernel has taken it."""
+        self._listed.pop(wish.id, None)
+        self._note(wish.id, wish)
+
+    def gone(self, name: StateId) -> None:
+        self._listed.pop(name, None)
+        self._note(name, None)
+
+    def _note(self, name: StateId, state: StateWish | None) -> None:
+        self._tracker.observe(name, state)
+        self._news.touch(name)
+        if state is None:
+            self._mine.discard(name)
+            return
+        self._mine.add(name)
+        if _counts(state) and state.life != _OTHER:
+            self._sent.add(state)
+
+    # ---------------------------------------------------------------- out
+
+    @property
+    def desired(self) -> Mapping[StateId, StateWish]:
+        return self._tracker.desired
+
+    @property
+    def actual(self) -> Mapping[StateId, StateWish]:
+        """Of ours, as they were wished for, or as something else."""
+        return self._tracker.actual
+
+    @property
+    def settled(self) -> bool:
+        return self._tracker.in_sync
+
+    def wanting(self) -> list[StateWish]:
+        """Without what cannot be: in the place of others, or under a key that was used up."""
+        return [
+            wish
+            for name, wish in self._tracker.updates().items()
+            if name not in self._foreign and wish.key in self._ring and wish not in self._sent
+        ]
+
+    def deletions(self) -> list[StateId]:
+        return self._tracker.deletions()
+
+    @property
+    def spent(self) -> str:
+        again = sum(wish in self._sent for wish in self._tracker.updates().values())
+        return f"{again} sending states are not there as they were made" if again else ""
+
+    @property
+    def sending(self) -> int:
+        """How many are for sending."""
+        return sum(not state.receives for state in self.actual.values())
+
+    def take_observed(self) -> dict[StateId, StateWish | None]:
+        """What has changed since the last time; those count that are as wished."""
+        actual, differs = self._tracker.actual, self._tracker.differs
+        return self._news.take(lambda name: None if differs(name) else actual.get(name))
+
+    @property
+    def in_the_way(self) -> list[str]:
+        """Of what is wished for, in words."""
+        return [_told(name) for name in self._tracker.desired.keys() & self._foreign]
+
+
+def _counts(state: StateWish) -> bool:
+    """Whether its key is nobody else's, and it uses that up."""
+    return bool(state.life) and not state.receives
+
+
+def _told(name: StateId) -> str:
+    return f"state to {name.destination} SPI {name.spi:#x}"
