@@ -9,6 +9,7 @@ keys.py         Keys: that for as long as IPsec is on, whichever source the conf
 part.py         IpsecPart, which the pipeline holds: all of this, on or off
 end.py          what it asks of the dataplane, and tells it
 life.py         the life that this node's states are in, kept beside the agent
+used.py         what keys were derived from, lest one be used twice over a restart
 publishing.py   this node's record -> where the others read it
 node_encryption.py, datastore_place.py
                 not with a datastore that is reached through a workload

@@ -2,7 +2,7 @@
 
     in   the file; which boot of the kernel this is
     out  Life, the same over restarts of the agent, and another one whenever it must be
-         History, for people
+         History, for people; what Used keeps
          no keys: only check values, which are of no use to anybody who has not got the key
 
 What cannot be read, or does not make sense, is no life of ours: then another one begins, as without
@@ -12,6 +12,7 @@ has left there could otherwise be taken up again, with keys that have counted pa
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -27,13 +28,14 @@ from msgspec import Struct, structs
 
 from dataplane.ipsec.ids import LAST_ID
 from dataplane.ipsec.life import BOOT_BYTES, Life, new_life, tag_of
+from felixpy.ipsec.used import DIGEST, Kept
 from felixpy.rundir import write_atomically
 
 log = structlog.get_logger(__name__)
 
 NAME: Final = "ipsec.json"
 _KERNEL_BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
-_MAX_BYTES: Final = 64 * 1024
+_MAX_BYTES: Final = 1024 * 1024
 _BOOT: Final = re.compile(rf"[0-9a-f]{{{2 * BOOT_BYTES}}}")
 _CHECK: Final = re.compile(r"[0-9a-f]{16}")
 
@@ -58,6 +60,7 @@ class _Kept(Struct, frozen=True, forbid_unknown_fields=True):
     kernel: str
     life: Life
     history: History = History()
+    used: Kept = Kept()
 
 
 class LifeFile:
@@ -114,6 +117,20 @@ class LifeFile:
         if self._kept is not None and dict(known) != dict(self._kept.life.known):
             life = structs.replace(self._kept.life, known=dict(sorted(known.items())))
             self._keep(structs.replace(self._kept, life=life))
+
+    @property
+    def used(self) -> Kept:
+        return Kept() if self._kept is None else self._kept.used
+
+    def keep_used(self, used: Kept) -> None:
+        """Before anything is sent with keys that are derived from it."""
+        if self._kept is None or used == self._kept.used:
+            return
+        self._keep(structs.replace(self._kept, used=used))
+        if self.problem:
+            # the next agent must not go by what the file had before: it begins another life
+            with contextlib.suppress(OSError):
+                forget(self._path.parent)
 
     def note_ring(self, ids: Iterable[int], newest: int, errors: Mapping[str, int]) -> bool:
         """What is in the ring.  Whether the preferred key is another now."""
@@ -226,6 +243,7 @@ def _makes_sense(kept: _Kept, node: str) -> bool:
         and all(_is_id(key) and _CHECK.fullmatch(text) for key, text in life.known.items())
         and all(map(_is_id, history.seen))
         and (history.newest == 0 or _is_id(history.newest))
+        and all(map(DIGEST.fullmatch, (*kept.used.there, *kept.used.gone)))
         and all(math.isfinite(time) and time >= 0 for time in times)
     )
 

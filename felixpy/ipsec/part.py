@@ -35,6 +35,7 @@ from felixpy.ipsec.keys import Keys
 from felixpy.ipsec.life import LifeFile, is_kept
 from felixpy.ipsec.node_encryption import NodeEncryption
 from felixpy.ipsec.publishing import RecordPublisher
+from felixpy.ipsec.used import Used
 from felixpy.ipsec.xfrm_stat import read_errors
 from felixpy.status import IpsecSummary
 from felixpy.statusrep.store import StatusStore
@@ -64,6 +65,7 @@ class IpsecPart:
         self._enabled = config().ipsec_enabled
         self._left = is_kept(directory)  # perhaps: of a time when it was on
         self._life = LifeFile(directory, config().felix_hostname, time.time)
+        self._used = Used(config().felix_hostname)
         self._keys = Keys(config(), environ, self._known_keys, woken)
         self._publisher = RecordPublisher(store, config().felix_hostname)
         self._node_encryption = NodeEncryption(config)
@@ -79,11 +81,15 @@ class IpsecPart:
     def note(self, key: Key, value: Value | None) -> None:
         """None: gone, or never valid."""
         self._publisher.note(key, value)
+        self._used.resource(key, value)
         self._node_encryption.note(key, value)
 
     def in_sync(self) -> None:
         """The datastore has said all that it knows."""
-        if not self._enabled and not self._left:
+        if self._enabled:
+            self._used.keys(self._derived_from())
+            self._used.complete()
+        elif not self._left:
             self._publisher.withdraw_unseen()
 
     async def settle(self) -> None:
@@ -91,6 +97,7 @@ class IpsecPart:
         if self._enabled:
             self._left = True
             self._life.begin()  # it knows what the keys must not contradict
+            self._used.restore(self._life.used)
             await self._keys.settle(self._config())
 
     def attach(self, end: IpsecEnd | None) -> None:
@@ -112,7 +119,7 @@ class IpsecPart:
         if end is None or not (self._enabled or self._left):
             return
         if why := end.renewal():
-            self._life.renew(why)
+            self._renew(why)
         self._offer(end)
         self._stale |= applied
         if self._stale and time.monotonic() >= self._look_at:
@@ -129,6 +136,8 @@ class IpsecPart:
 
     def _offer(self, end: IpsecEnd) -> None:
         """What the dataplane has not got yet; it takes it with the next apply."""
+        if self._enabled:
+            self._remember()
         life, ring = self._life.life, self._keys.ring
         before, self._offered = self._offered, ("" if life is None else life.boot, ring)
         if life is not None and life.boot != before[0]:
@@ -137,6 +146,23 @@ class IpsecPart:
         if ring is not None and ring is not before[1]:
             end.offer_keys(ring)
             self._woken()
+
+    def _remember(self) -> None:
+        """What the next apply may derive keys from; no two lives have one of them."""
+        self._used.keys(self._derived_from())
+        if self._used.again and self._config().ipsec_state_layout == "pair":
+            self._renew(self._used.again)
+        if (kept := self._used.take_kept()) is not None:
+            self._life.keep_used(kept)
+
+    def _renew(self, why: str) -> None:
+        if self._life.renew(why) is not None:
+            self._used.begin_life()
+
+    def _derived_from(self) -> dict[int, str]:
+        """Key ID -> check value, of those in use and those to be used."""
+        ring = self._keys.ring
+        return self._known_keys() | ({} if ring is None else dict(ring.checks))
 
     def _known_keys(self) -> dict[int, str]:
         life = self._life.life
@@ -164,7 +190,11 @@ class IpsecPart:
         return await self._node_encryption.admit(settings)
 
     def review(self) -> bool:
-        """Whether the settings would be others than they were when they were admitted."""
+        """Whether the settings would be others than they were when they were admitted; to be asked
+        before each apply.
+        """
+        if self._enabled and self._end is not None:
+            self._offer(self._end)
         return self._node_encryption.review()
 
     # ---------------------------------------------------------------- asked

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from calc_graph.model import IpPool, IpPoolKey, IpsecNode, IpsecNodeKey
+from calc_graph.model import IpPool, IpPoolKey, IpsecNode, IpsecNodeKey, Node, NodeKey
 from dataplane.families import Family
 from dataplane.ipsec.keys import Key
 from dataplane.ipsec.progress import PeerProgress
@@ -63,14 +63,26 @@ class World:
         self.file.chmod(0o600)
         self.config = Config(felix_hostname="n1", ipsec_enabled=True, ipsec_key_file=str(self.file))
         self.woken = asyncio.Event()
+        self.there: dict[NodeKey | IpsecNodeKey, Node | IpsecNode] = {}
+
+    def has(self, part: IpsecPart, boot: str) -> None:
+        """The datastore has a record of another node."""
+        self.there[IpsecNodeKey("n2")] = structs.replace(ENABLED, boot=boot)
+        self.there[NodeKey("n2")] = Node(ipv4="192.0.2.2")
+        for key, value in self.there.items():
+            part.note(key, value)
+        part.review()
 
     @contextlib.asynccontextmanager
     async def agent(self, **config: Any) -> AsyncIterator[tuple[IpsecPart, FakeEnd]]:
         self.config = replace(self.config, **config)
         part = IpsecPart(lambda: self.config, {}, self.store, self.directory, self.woken.set)
         try:
-            part.in_sync()
+            for key, value in self.there.items():
+                part.note(key, value)
             await part.settle()
+            part.in_sync()
+            part.review()
             end = FakeEnd()
             part.attach(end)
             yield part, end
@@ -105,6 +117,41 @@ async def test_life_and_keys_are_there_before_the_first_apply(world: World) -> N
         part.attach(None)
         part.attach(another)
         assert [another.lives, another.rings] == [again.lives, again.rings]
+
+
+async def test_a_boot_of_a_peer_that_comes_back_begins_another_life_before_anything_is_made(
+    world: World,
+) -> None:
+    async with world.agent() as (part, end):
+        for boot in ("one", "two"):
+            world.has(part, boot)
+            settle(part, end)
+        assert len(end.lives) == 1
+    async with world.agent() as (part, again):
+        assert again.lives == end.lives
+        world.has(part, "one")
+        assert [life.boot for life in again.lives[:1]] == [life.boot for life in end.lives]
+        assert len(again.lives) == 2
+        world.has(part, "two")
+        assert len(again.lives) == 2  # of which this one had nothing
+    async with world.agent(ipsec_state_layout="shared") as (part, shared):
+        for boot in ("one", "two", "one"):
+            world.has(part, boot)
+        assert shared.lives == again.lives[1:]
+
+
+async def test_a_key_that_comes_back_after_a_restart_begins_another_life(world: World) -> None:
+    async with world.agent() as (part, end):
+        settle(part, end)
+        world.file.write_text(TWO)
+        await until(lambda: part.ring() == (4,))
+        end.in_use = {4: "00" * 8}
+        settle(part, end)
+        settle(part, end)
+    world.file.write_text(ONE)
+    async with world.agent() as (_, again):
+        assert len(again.lives) == 1
+        assert again.lives[0].boot != end.lives[0].boot
 
 
 async def test_what_is_published_waits_for_what_is_in_the_kernel(world: World) -> None:
