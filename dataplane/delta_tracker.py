@@ -34,11 +34,11 @@ class DeltaTracker(Generic[K, V]):
 
     def desire(self, key: K, value: V | None) -> None:
         _put(self._desired, key, value)
-        self._compare(key)
+        self._compare(key, value, self._actual.get(key))
 
     def observe(self, key: K, value: V | None) -> None:
         _put(self._actual, key, value)
-        self._compare(key)
+        self._compare(key, self._desired.get(key), value)
 
     def observe_all(self, actual: Mapping[K, V]) -> None:
         """`actual` is everything that is there."""
@@ -61,15 +61,17 @@ class DeltaTracker(Generic[K, V]):
     def in_sync(self) -> bool:
         return not self._updates and not self._deletions
 
-    def _compare(self, key: K) -> None:
-        desired, actual = self._desired.get(key), self._actual.get(key)
+    def _compare(self, key: K, desired: V | None, actual: V | None) -> None:
         self._updates.pop(key, None)
+        if desired is not None:
+            if self._deletions:
+                self._deletions.pop(key, None)
+            if actual != desired:
+                self._updates[key] = desired
+            return
         self._deletions.pop(key, None)
-        if desired is None:
-            if actual is not None:
-                self._deletions[key] = None
-        elif actual != desired:
-            self._updates[key] = desired
+        if actual is not None:
+            self._deletions[key] = None
 
 
 class SetDelta(Generic[K]):

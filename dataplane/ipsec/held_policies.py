@@ -22,7 +22,6 @@ from dataplane.ipsec.ours import LAST_PRIORITY, Numbers, claim_of_policy, index_
 from dataplane.ipsec.rivals import ahead_of
 from dataplane.ipsec.values import Direction, PolicyId, PolicyWish, Selector, Template
 
-# Of another reqid: of before, and like none that can be wished for.
 _OTHER: Final = Template("?", "?")
 
 
@@ -51,13 +50,13 @@ class HeldPolicies:
         self._foreign.clear()
         self._early, self._ahead = [], None
         for policy in policies:
-            name, number = policy.id, number_of(policy.index)
-            claim = claim_of_policy(policy, self._reqid)
-            if claim == "ours" and name is not None and number is not None:
-                there[name] = policy.wish(self._reqid) or _as_another(name, policy)
+            claim, number = claim_of_policy(policy, self._reqid), number_of(policy.index)
+            wish = policy.wish(self._reqid) or _as_another(policy)
+            if claim == "ours" and wish is not None and number is not None:
+                there[wish.id] = wish
                 self._numbers.note(number)
                 continue
-            self._note_foreign(name, policy)
+            self._note_foreign(policy)
             if claim == "doubtful":
                 doubtful.append(_told(policy.direction, policy.selector))
         self._news.touch_all(self._tracker.actual)
@@ -65,7 +64,8 @@ class HeldPolicies:
         self._tracker.observe_all(there)
         return doubtful
 
-    def _note_foreign(self, name: PolicyId | None, policy: KernelPolicy) -> None:
+    def _note_foreign(self, policy: KernelPolicy) -> None:
+        name = policy.id
         if name is not None:
             self._foreign.add(name)
         if policy.priority < LAST_PRIORITY:
@@ -142,8 +142,13 @@ class HeldPolicies:
         return [_told(name.direction, name.selector) for name in names]
 
 
-def _as_another(name: PolicyId, policy: KernelPolicy) -> PolicyWish:
-    return PolicyWish(name, policy.priority, policy.action, _OTHER if policy.templates else None)
+def _as_another(policy: KernelPolicy) -> PolicyWish | None:
+    """One of another reqid is of before, and is like none that can be wished for."""
+    name = policy.id
+    if name is None:
+        return None
+    template = _OTHER if policy.templates else None
+    return PolicyWish(name, policy.priority, policy.action, template)
 
 
 def _told(direction: Direction, selector: Selector) -> str:

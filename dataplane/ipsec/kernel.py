@@ -2,6 +2,9 @@
 
 in   StateAdd, StateDelete, PolicyPut, PolicyDelete
 out  an error number for each; KernelState, KernelPolicy; Changed and Expired notifications
+
+There are thousands of these values, none of which leads back to itself: the garbage collector does
+not look at them (`gc=False`).
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ class Counters(NamedTuple):
     used: int = 0
 
 
-class KernelState(Struct, frozen=True):
+class KernelState(Struct, frozen=True, gc=False):
     """A state, whoever made it.
 
     `fingerprint` equals that of the Material it was made with, in this process; b"": this kernel
@@ -104,7 +107,7 @@ class KernelTemplate(NamedTuple):
     plain: bool = True  # any algorithm will do
 
 
-class KernelPolicy(Struct, frozen=True):
+class KernelPolicy(Struct, frozen=True, gc=False):
     """A policy, whoever made it.
 
     `plain`: nothing is set that no field here tells of (a lifetime, flags, type, ports' masks).
@@ -130,11 +133,13 @@ class KernelPolicy(Struct, frozen=True):
     @property
     def id(self) -> PolicyId | None:
         """None if none of ours can be called so."""
-        if self.if_id or self.interface or not self.plain:
-            return None
-        if self.mark_mask != (MARK_MASK if self.mark else 0):
-            return None
-        return PolicyId(self.direction, self.selector, self.mark)
+        return PolicyId(self.direction, self.selector, self.mark) if self.has_name else None
+
+    @property
+    def has_name(self) -> bool:
+        """Whether one of ours can be called as this one."""
+        marked = self.mark_mask == (MARK_MASK if self.mark else 0)
+        return marked and self.plain and not (self.if_id or self.interface)
 
     def wish(self, reqid: int) -> PolicyWish | None:
         """The wish that this fulfils; None: no wish of ours can have led to it."""
@@ -151,20 +156,20 @@ class KernelPolicy(Struct, frozen=True):
         return PolicyWish(name, self.priority, self.action, template)
 
 
-class StateAdd(Struct, frozen=True):
+class StateAdd(Struct, frozen=True, gc=False):
     """EEXIST if there is one for its destination, SPI and protocol.  With a life: counts in ESN."""
 
     wish: StateWish
     material: Material
 
 
-class StateDelete(Struct, frozen=True):
+class StateDelete(Struct, frozen=True, gc=False):
     """ESRCH if there is none."""
 
     id: StateId
 
 
-class PolicyPut(Struct, frozen=True):
+class PolicyPut(Struct, frozen=True, gc=False):
     """Make it, or exchange the one that is called so without a gap.
 
     Unless it may `replace`: then EEXIST if there is one, whatever its priority.  `index`: the
@@ -177,7 +182,7 @@ class PolicyPut(Struct, frozen=True):
     index: int = 0
 
 
-class PolicyDelete(Struct, frozen=True):
+class PolicyDelete(Struct, frozen=True, gc=False):
     """ENOENT if there is none."""
 
     id: PolicyId

@@ -180,10 +180,8 @@ def _selector(octets: bytes) -> _SelectorFound:
         family,
         interface,
         user == 0
-        and all(
-            mask == (0xFFFF if port else 0)
-            for port, mask in ((to_port, to_mask), (from_port, from_mask))
-        ),
+        and to_mask == (0xFFFF if to_port else 0)
+        and from_mask == (0xFFFF if from_port else 0),
     )
 
 

@@ -83,7 +83,7 @@ def claim_of_policy(policy: KernelPolicy, reqid: int) -> Claim:
     signed = number_of(policy.index) is not None
     templates = policy.templates
     formed = (
-        policy.id is not None
+        policy.has_name
         and policy.priority <= LAST_PRIORITY
         and len(templates) <= 1
         and all((t.protocol, t.mode, t.plain) == (ESP, TUNNEL, True) for t in templates)

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from dataplane.xfrm import constants
 from dataplane.xfrm.attributes import MAXIMUM_KEY_BYTES, SECRET
+from dataplane.xfrm.layout import NUMBER_BITS
 
 Digest: TypeAlias = Callable[[memoryview], bytes]  # as long as what it is given
 
@@ -39,29 +40,28 @@ def zeros(key: memoryview) -> bytes:
 
 def conceal(datagram: memoryview, digest: Digest = zeros) -> None:
     """Overwrite all keys in it."""
-    start = 0
-    while start + _HEADER_BYTES <= len(datagram):
+    start, length_of_all = 0, len(datagram)
+    while start + _HEADER_BYTES <= length_of_all:
         length, kind, flags = _HEADER.unpack_from(datagram, start)
         if length < _HEADER_BYTES:
-            datagram[start:] = bytes(len(datagram) - start)
+            _blank(datagram, start, length_of_all)
             return
-        message = datagram[start : start + length]
+        end = min(start + length, length_of_all)
         fixed = _FIXED_BYTES.get(kind)
         if fixed is not None:
-            _conceal_state(message[_HEADER_BYTES + fixed :], digest)
+            _conceal_state(datagram, start + _HEADER_BYTES + fixed, end, digest)
         elif kind == _ERROR and not flags & _CAPPED:
-            message[_ERROR_BYTES:] = bytes(max(len(message) - _ERROR_BYTES, 0))
+            _blank(datagram, start + _ERROR_BYTES, end)
         start += length + 3 & ~3
 
 
-def _conceal_state(data: memoryview, digest: Digest) -> None:
-    start = 0
-    while start + 4 <= len(data):
+def _conceal_state(data: memoryview, start: int, end: int, digest: Digest) -> None:
+    while start + 4 <= end:
         length, number = _ATTRIBUTE.unpack_from(data, start)
-        if length < 4 or start + length > len(data):
-            data[start:] = bytes(len(data) - start)  # what cannot be told from a key
+        if length < 4 or start + length > end:
+            _blank(data, start, end)  # what cannot be told from a key
             return
-        kind = SECRET.get(number & 0x3FFF)
+        kind = SECRET.get(number & NUMBER_BITS)
         if kind is not None:
             value = data[start + 4 : start + length]
             if len(value) < kind.head.size:
@@ -69,9 +69,13 @@ def _conceal_state(data: memoryview, digest: Digest) -> None:
             else:
                 told = kind.key(value, _BITS.unpack_from(value, _NAME_BYTES)[0])
                 _overwrite(told, digest)
-                rest = value[kind.head.size + len(told) :]
-                rest[:] = bytes(len(rest))
+                _blank(value, kind.head.size + len(told), len(value))
         start += length + 3 & ~3
+
+
+def _blank(data: memoryview, start: int, end: int) -> None:
+    if start < end:
+        data[start:end] = bytes(end - start)
 
 
 def _overwrite(key: memoryview, digest: Digest) -> None:
