@@ -16,11 +16,17 @@ from dataplane.ipsec.ends import End
 
 
 class Choice(Struct, frozen=True):
-    """`key` 0: none; then `reason` says why, and `waits` whether that is but for a while."""
+    """`key` 0: none; then `reason` says why, and `waits` whether that is but for a while.
+
+    usable    keys that may be sent with while the state for `key` is missing, the best first
+    eligible  it can be a peer at all
+    """
 
     key: int = 0
     reason: str = ""
     waits: bool = False
+    usable: tuple[int, ...] = ()
+    eligible: bool = True
 
 
 def choose(
@@ -32,18 +38,23 @@ def choose(
     tag: int,
     order: Sequence[int],
     alive: Mapping[int, str],
+    usable: Sequence[int],
 ) -> Choice:
-    """`order`: keys to send with, the best first; `tag`: this node's own."""
+    """`order`: keys to send with, the best first; `usable`: those that may be gone on with, in the
+    same way; `tag`: this node's own.
+    """
     reason = excluded(node, end, layout)
     if reason:
-        return Choice(reason=reason)
+        return Choice(reason=reason, eligible=False)
     record = end.record
     common = common_keys(record, order, alive)
     if not common:
         return Choice(reason=_nothing_common(node, record, order, alive), waits=not record.receive)
     if layout == "pair" and end.peering(hostname).tag != tag:
         return Choice(reason=f"waits for {node} to say that it has taken us in", waits=True)
-    return Choice(common[0])
+    if usable != order:
+        return Choice(common[0], usable=tuple(common_keys(record, usable, alive)))
+    return Choice(common[0], usable=tuple(common))
 
 
 def excluded(node: str, end: End, layout: str) -> str:

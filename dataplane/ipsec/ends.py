@@ -1,13 +1,16 @@
 """What is known of the nodes' ends of tunnels: records and addresses in, one End for each node out.
 
 A record counts as long as its node has an address.  Of two nodes with one tag, or with one address,
-the smaller name has it: this is a function of what is there, so all nodes decide alike.  Pure.
+the smaller name has it: this is a function of what is there, so all nodes decide alike.
+
+What a node claims, and an End, is worked out when it is asked for first, and anew only when what it
+is made from is another: its own record or address, or a claim to one of the same.  Pure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -16,16 +19,20 @@ from calc_graph.multimap import Multimap
 from calc_graph.updates import HostRemove, HostUpdate, IpsecPeer, IpsecPeerRemove
 from dataplane.families import Family
 
+K = TypeVar("K", bound=Hashable)
+
 NO_RECORD: Final = IpsecNode()
 _NO_PEERING: Final = IpsecPeering()
+_NO_ADDRESSES: Final = ("", "")
 
 
 class End(Struct, frozen=True):
-    """`record` is NO_RECORD where nothing is published, and `published` false.
+    """`record` is NO_RECORD where nothing is published, and `published` false; of what it says of
+    other peers than this node it may be an older one.
 
     addresses  by family: the tunnel's end by the record if that is enabled, else the node's own;
                left out where there is none, or where it is another node's
-    hosts      by family: the node's own
+    hosts      by family: the node's own, left out where it is another node's
     rival      the node that has its tag by right, "" for none
     """
 
@@ -40,7 +47,20 @@ class End(Struct, frozen=True):
         return self.record.peers.get(node, _NO_PEERING)
 
 
-NO_END: Final = End()
+class _Claim(Struct, frozen=True):
+    """What a node says that it has.
+
+    tag        0 for none
+    addresses  ends of tunnels
+    hosts      its own addresses, with tunnels or without
+    """
+
+    tag: int = 0
+    addresses: Mapping[Family, str] = {}
+    hosts: Mapping[Family, str] = {}
+
+
+_NO_CLAIM: Final = _Claim()
 
 
 class Ends:
@@ -52,52 +72,73 @@ class Ends:
         self._own_tag = 0
         self._by_tag: Multimap[int, str] = Multimap()
         self._by_address: Multimap[str, str] = Multimap()
-        self._claims: dict[str, tuple[int, tuple[str, ...]]] = {}  # tag and addresses of a node
+        self._by_host: Multimap[str, str] = Multimap()
+        self._claims: dict[str, _Claim] = {}
+        self._told: dict[str, None] = {}  # nodes whose claims may be others
+        self._made: dict[str, End] = {}
         self._dirty: dict[str, None] = {}
+
+    # ---------------------------------------------------------------- told
 
     def update(self, event: IpsecPeer | IpsecPeerRemove | HostUpdate | HostRemove) -> None:
         match event:
             case IpsecPeer():
-                self._records[event.node] = event.end
-                self._claim(event.node)
+                self._take(event.node, event.end)
             case IpsecPeerRemove():
-                self._records.pop(event.node, None)
-                self._claim(event.node)
+                if self._records.pop(event.node, None) is not None:
+                    self._told[event.node] = None
             case HostUpdate():
-                self._hosts[event.name] = (event.ipv4, event.ipv6)
-                self._claim(event.name)
+                addresses = event.ipv4, event.ipv6
+                if self._hosts.get(event.name) != addresses:
+                    self._hosts[event.name] = addresses
+                    self._told[event.name] = None
             case HostRemove():
-                self._hosts.pop(event.name, None)
-                self._claim(event.name)
+                if self._hosts.pop(event.name, None) is not None:
+                    self._told[event.name] = None
 
     def own_tag(self, tag: int) -> None:
         if tag != self._own_tag:
             self._own_tag = tag
-            self._claim(self._hostname)
+            self._told[self._hostname] = None
+
+    def _take(self, node: str, record: IpsecNode) -> None:
+        before = self._records.get(node)
+        self._records[node] = record
+        if before is None or self._says_more(before, record):
+            self._told[node] = None
+
+    def _says_more(self, before: IpsecNode, after: IpsecNode) -> bool:
+        """Whether a record says anything new to this node: most of it is about others."""
+        here = self._hostname
+        return (
+            before.peers.get(here) != after.peers.get(here)
+            or before.receive != after.receive
+            or before.enabled != after.enabled
+            or before.layout != after.layout
+            or before.tag != after.tag
+            or before.boot != after.boot
+            or before.ipv4 != after.ipv4
+            or before.ipv6 != after.ipv6
+            or before.allow_clear != after.allow_clear
+            or before.node_encryption != after.node_encryption
+        )
+
+    # ---------------------------------------------------------------- asked
 
     def end(self, node: str) -> End:
-        record = self._record(node)
-        tag, _ = self._claims.get(node, (0, ()))
-        holder = min(self._by_tag.get(tag), default=node) if tag else node
-        addresses = {
-            family: address
-            for family, address in self._addresses(node).items()
-            if self._has(node, address)
-        }
-        rival = "" if holder == node else holder
-        hosts = self._own_addresses(node)
-        return End(record or NO_RECORD, record is not None, addresses, hosts, rival)
+        self._settle()
+        end = self._made.get(node)
+        if end is None:
+            end = self._made[node] = self._make(node)
+        return end
 
     def published(self) -> IpsecNode | None:
         """This node's own record, as the datastore has it."""
         return self._records.get(self._hostname)
 
     def own_addresses(self) -> Mapping[Family, str]:
-        return self._own_addresses(self._hostname)
-
-    def _own_addresses(self, node: str) -> dict[Family, str]:
-        v4, v6 = self._hosts.get(node, ("", ""))
-        return _present(v4, v6)
+        self._settle()
+        return self._claims.get(self._hostname, _NO_CLAIM).hosts
 
     def is_host(self, node: str) -> bool:
         return node in self._hosts
@@ -116,57 +157,95 @@ class Ends:
 
     def own_rival(self) -> str:
         """The node of a smaller name that has our tag as well, "" for none."""
+        self._settle()
         holder = min(self._by_tag.get(self._own_tag), default="") if self._own_tag else ""
         return "" if holder == self._hostname else holder
 
-    def sharing_tag(self, node: str) -> set[str]:
-        tag, _ = self._claims.get(node, (0, ()))
-        return set(self._by_tag.get(tag)) - {node} if tag else set()
-
     def take_dirty(self) -> dict[str, None]:
+        """Nodes of which anything may be another than before."""
+        self._settle()
         dirty, self._dirty = self._dirty, {}
         return dirty
 
-    def _record(self, node: str) -> IpsecNode | None:
-        return self._records.get(node) if any(self._hosts.get(node, ())) else None
+    # ---------------------------------------------------------------- worked out
 
-    def _addresses(self, node: str) -> dict[Family, str]:
+    def _record(self, node: str) -> IpsecNode | None:
+        return self._records.get(node) if any(self._hosts.get(node, _NO_ADDRESSES)) else None
+
+    def _make(self, node: str) -> End:
         record = self._record(node)
-        if record is not None and record.enabled and node != self._hostname:
-            return _present(record.ipv4, record.ipv6)
-        return self._own_addresses(node)
+        claim = self._claims.get(node, _NO_CLAIM)
+        holder = min(self._by_tag.get(claim.tag), default=node) if claim.tag else node
+        addresses = {f: a for f, a in claim.addresses.items() if self._has(node, a)}
+        hosts = {f: a for f, a in claim.hosts.items() if self._may_have(node, a)}
+        rival = "" if holder == node else holder
+        return End(record or NO_RECORD, record is not None, addresses, hosts, rival)
 
     def _has(self, node: str, address: str) -> bool:
         holders = self._by_address.get(address)
         return self._hostname not in holders and min(holders) == node
 
-    def _claim(self, node: str) -> None:
-        self._dirty[node] = None
-        before_tag, before_addresses = self._claims.pop(node, (0, ()))
-        self._by_tag.discard(before_tag, node)
-        for address in before_addresses:
-            self._by_address.discard(address, node)
-        tag, addresses = self._tag(node), tuple(self._addresses(node).values())
-        if tag or addresses:
-            self._claims[node] = (tag, addresses)
-        if tag:
-            self._by_tag.add(tag, node)
-        for address in addresses:
-            self._by_address.add(address, node)
-        others = {*self._by_tag.get(before_tag), *self._by_tag.get(tag)}
-        for address in (*before_addresses, *addresses):
-            others |= self._by_address.get(address)
-        self._dirty.update(dict.fromkeys(others))
+    def _may_have(self, node: str, address: str) -> bool:
+        """Whoever has it for a tunnel comes first."""
+        holders = self._by_address.get(address) or self._by_host.get(address)
+        return self._hostname not in holders and min(holders) == node
 
-    def _tag(self, node: str) -> int:
-        if self._layout != "pair":
-            return 0
+    def _settle(self) -> None:
+        """Work out what was told."""
+        if self._told:
+            told, self._told = self._told, {}
+            for node in told:
+                self._touch(node)
+                self._claim(node)
+
+    def _touch(self, node: str) -> None:
+        self._dirty[node] = None
+        self._made.pop(node, None)
+
+    def _claim(self, node: str) -> None:
+        """Whoever claims the same as before or now may have it, or lose it."""
+        before, after = self._claims.pop(node, _NO_CLAIM), self._claim_of(node)
+        if after != _NO_CLAIM:
+            self._claims[node] = after
+        if before.tag != after.tag:
+            self._by_tag.discard(before.tag, node)
+            if after.tag:
+                self._by_tag.add(after.tag, node)
+            self._touch_all(self._by_tag, (before.tag, after.tag))
+        for kind, was, now in (
+            (self._by_address, before.addresses, after.addresses),
+            (self._by_host, before.hosts, after.hosts),
+        ):
+            if was != now:
+                for address in was.values():
+                    kind.discard(address, node)
+                for address in now.values():
+                    kind.add(address, node)
+                addresses = {*was.values(), *now.values()}
+                self._touch_all(self._by_address, addresses)
+                self._touch_all(self._by_host, addresses)
+
+    def _touch_all(self, kind: Multimap[K, str], keys: Iterable[K]) -> None:
+        for key in keys:
+            for node in kind.get(key):
+                self._touch(node)
+
+    def _claim_of(self, node: str) -> _Claim:
+        own = self._hosts.get(node)
+        hosts = _NO_CLAIM.hosts if own is None else _present(*own)
         if node == self._hostname:
-            return self._own_tag
-        record = self._record(node)
-        return record.tag if record is not None and record.enabled else 0
+            return _Claim(self._own_tag if self._layout == "pair" else 0, hosts, hosts)
+        record = self._records.get(node) if hosts else None
+        if record is None or not record.enabled:
+            return _Claim(0, hosts, hosts)
+        tag = record.tag if self._layout == "pair" else 0
+        return _Claim(tag, _present(record.ipv4, record.ipv6), hosts)
 
 
 def _present(v4: str, v6: str) -> dict[Family, str]:
-    found: dict[Family, str] = {4: v4, 6: v6}
-    return {family: address for family, address in found.items() if address}
+    found: dict[Family, str] = {}
+    if v4:
+        found[4] = v4
+    if v6:
+        found[6] = v6
+    return found

@@ -7,24 +7,28 @@
 
 A way turns to another key when the kernel has the state; the state it had goes when no policy in
 the kernel names it any more.
+
+What was decided of a peer is worked out when it is another than before, or when anything of this
+node is that all peers depend on; what was observed changes only its states and its way; nets and
+what is said to hosts follow when a way has turned.
 Pure.  Source: sections 4.6, 4.7 and 5.5 of the IPsec reference.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeAlias
 
-from calc_graph.multimap import Multimap
 from dataplane.families import Family
 from dataplane.ipsec import policies, states
 from dataplane.ipsec.nets import Nets
 from dataplane.ipsec.peer import NOBODY, Peer
-from dataplane.ipsec.policies import Way
-from dataplane.ipsec.values import PolicyId, PolicyWish, Selector, StateId, StateWish
+from dataplane.ipsec.policies import NetNames, Way
+from dataplane.ipsec.retire import Picture
+from dataplane.ipsec.seen import Seen
+from dataplane.ipsec.states import PairStates
+from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.ipsec.wishes import Wishes
-from dataplane.rtnetlink import BITS
 from dataplane.settings import IpsecSettings
 
 # Who wishes: for the net, the peer, or the node of that name.
@@ -32,8 +36,24 @@ Owner: TypeAlias = tuple[
     Literal["net", "own", "host", "node", "here", "send", "receive", "former"], str
 ]
 _HERE: Owner = ("here", "")
-_NO_WAY = Way()
-_NOT_USED: Mapping[StateId, int] = {}
+
+
+class _Line:
+    """To a peer: what was decided of it, and what is wished for because of that.
+
+    made_for  the time of FamilyMesh that `peer` was worked out in
+    states    None where it cannot be a peer
+    """
+
+    __slots__ = ("made_for", "peer", "received", "sent", "states", "way")
+
+    def __init__(self) -> None:
+        self.peer = NOBODY
+        self.made_for = -1
+        self.states: PairStates | None = None
+        self.received: dict[StateId, StateWish] = {}
+        self.sent: dict[StateId, StateWish] = {}
+        self.way: Way | None = None
 
 
 class FamilyMesh:
@@ -45,16 +65,14 @@ class FamilyMesh:
         self._with_nodes = settings.node_encryption
         self.nets = Nets(family, hostname)
         self.here = ""
-        self._makeable: frozenset[int] = frozenset()
-        self._adopted: dict[StateId, str] = {}
-        self._present: dict[StateId, StateWish] = {}
-        self._named: dict[PolicyId, StateId] = {}  # of ways out in the kernel
-        self._users: dict[str, Counter[StateId]] = {}  # of those, by the other end
-        self._strict: set[PolicyId] = set()  # ways in, in the kernel, that nothing clear passes
-        self._peers: dict[str, Peer] = {}
+        self._keys = Picture()
+        self._time = 0  # another whenever `here` or the keys are
+        self._received_here: dict[StateId, StateWish] = {}
+        self._seen = Seen(with_nodes=settings.node_encryption)
+        self._lines: dict[str, _Line] = {}
         self._at: dict[str, str] = {}  # peers by the other end
-        self._ways: dict[str, Way] = {}
-        self._missing: Multimap[int, StateId] = Multimap()
+        self._names: dict[str, NetNames] = {}  # of nets behind others
+        self._turned: dict[str, None] = {}  # nets whose way is another
         self.states: Wishes[Owner, StateId, StateWish] = Wishes()
         self.policies: Wishes[Owner, PolicyId, PolicyWish] = Wishes()
         self.routes: Wishes[Owner, str, str] = Wishes()
@@ -62,213 +80,228 @@ class FamilyMesh:
     # ---------------------------------------------------------------- told
 
     def adopt(self, found: Mapping[StateId, str]) -> None:
-        self._adopted.update(found)
+        self._seen.adopt(found)
 
-    def observe_state(self, name: StateId, state: StateWish | None) -> str:
-        """Out: the peer that it is of, "" for none or all."""
-        before = self._present.pop(name, None)
-        if state is not None:
-            self._present[name] = state
-        else:
-            self._adopted.pop(name, None)
-        wish = self.states.all.get(name)
-        if wish is not None and wish.receives and self.states.owner(name)[0] != "former":
-            self._note_missing(wish)
-        for known in (wish, state, before):
-            if known is not None and known.peer:
-                return known.peer
-        return ""
+    def observe(
+        self,
+        states: Mapping[StateId, StateWish | None],
+        policies: Mapping[PolicyId, PolicyWish | None],
+    ) -> dict[str, None]:
+        """Out: peers to look at: of states, and whose tunnel a policy has left or taken."""
+        touched: dict[str, None] = {}
+        seen, wished = self._seen, self.states.all
+        for name, state in states.items():
+            before = seen.state(name, state)
+            for known in (wished.get(name), state, before):
+                if known is not None and known.peer:
+                    touched[known.peer] = None
+                    break
+        for policy, wish in policies.items():
+            for address in seen.policy(policy, wish):
+                touched[self._at.get(address, "")] = None
+        touched.pop("", None)
+        return touched
 
-    def observe_policy(self, name: PolicyId, policy: PolicyWish | None) -> Iterator[str]:
-        """Out: peers whose tunnel it has left or taken."""
-        template = None if policy is None else policy.template
-        if name.direction == "in":
-            if template is not None and not template.optional:
-                self._strict.add(name)
-            else:
-                self._strict.discard(name)
-        if name.direction != "out":
-            return
-        before = self._named.pop(name, None)
-        after = StateId(template.destination, template.spi) if template is not None else None
-        if before is not None and before != after:
-            self._count(before, -1)
-            yield self._at.get(before.destination, "")
-        if after is not None:
-            self._named[name] = after
-            if before != after:
-                self._count(after, 1)
-                yield self._at.get(after.destination, "")
-
-    def _count(self, state: StateId, by: int) -> None:
-        users = self._users.setdefault(state.destination, Counter())
-        users[state] += by
-        if not users[state]:
-            del users[state]
-        if not users:
-            del self._users[state.destination]
-
-    def set_here(self, here: str, makeable: frozenset[int], receives: Iterable[int]) -> None:
-        """`makeable`: keys that new states can be made with.  All peers are to be set after."""
-        self.here, self._makeable = here, makeable
+    def set_here(self, here: str, keys: Picture) -> None:
+        """This node's address, "" for none.  All peers are to be set after."""
+        if (here, keys) != (self.here, self._keys):
+            self.here, self._keys = here, keys
+            self._time += 1
         wishes: list[PolicyWish] = []
         if here:
             wishes += policies.rest_policies(self._family, here)
             if self._with_nodes:
                 wishes += policies.exceptions(self._family, here, self._ports)
-        self.policies.put(_HERE, ((wish.id, wish) for wish in wishes))
-        every: list[StateWish] = []
+        self.policies.put(_HERE, {wish.id: wish for wish in wishes})
+        every: dict[StateId, StateWish] = {}
         if here and self._shared:
-            every = [states.receiving_from_all(self._family, here, key) for key in receives]
-        self._put_receiving(_HERE, filter(self._is_possible, every))
+            made = (states.receiving_from_all(self._family, here, key) for key in keys.received)
+            every = {wish.id: wish for wish in made if self._is_possible(wish)}
+        self._seen.expect(self._received_here, every)
+        self.states.put(_HERE, every)
+        self._received_here = every
 
     # ---------------------------------------------------------------- a peer
 
     def set_peer(self, name: str, peer: Peer) -> list[StateWish]:
-        """Out: states that are not wished for any more, and were there."""
-        before = self._peers.pop(name, NOBODY)
-        if self._at.get(before.there) == name:
-            del self._at[before.there]
-        if peer != NOBODY:
-            self._peers[name] = peer
+        """Out: states that are not wished for any more, and are there."""
+        line = self._lines.get(name)
+        if line is None:
+            if peer == NOBODY:
+                return []
+            line = self._lines[name] = _Line()
+        elif line.made_for == self._time and line.peer == peer:
+            return []
+        if self._at.get(line.peer.there) == name:
+            del self._at[line.peer.there]
         if peer.there:
             self._at[peer.there] = name
-        gone = self._receive(name, peer)
-        sending = self.states.of(("send", name))
-        spi = self._send(name, peer)
-        left = {wish.id for wish in self.states.of(("send", name))}
-        gone += [w for w in sending if w.id not in left and w.id in self._present]
+        if line.states is None or line.states.tunnel != peer.tunnel:
+            line.states = None if peer.tunnel is None else PairStates(peer.tunnel)
+        line.peer, line.made_for = peer, self._time
+        gone = self._receive(name, line) + self._send(name, line)
+        self._turn(name, line)
+        self._set_host(name, line)
+        if peer == NOBODY:
+            del self._lines[name]
+        return gone
+
+    def look_at(self, name: str) -> None:
+        """Something was observed of a peer, or of its way."""
+        line = self._lines.get(name)
+        if line is None:
+            return
+        if not self._keys.makeable.issuperset(self._keys.received):
+            self._receive(name, line)
+        self._send(name, line)
+        if self._turn(name, line):
+            self._set_host(name, line)
+        elif self._with_nodes:
+            self._set_node(name, line.peer, self.way(name))
+
+    def keep(self, name: str, former: Iterable[StateWish]) -> None:
+        """States of a peer that are wished for no more, and may be needed yet."""
+        owner: Owner = ("former", name)
+        left = {
+            wish.id: wish
+            for wish in former
+            if self.here in (wish.source, wish.id.destination)
+            and self.states.owner(wish.id) in (None, owner)
+            and self._seen.has(wish)
+        }
+        self.states.put(owner, left)
+
+    def _receive(self, name: str, line: _Line) -> list[StateWish]:
+        wishes: dict[StateId, StateWish] = {}
+        if line.states is not None and not self._shared:
+            for key in self._keys.received:
+                wish = line.states.receiving(key)
+                if self._is_possible(wish):
+                    wishes[wish.id] = wish
+        before = line.received
+        if wishes == before:
+            return []
+        line.received = wishes
+        self._seen.expect(before, wishes)
+        self.states.put(("receive", name), wishes)
+        return self._left(before, wishes)
+
+    def _send(self, name: str, line: _Line) -> list[StateWish]:
+        """A state that was sent with stays as long as its key is alive: it could not be made again,
+        as that would count anew under the same key.
+        """
+        wishes: dict[StateId, StateWish] = {}
+        if line.states is not None:
+            best = line.peer.key
+            for key in self._keys.checks:
+                wish = line.states.sending(key)
+                if (key == best and key in self._keys.makeable) or self._seen.was_made(wish):
+                    wishes[wish.id] = wish
+        before = line.sent
+        if wishes == before:
+            return []
+        line.sent = wishes
+        self.states.put(("send", name), wishes)
+        return self._left(before, wishes)
+
+    def _left(
+        self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
+    ) -> list[StateWish]:
+        return [w for name, w in before.items() if name not in after and self._seen.has(w)]
+
+    def _is_possible(self, wish: StateWish) -> bool:
+        return wish.key in self._keys.makeable or self._seen.can_stay(wish)
+
+    def _turn(self, name: str, line: _Line) -> bool:
+        """Whether the way is another now; the nets follow."""
+        peer = line.peer
         way = Way(
             here=self.here,
             there=peer.there,
-            spi=spi,
+            spi=self._spi(line),
             asked=not self._allow_clear or peer.tunnel is not None,
             closed=not self._allow_clear,
             optional=self._allow_clear,
             shared=self._shared,
         )
-        changed = way != self._ways.get(name)
-        self._ways[name] = way
-        self._set_host(name, peer, way)
-        if changed:
-            for net in self.nets.on(name):
-                self.set_net(net)
-        if peer == NOBODY:
-            del self._ways[name]
-        return gone
+        if way == line.way:
+            return False
+        line.way = way
+        self._turned.update(dict.fromkeys(self.nets.on(name)))
+        return True
 
-    def keep(self, name: str, former: Iterable[StateWish]) -> None:
-        """States of a peer that are wished for no more, and may be needed yet."""
-        current = self.states.all
-        left = [
-            wish
-            for wish in former
-            if self.here in (wish.source, wish.id.destination)
-            and current.get(wish.id, wish) == wish
-            and wish.id in self._present
-        ]
-        self.states.put(("former", name), ((wish.id, wish) for wish in left))
-
-    def _receive(self, name: str, peer: Peer) -> list[StateWish]:
-        wishes: list[StateWish] = []
-        if peer.tunnel is not None and not self._shared:
-            wishes = [states.receiving(peer.tunnel, key) for key in peer.receives]
-        return self._put_receiving(("receive", name), filter(self._is_possible, wishes))
-
-    def _put_receiving(self, owner: Owner, wishes: Iterable[StateWish]) -> list[StateWish]:
-        wanted = {wish.id: wish for wish in wishes}
-        gone: list[StateWish] = []
-        for wish in self.states.of(owner):
-            self._missing.discard(wish.key, wish.id)
-            if wish.id not in wanted and wish.id in self._present:
-                gone.append(wish)
-        self.states.put(owner, wanted.items())
-        for wish in wanted.values():
-            self._note_missing(wish)
-        return gone
-
-    def _note_missing(self, wish: StateWish) -> None:
-        if self._present.get(wish.id) == wish:
-            self._missing.discard(wish.key, wish.id)
-        else:
-            self._missing.add(wish.key, wish.id)
-
-    def _send(self, name: str, peer: Peer) -> int:
-        """The SPI to send with.
-
-        A state that was sent with stays as long as its key is alive: it could not be made again,
-        as that would count anew under the same key.
-        """
-        if peer.tunnel is None:
-            self.states.put(("send", name))
+    def _spi(self, line: _Line) -> int:
+        """The SPI to send with, 0 for none."""
+        if line.states is None or not line.peer.key:
             return 0
-        wishes: dict[StateId, StateWish] = {}
-        for key in peer.alive:
-            wish = states.sending(peer.tunnel, key)
-            made = wish.id in self._present or self._adopted.get(wish.id) == wish.source
-            if made or (key == peer.key and key in self._makeable):
-                wishes[wish.id] = wish
-        self.states.put(("send", name), wishes.items())
-        for key in (peer.key, *peer.usable) if peer.key else ():
-            wish = states.sending(peer.tunnel, key)
-            if self._present.get(wish.id) == wish and self._may_turn(name, peer, wish):
+        for key in (line.peer.key, *line.peer.usable):
+            wish = line.states.sending(key)
+            if self._seen.has(wish) and self._may_turn(line, wish):
                 return wish.id.spi
         return 0
 
-    def _may_turn(self, name: str, peer: Peer, wish: StateWish) -> bool:
+    def _may_turn(self, line: _Line, wish: StateWish) -> bool:
         """To the best key at once; while its state is missing, only what is in use stays so."""
-        before = self._ways.get(name, _NO_WAY).spi
-        used = wish.id in self._users.get(wish.id.destination, _NOT_USED)
-        return wish.key == peer.key or wish.id.spi == before or (used and before == 0)
-
-    def _is_possible(self, wish: StateWish) -> bool:
-        if wish.key in self._makeable:
+        if wish.key == line.peer.key:
             return True
-        present = self._present.get(wish.id)
-        return present == wish or self._adopted.get(wish.id) == wish.source
+        before = 0 if line.way is None else line.way.spi
+        return wish.id.spi == before or (before == 0 and self._seen.is_used(wish.id))
 
-    def _set_host(self, name: str, peer: Peer, way: Way) -> None:
+    def _set_host(self, name: str, line: _Line) -> None:
+        way = self.way(name)
         wishes: list[PolicyWish] = []
-        if peer.enabled and way.there:
+        if line.peer.enabled and way.there:
             wishes += policies.host_policies(self.nets.own, way)
-        self.policies.put(("host", name), ((wish.id, wish) for wish in wishes))
-        wishes = []
-        if self._with_nodes and peer.enabled and peer.nodes and way.here and way.there:
-            settled = peer.sends or self._has_settled(way)
-            wishes += policies.node_policies(way, settled=settled)
-        self.policies.put(("node", name), ((wish.id, wish) for wish in wishes))
+        self.policies.put(("host", name), {wish.id: wish for wish in wishes})
+        if self._with_nodes:
+            self._set_node(name, line.peer, way)
 
-    def _has_settled(self, way: Way) -> bool:
-        bits = BITS[self._family]
-        selector = Selector(f"{way.there}/{bits}", f"{way.here}/{bits}")
-        return PolicyId("in", selector) in self._strict
+    def _set_node(self, name: str, peer: Peer, way: Way) -> None:
+        wishes: list[PolicyWish] = []
+        if peer.enabled and peer.nodes and way.here and way.there:
+            into, _ = policies.node_names(way)
+            settled = peer.sends or self._seen.is_strict(into)
+            wishes += policies.node_policies(way, settled=settled)
+        self.policies.put(("node", name), {wish.id: wish for wish in wishes})
 
     # ---------------------------------------------------------------- a net
 
-    def resolve_nets(self) -> None:
-        if self.nets.take_own_dirty():
-            for name, peer in self._peers.items():
-                self._set_host(name, peer, self._ways[name])
-            if self._shared:
-                for name in self.nets.nodes():
-                    for net in self.nets.on(name):
-                        self.set_net(net)
-        for net in self.nets.take_dirty():
-            self.set_net(net)
+    def resolve_own(self) -> None:
+        """What peers, as they were, need because of nets of ours."""
+        if not self.nets.take_own_dirty():
+            return
+        for name, line in self._lines.items():
+            self._set_host(name, line)
+        if self._shared:
+            for name in self.nets.nodes():
+                self._turned.update(dict.fromkeys(self.nets.on(name)))
 
-    def set_net(self, net: str) -> None:
+    def resolve_nets(self) -> None:
+        """Those that were told, and those of peers whose way is another."""
+        turned, self._turned = self._turned, {}
+        told = self.nets.take_dirty()
+        for net in turned | told:
+            self._set_net(net)
+        for net in told:
+            self._set_own(net)
+
+    def _set_net(self, net: str) -> None:
         name = self.nets.node_of(net)
         wishes: list[PolicyWish] = []
         route = ""
         if name:
-            way = self._way(name)
-            wishes += policies.net_policies(net, way)
+            way = self.way(name)
+            names = self._names.get(net)
+            if names is None:
+                names = self._names[net] = policies.names_of(net)
+            wishes += policies.net_policies(names, way)
             if self._shared:
-                wishes += policies.guide_policies(net, self.nets.own, way)
+                wishes += policies.guide_policies(names, self.nets.own, way)
             route = way.there if way.spi else ""
-        self.policies.put(("net", net), ((wish.id, wish) for wish in wishes))
-        self.routes.put(("net", net), ((net, route),) if route else ())
-        self._set_own(net)
+        else:
+            self._names.pop(net, None)
+        self.policies.put(("net", net), {wish.id: wish for wish in wishes})
+        self.routes.put(("net", net), {net: route} if route else {})
 
     def _set_own(self, net: str) -> None:
         wishes: list[PolicyWish] = []
@@ -276,39 +309,37 @@ class FamilyMesh:
         if self.nets.is_own(net):
             borrowed = self.nets.is_borrowed(net)
             wishes += policies.own_policies(net, borrowed=borrowed, guarded=guarded)
-        if guarded and self.nets.is_pool(net):
+        elif guarded and self.nets.is_pool(net):
             wishes += policies.pool_policies(net)
-        self.policies.put(("own", net), ((wish.id, wish) for wish in wishes))
-
-    def _way(self, name: str) -> Way:
-        """Of a node that is nobody's peer: nowhere, or in clear."""
-        unknown = Way(here=self.here, asked=not self._allow_clear, closed=not self._allow_clear)
-        return self._ways.get(name, unknown)
+        self.policies.put(("own", net), {wish.id: wish for wish in wishes})
 
     # ---------------------------------------------------------------- asked
 
     def way(self, name: str) -> Way:
-        return self._way(name)
+        """To a node; to one that is nobody's peer: nowhere, or in clear."""
+        line = self._lines.get(name)
+        if line is not None and line.way is not None:
+            return line.way
+        return Way(here=self.here, asked=not self._allow_clear, closed=not self._allow_clear)
 
     def is_missing(self, key: int) -> bool:
         """Whether a receiving state of that key is not there."""
-        return key in self._missing
+        return self._seen.is_missing(key)
 
     def receives(self, name: str, keys: Iterable[int]) -> bool:
         """Whether all receiving states for a peer are there, of these keys."""
-        peer = self._peers.get(name, NOBODY)
-        if peer.tunnel is None or self._shared:
+        line = self._lines.get(name)
+        if line is None or line.states is None or self._shared:
             return True
-        wishes = (states.receiving(peer.tunnel, key) for key in keys)
-        return all(self._present.get(wish.id) == wish for wish in wishes)
+        return all(self._seen.has(line.states.receiving(key)) for key in keys)
 
     def sent_with(self, name: str) -> set[int]:
         """Key IDs that ways out to a peer have in the kernel."""
-        there = self._peers.get(name, NOBODY).there
-        users = self._users.get(there, _NOT_USED) if there else _NOT_USED
-        return {states.key_of(state.spi) for state in users}
+        line = self._lines.get(name)
+        return self._seen.keys_to(line.peer.there) if line is not None else set()
 
     def spis(self, name: str) -> list[int]:
         """Of the states that are wished for to send to a peer with, those in use first."""
-        wished = [wish.id.spi for wish in self.states.of(("send", name))]
-        return sorted(wished, key=lambda spi: (spi != self._way(name).spi, spi))
+        line = self._lines.get(name)
+        wished = [] if line is None else [state.spi for state in line.sent]
+        return sorted(wished, key=lambda spi: (spi != self.way(name).spi, spi))

@@ -64,6 +64,15 @@ class Formers:
         self._changed[name] = None
         self._due = now
 
+    def look_at(self, name: str) -> None:
+        """Something was observed of a peer's states."""
+        if name in self._of:
+            self._changed[name] = None
+
+    def look_at_all(self) -> None:
+        """What they have to agree with is another: this node's address, or keys."""
+        self._changed.update(dict.fromkeys(self._of))
+
     def clear(self) -> None:
         self._changed.update(dict.fromkeys(self._of))
         self._of.clear()

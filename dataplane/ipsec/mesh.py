@@ -33,7 +33,6 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from calc_graph.model import IpsecNode
-from calc_graph.multimap import Multimap
 from calc_graph.updates import (
     HostRemove,
     HostUpdate,
@@ -54,8 +53,9 @@ from dataplane.ipsec.life import Life
 from dataplane.ipsec.peer import NOBODY, peer_of
 from dataplane.ipsec.progress import PeerProgress
 from dataplane.ipsec.record import Record, needed_keys, told
-from dataplane.ipsec.retire import Keys, may_send
+from dataplane.ipsec.retire import Keys
 from dataplane.ipsec.states import key_of
+from dataplane.ipsec.usage import Usage
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings
 
@@ -97,10 +97,9 @@ class Mesh:
         }
         self._life = Life("", 0)
         self._choices: dict[str, Choice] = {}
-        self._held: Multimap[int, str] = Multimap()  # retired key -> who may send with it
-        self._sent: Multimap[int, str] = Multimap()  # key -> whom we send to with it
+        self._usage = Usage()
         self._former = Formers(settings.key_grace)
-        self._dirty: dict[str, None] = {}
+        self._touched: dict[str, None] = {}  # peers of which something was observed
         self._all_dirty = True
         self._now = 0.0
 
@@ -158,16 +157,7 @@ class Mesh:
         A state counts if it is the one that is wished for, key and all; of one with a key that is
         not in the ring, ID and source are enough.
         """
-        mesh = self._families[family]
-        for state_id, state in states.items():
-            self._touch(mesh.observe_state(state_id, state))
-        for policy_id, policy in policies.items():
-            for name in mesh.observe_policy(policy_id, policy):
-                self._touch(name)
-
-    def _touch(self, name: str) -> None:
-        if name:
-            self._dirty[name] = None
+        self._touched |= self._families[family].observe(states, policies)
 
     # ---------------------------------------------------------------- worked out
 
@@ -179,20 +169,26 @@ class Mesh:
         self._now = now
         self._all_dirty |= self._keys.take_over(now)
         due = self._resolve_once()
-        while self._dirty or self._all_dirty:
+        while self._all_dirty:
             due = self._resolve_once()
         return due
 
     def _resolve_once(self) -> float:
-        dirty = self._dirty | self._ends.take_dirty()
-        self._dirty = {}
+        touched, self._touched = self._touched, {}
+        dirty = self._ends.take_dirty()
         if self._all_dirty or self._hostname in dirty:
             dirty |= self._set_here()
         dirty.pop(self._hostname, None)
+        touched.pop(self._hostname, None)
+        for mesh in self._families.values():
+            mesh.resolve_own()
         for name in dirty:
             self._set_peer(name)
+        for name in touched:
+            self._look_at(name)
         for mesh in self._families.values():
             mesh.resolve_nets()
+        dirty |= touched
         if self._list_keys():
             dirty |= dict.fromkeys(self._choices)
         for name in dirty:
@@ -202,69 +198,66 @@ class Mesh:
     def _set_here(self) -> dict[str, None]:
         """Out: all peers, if anything about this node is another than before."""
         addresses = self._ends.own_addresses()
-        moved = {f: m for f, m in self._families.items() if m.here != addresses.get(f, "")}
+        moved = any(m.here != addresses.get(f, "") for f, m in self._families.items())
         if not moved and not self._all_dirty:
             return {}
         if moved:
             self._record.restart()
         self._all_dirty = False
-        keys = self._keys
-        makeable = frozenset(key for key in keys.alive if keys.can_be_made(key))
-        receives = [key for key in keys.alive if keys.receives(key)]
+        self._former.look_at_all()
         for family, mesh in self._families.items():
-            mesh.set_here(addresses.get(family, ""), makeable, receives)
+            mesh.set_here(addresses.get(family, ""), self._keys.picture)
         return dict.fromkeys(self._ends.hosts())
 
     def _set_peer(self, name: str) -> None:
-        end = self._ends.end(name)
-        keys, choice = self._keys, self._choose(name, end)
-        self._choices[name] = choice
         if not self._ends.is_host(name):
             self._forget(name)
             return
-        eligible = not excluded(name, end, self._settings.layout)
+        end = self._ends.end(name)
+        choice = self._choices[name] = self._choose(name, end)
+        sends = end.peering(self._hostname).sends != 0
         gone: list[StateWish] = []
         for family, mesh in self._families.items():
             peer = peer_of(
                 name,
                 end,
+                choice,
                 family,
-                hostname=self._hostname,
-                here=mesh.here if eligible else "",
+                here=mesh.here,
                 life=self._life,
                 shared=self._shared,
-                key=choice.key,
-                keys=keys,
+                sends=sends,
             )
             gone += mesh.set_peer(name, peer)
         # In its new life a peer does not send with what it had before, and one that is switched off
         # says when it has come to its end.
-        sends = end.peering(self._hostname).sends != 0
         gone = [wish for wish in gone if self._is_of_now(wish)]
-        self._former.keep(name, gone, quiet=sends == eligible, now=self._now)
-        for key in keys.retired:
-            if may_send(end.record, self._hostname, key, keys.alive[key]):
-                self._held.add(key, name)
-            else:
-                self._held.discard(key, name)
+        self._former.keep(name, gone, quiet=sends == choice.eligible, now=self._now)
+        self._usage.set_record(name, end.record, self._hostname, self._keys.picture)
+
+    def _look_at(self, name: str) -> None:
+        """Something was observed of it: what was decided stays, but for keys that are on their way
+        out, which are taken only where they are in use.
+        """
+        keys = self._keys.picture
+        if keys.published != keys.order and name in self._choices:
+            self._set_peer(name)
+        for mesh in self._families.values():
+            mesh.look_at(name)
+        self._former.look_at(name)
 
     def _choose(self, name: str, end: End) -> Choice:
+        keys = self._keys.picture
         return choose(
             name,
             end,
             hostname=self._hostname,
             layout=self._settings.layout,
             tag=self._life.tag,
-            order=self._order(name),
-            alive=self._keys.alive,
+            order=self._usage.order(name, keys),
+            alive=keys.checks,
+            usable=keys.order,
         )
-
-    def _order(self, name: str) -> list[int]:
-        """Keys to send to a peer with.  It takes it that nobody begins with one that he himself
-        does not publish any more.
-        """
-        keys = self._keys
-        return [k for k in keys.order if keys.publishes(k) or name in self._sent.get(k)]
 
     def _forget(self, name: str) -> None:
         """Its node is gone."""
@@ -272,10 +265,7 @@ class Mesh:
         self._former.keep(name, gone, quiet=True, now=self._now)
         self._record.set_peer(name, 0, 0)
         self._choices.pop(name, None)
-        for key in list(self._held):
-            self._held.discard(key, name)
-        for key in list(self._sent):
-            self._sent.discard(key, name)
+        self._usage.forget(name)
 
     def _let_go(self) -> float:
         """States of peers as they were, for a while.  Out: when to look again."""
@@ -294,41 +284,43 @@ class Mesh:
 
     def _list_keys(self) -> bool:
         """Whether others are published than before."""
-        keys = self._keys
+        keys = self._keys.picture
         meshes = [mesh for mesh in self._families.values() if mesh.here]
         received = {
             key: bool(meshes) and not any(mesh.is_missing(key) for mesh in meshes)
-            for key in keys.alive
-            if keys.publishes(key)
+            for key in keys.published
         }
-        return self._record.list_keys(received, keys.alive)
+        return self._record.list_keys(received, keys.checks)
 
     def _describe(self, name: str) -> None:
         """What the record says of a peer."""
-        if name not in self._choices:
+        choice = self._choices.get(name)
+        if choice is None:
             return
         used: set[int] = set()
         for mesh in self._families.values():
             used |= mesh.sent_with(name)
-        for key in list(self._sent):
-            self._sent.discard(key, name)
-        for key in used | {self._choices[name].key} - {0}:
-            self._sent.add(key, name)
+        self._usage.set_sent(name, used | {choice.key} - {0})
         end = self._ends.end(name)
+        there = choice.eligible and self._has_taken_in(name, end)
+        self._record.set_peer(name, end.record.tag if there else 0, told(used))
+
+    def _has_taken_in(self, name: str, end: End) -> bool:
+        """Whether all that a peer needs to send to us with is there."""
         meshes = [m for f, m in self._families.items() if m.here and f in end.addresses]
         listed = self._record.listed
-        needed = needed_keys(end.record, listed, self._keys)
-        there = bool(listed and meshes) and not excluded(name, end, self._settings.layout)
-        there = there and all(mesh.receives(name, needed) for mesh in meshes)
-        self._record.set_peer(name, end.record.tag if there else 0, told(used))
+        if not listed or not meshes:
+            return False
+        needed = needed_keys(end.record, listed, self._keys.picture)
+        return all(mesh.receives(name, needed) for mesh in meshes)
 
     def _retire(self) -> float:
         published = self._ends.published()
         due, changed = self._keys.advance(
             self._now,
-            held=[key for key in self._keys.retired if key in self._held],
+            held=[key for key in self._keys.retired if self._usage.held(key)],
             published=() if published is None else list(published.receive),
-            sent=list(self._sent),
+            sent=self._usage.sent,
         )
         self._all_dirty |= changed
         return due
@@ -392,7 +384,7 @@ class Mesh:
 
     def problems(self) -> dict[str, str]:
         """Subject -> what is wrong."""
-        held = {key: set(self._held.get(key)) for key in self._keys.retired}
+        held = {key: set(self._usage.held(key)) for key in self._keys.retired}
         found = report.key_problems(self._keys, held, self._ends.records())
         for name in self._ends.nodes():
             end = self._ends.end(name)

@@ -21,7 +21,7 @@ Source: sections 4.3, 6.1, 6.3 and 7 of the IPsec reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
@@ -86,69 +86,95 @@ class Way(Struct, frozen=True):
         return Template(ANYBODY[family] if self.shared else self.there, self.here, 0, optional)
 
 
-def _free(net: str) -> int:
-    return BITS[family_of(net)] - int(net.partition("/")[2])
+class NetNames(NamedTuple):
+    """A net, and what the policies for it are called.
+
+    out   anything to it
+    into  it to anything, for this node and for others
+    free  bits that the prefix leaves free
+    """
+
+    net: str
+    out: PolicyId
+    into: tuple[PolicyId, ...]
+    free: int
+
+
+def names_of(net: str) -> NetNames:
+    family = family_of(net)
+    everywhere = EVERYWHERE[family]
+    back = Selector(net, everywhere)
+    return NetNames(
+        net,
+        PolicyId("out", Selector(everywhere, net)),
+        tuple(PolicyId(direction, back) for direction in _INCOMING),
+        BITS[family] - int(net.partition("/")[2]),
+    )
 
 
 def _single(address: str) -> str:
     return f"{address}/{BITS[family_of(address)]}"
 
 
-def _outward(selector: Selector, priority: int, way: Way) -> Iterator[PolicyWish]:
+def _outward(name: PolicyId, priority: int, way: Way) -> list[PolicyWish]:
     """One object: what closes the way is exchanged for what encrypts."""
-    name = PolicyId("out", selector)
     if way.spi:
-        yield PolicyWish(name, priority, template=way.out)
-    elif way.closed:
-        yield PolicyWish(name, priority, "block")
+        return [PolicyWish(name, priority, template=way.out)]
+    return [PolicyWish(name, priority, "block")] if way.closed else []
 
 
-def net_policies(net: str, way: Way) -> Iterator[PolicyWish]:
+def net_policies(names: NetNames, way: Way) -> list[PolicyWish]:
     """Of a net behind a peer.  What the host itself sends there is caught as well."""
-    everywhere = EVERYWHERE[family_of(net)]
-    priority = TUNNEL + _free(net)
-    yield from _outward(Selector(everywhere, net), priority, way)
-    for direction in _INCOMING:
-        name = PolicyId(direction, Selector(net, everywhere))
-        if way.asked and way.here and way.there:
-            yield PolicyWish(name, priority, template=way.incoming(optional=way.optional))
-        elif way.closed:
-            yield PolicyWish(name, priority, "block")
+    priority = TUNNEL + names.free
+    wishes = _outward(names.out, priority, way)
+    if way.asked and way.here and way.there:
+        template = way.incoming(optional=way.optional)
+        wishes += [PolicyWish(name, priority, template=template) for name in names.into]
+    elif way.closed:
+        wishes += [PolicyWish(name, priority, "block") for name in names.into]
+    return wishes
 
 
-def guide_policies(net: str, own: Iterable[str], way: Way) -> Iterator[PolicyWish]:
+def guide_policies(names: NetNames, own: Iterable[str], way: Way) -> Iterator[PolicyWish]:
     """The guide's own, in the layout "shared", of a net behind a peer and each of ours."""
     if not (way.asked and way.here and way.there):
         return
-    priority = GUIDE + _free(net)
+    priority, incoming = GUIDE + names.free, way.incoming(optional=False)
     for mine in own:
+        selector = Selector(names.net, mine)
         for direction in _INCOMING:
-            name = PolicyId(direction, Selector(net, mine), DECRYPTED)
-            yield PolicyWish(name, priority, template=way.incoming(optional=False))
+            yield PolicyWish(PolicyId(direction, selector, DECRYPTED), priority, template=incoming)
         if way.spi:
-            name = PolicyId("out", Selector(mine, net), ENCRYPT)
+            name = PolicyId("out", Selector(mine, names.net), ENCRYPT)
             yield PolicyWish(name, priority, template=way.out)
 
 
-def host_policies(own: Iterable[str], way: Way) -> Iterator[PolicyWish]:
+def host_policies(own: Iterable[str], way: Way) -> list[PolicyWish]:
     """What our workloads say to the peer itself: as encrypted as what it says to them."""
+    there = _single(way.there)
+    wishes: list[PolicyWish] = []
     for mine in own:
-        yield from _outward(Selector(mine, _single(way.there)), TUNNEL, way)
+        wishes += _outward(PolicyId("out", Selector(mine, there)), TUNNEL, way)
+    return wishes
 
 
 def node_policies(way: Way, *, settled: bool) -> Iterator[PolicyWish]:
     """Between the nodes.  Until `settled`, when the peer has sent encrypted once, clear may come,
     and goes where nothing encrypts.
     """
-    here, there = _single(way.here), _single(way.there)
-    name = PolicyId("in", Selector(there, here))
+    into, out = node_names(way)
     optional = way.optional or not settled
-    yield PolicyWish(name, NODE, template=way.incoming(optional=optional))
-    name = PolicyId("out", Selector(here, there))
+    yield PolicyWish(into, NODE, template=way.incoming(optional=optional))
     if way.spi:
-        yield PolicyWish(name, NODE, template=way.out)
+        yield PolicyWish(out, NODE, template=way.out)
     elif way.closed and settled:
-        yield PolicyWish(name, NODE, "block")
+        yield PolicyWish(out, NODE, "block")
+
+
+def node_names(way: Way) -> tuple[PolicyId, PolicyId]:
+    """What comes from the peer itself, and what goes there."""
+    here, there = _single(way.here), _single(way.there)
+    return PolicyId("in", Selector(there, here)), PolicyId("out", Selector(here, there))
 
 
 def own_policies(net: str, *, borrowed: bool, guarded: bool) -> Iterator[PolicyWish]:

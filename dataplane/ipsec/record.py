@@ -8,14 +8,17 @@ Pure.  Source: section 5.3 of the IPsec reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from calc_graph.model import IpsecNode, IpsecPeering
 from dataplane.families import Family
 from dataplane.ipsec.choice import common_keys
 from dataplane.ipsec.ids import newer
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.retire import Keys
+from dataplane.ipsec.retire import Picture
 from dataplane.settings import IpsecSettings
+
+_NO_PEERING: Final = IpsecPeering()
 
 
 class Record:
@@ -23,6 +26,8 @@ class Record:
         self._settings = settings
         self._listed: dict[int, str] = {}
         self._peers: dict[str, IpsecPeering] = {}
+        self._made: IpsecNode | None = None  # until anything in it is another
+        self._made_for: tuple[Life, Mapping[Family, str]] | None = None
 
     @property
     def listed(self) -> Mapping[int, str]:
@@ -32,6 +37,7 @@ class Record:
     def restart(self) -> None:
         """Nothing is received: states are made anew."""
         self._listed.clear()
+        self._made = None
 
     def list_keys(self, received: Mapping[int, bool], checks: Mapping[int, str]) -> bool:
         """`received`: those that may be published, and whether no state is missing.
@@ -45,18 +51,30 @@ class Record:
         for key, complete in received.items():
             if complete:
                 self._listed[key] = checks[key]
-        return before != self._listed
+        if before == self._listed:
+            return False
+        self._made = None
+        return True
 
     def set_peer(self, node: str, tag: int, sends: int) -> None:
+        before = self.peering(node)
+        if (before.tag, before.sends) == (tag, sends):
+            return
         if tag or sends:
             self._peers[node] = IpsecPeering(tag, sends)
         else:
-            self._peers.pop(node, None)
+            del self._peers[node]
+        self._made = None
 
     def peering(self, node: str) -> IpsecPeering:
-        return self._peers.get(node, IpsecPeering())
+        return self._peers.get(node, _NO_PEERING)
 
     def value(self, life: Life, addresses: Mapping[Family, str]) -> IpsecNode:
+        if self._made is None or self._made_for != (life, addresses):
+            self._made, self._made_for = self._make(life, addresses), (life, addresses)
+        return self._made
+
+    def _make(self, life: Life, addresses: Mapping[Family, str]) -> IpsecNode:
         families = self._settings.families
         return IpsecNode(
             enabled=True,
@@ -84,13 +102,13 @@ def told(used: Iterable[int]) -> int:
     return oldest
 
 
-def needed_keys(record: IpsecNode, listed: Iterable[int], keys: Keys) -> list[int]:
+def needed_keys(record: IpsecNode, listed: Iterable[int], keys: Picture) -> list[int]:
     """For which of the keys that we publish a peer's receiving states must be there, before it is
     told that we have taken it in.
 
     No state can be made with a key that we have no more: it counts for whom there is no other.
     """
-    made = [key for key in listed if keys.can_be_made(key)]
-    if common_keys(record, made, keys.alive):
+    made = [key for key in listed if key in keys.makeable]
+    if common_keys(record, made, keys.checks):
         return made
-    return made + [k for k in common_keys(record, listed, keys.alive) if k not in made]
+    return made + [k for k in common_keys(record, listed, keys.checks) if k not in made]

@@ -20,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
+from msgspec import Struct
+
 from calc_graph.model import IpsecNode
 from dataplane.ipsec.ids import newer, newest_first
 
@@ -71,6 +73,25 @@ class _Retired:
         return float("inf") if self.phase == "gone" else self.grace_ends
 
 
+class Picture(Struct, frozen=True):
+    """What is to be done with the keys that are alive, by ID.
+
+    checks     all of them -> check value
+    order      to send with, the best first: the ring's, then those that have left it
+    retired    those that have left it
+    received   there are to be receiving states
+    published  others may be told that it is received
+    makeable   new states can be made with it; else those that are there can be kept
+    """
+
+    checks: Mapping[int, str] = {}
+    order: tuple[int, ...] = ()
+    retired: tuple[int, ...] = ()
+    received: tuple[int, ...] = ()
+    published: tuple[int, ...] = ()
+    makeable: frozenset[int] = frozenset()
+
+
 class Keys:
     """The keys of the ring, and those that were in it."""
 
@@ -85,6 +106,12 @@ class Keys:
         self._begun = False
         self._found: set[int] = set()
         self._dropped: set[int] = set()
+        self._picture = Picture()
+
+    @property
+    def picture(self) -> Picture:
+        """As of the last `take_over` or `advance`; the same object until anything is another."""
+        return self._picture
 
     @property
     def alive(self) -> Mapping[int, str]:
@@ -152,7 +179,6 @@ class Keys:
 
     def take_over(self, now: float) -> bool:
         """What was told since the last time; whether anything is another than before."""
-        before = self._picture()
         if self._offered is not None:
             self._ring, self._offered = self._offered, None
             for key, check in self._known.items():
@@ -163,10 +189,22 @@ class Keys:
         for key in self._dropped & self._retired.keys():
             self._retired[key].grace_ends = now
         self._dropped.clear()
-        return self._picture() != before
+        return self._look()
 
-    def _picture(self) -> tuple[object, ...]:
-        return (dict(self._checks), self.order, [self.phase(key) for key in self._checks])
+    def _look(self) -> bool:
+        """Whether anything is another than at the last look."""
+        now = Picture(
+            dict(self._checks),
+            tuple(self.order),
+            tuple(self._retired),
+            tuple(key for key in self._checks if self.receives(key)),
+            tuple(key for key in self._checks if self.publishes(key)),
+            frozenset(key for key in self._checks if self.can_be_made(key)),
+        )
+        if now == self._picture:
+            return False
+        self._picture = now
+        return True
 
     def _sort(self, now: float) -> None:
         for key, check in self._ring.items():
@@ -192,7 +230,7 @@ class Keys:
 
         Out: when to look again, and whether anything is another than before.
         """
-        due, before = float("inf"), self._picture()
+        due = float("inf")
         for key, retired in list(self._retired.items()):
             at = retired.advance(
                 now, held=key in held, published=key in published, sent=key in sent
@@ -200,7 +238,7 @@ class Keys:
             due = min(due, at)
             if retired.phase == "gone":
                 self._forget(key, now)
-        return due, self._picture() != before
+        return due, self._look()
 
     def _forget(self, key: int, now: float) -> None:
         del self._retired[key], self._checks[key]

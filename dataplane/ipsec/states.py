@@ -68,6 +68,29 @@ def receiving(tunnel: Tunnel, key: int) -> StateWish:
     )
 
 
+class PairStates:
+    """States of one tunnel, each of which is made once however often it is asked for."""
+
+    __slots__ = ("_receiving", "_sending", "tunnel")
+
+    def __init__(self, tunnel: Tunnel) -> None:
+        self.tunnel = tunnel
+        self._sending: dict[int, StateWish] = {}
+        self._receiving: dict[int, StateWish] = {}
+
+    def sending(self, key: int) -> StateWish:
+        wish = self._sending.get(key)
+        if wish is None:
+            wish = self._sending[key] = sending(self.tunnel, key)
+        return wish
+
+    def receiving(self, key: int) -> StateWish:
+        wish = self._receiving.get(key)
+        if wish is None:
+            wish = self._receiving[key] = receiving(self.tunnel, key)
+        return wish
+
+
 def receiving_from_all(family: Family, here: str, key: int) -> StateWish:
     """From whoever has the key, layout "shared"."""
     return StateWish(StateId(here, key), ANYBODY[family], key, receives=True)

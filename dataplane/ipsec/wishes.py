@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -14,51 +14,58 @@ class Wishes(Generic[O, K, V]):
     """An owner's wishes replace those that it had; of two for one key the later one counts."""
 
     def __init__(self) -> None:
-        self._of: dict[O, tuple[K, ...]] = {}
+        self._of: dict[O, Mapping[K, V]] = {}
         self._owner: dict[K, O] = {}
         self._all: dict[K, V] = {}
-        self._changed: dict[K, None] = {}
-        self._taken: dict[K, V] = {}
+        self._beaten: set[O] = set()  # who has lost a key to a later one
+        self._before: dict[K, V | None] = {}  # as it was taken, of what was touched since
 
     @property
     def all(self) -> Mapping[K, V]:
         """A live view."""
         return self._all
 
-    def of(self, owner: O) -> list[V]:
-        """What an owner has wished for, but for what a later one has."""
-        keys = self._of.get(owner, ())
-        return [self._all[key] for key in keys if self._owner.get(key) == owner]
+    def owner(self, key: K) -> O | None:
+        """None if nobody wishes for it."""
+        return self._owner.get(key)
 
-    def owner(self, key: K) -> O:
-        """Raises KeyError if nobody wishes for it."""
-        return self._owner[key]
+    def put(self, owner: O, wishes: Mapping[K, V]) -> None:
+        """The mapping is kept, and must not change any more."""
+        before = self._of.get(owner)
+        if before is None:
+            if not wishes:
+                return
+        elif before == wishes and owner not in self._beaten:
+            return
+        else:
+            self._beaten.discard(owner)
+            self._take_back(owner, before, wishes)
+        if wishes:
+            self._of[owner] = wishes
+            self._wish(owner, wishes)
+        else:
+            del self._of[owner]
 
-    def put(self, owner: O, wishes: Iterable[tuple[K, V]] = ()) -> None:
-        new = dict(wishes)
-        for key in self._of.pop(owner, ()):
-            if key not in new and self._owner.get(key) == owner:
+    def _take_back(self, owner: O, before: Mapping[K, V], wishes: Mapping[K, V]) -> None:
+        for key in before:
+            if key not in wishes and self._owner.get(key) == owner:
+                self._before.setdefault(key, self._all[key])
                 del self._all[key], self._owner[key]
-                self._changed[key] = None
-        for key, value in new.items():
-            self._owner[key] = owner
-            if self._all.get(key) != value:
+
+    def _wish(self, owner: O, wishes: Mapping[K, V]) -> None:
+        for key, value in wishes.items():
+            holder = self._owner.get(key)
+            if holder != owner:
+                self._owner[key] = owner
+                if holder is not None:
+                    self._beaten.add(holder)
+            there = self._all.get(key)
+            if there != value:
+                self._before.setdefault(key, there)
                 self._all[key] = value
-                self._changed[key] = None
-        if new:
-            self._of[owner] = tuple(new)
 
     def take(self) -> dict[K, V | None]:
         """What is another than at the last take; None: gone."""
-        changed, self._changed = self._changed, {}
-        before = self._taken
-        others = [key for key in changed if self._all.get(key) != before.get(key)]
-        return {key: self._remember(key) for key in others}
-
-    def _remember(self, key: K) -> V | None:
-        value = self._all.get(key)
-        if value is None:
-            self._taken.pop(key, None)
-        else:
-            self._taken[key] = value
-        return value
+        touched, self._before = self._before, {}
+        now = self._all.get
+        return {key: now(key) for key, before in touched.items() if now(key) != before}

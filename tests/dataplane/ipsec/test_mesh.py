@@ -15,7 +15,16 @@ from calc_graph.updates import (
     RouteType,
 )
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.values import DECRYPTED, ENCRYPT, StateId, StateWish, Template
+from dataplane.ipsec.values import (
+    DECRYPTED,
+    ENCRYPT,
+    PolicyId,
+    PolicyWish,
+    Selector,
+    StateId,
+    StateWish,
+    Template,
+)
 from tests.dataplane.ipsec.one_mesh import (
     ALL,
     BLOCK,
@@ -278,6 +287,17 @@ def test_pools_that_nobody_is_given_addresses_of(pool: IpPool) -> None:
     assert made.policy("out", ALL, "10.70.0.0/16", ENCRYPT) is None
 
 
+def test_a_pool_that_is_ours_alone_is_not_closed() -> None:
+    made = OneMesh()
+    made.mesh.update(PoolUpdate(IpPool("10.70.0.0/26")))
+    made.mesh.update(own("10.70.0.0/26"))
+    made.run()
+    assert made.policy("out", ALL, "10.70.0.0/26", ENCRYPT) == (62000, "allow")
+    made.mesh.update(RouteRemove("10.70.0.0/26"))
+    made.run()
+    assert made.policy("out", ALL, "10.70.0.0/26", ENCRYPT) == (65000, "block")
+
+
 def test_a_pool_that_goes() -> None:
     made = OneMesh()
     made.mesh.update(PoolRemove("10.60.0.0/16"))
@@ -345,6 +365,20 @@ def test_between_nodes_a_reboot_opens_nothing() -> None:
     made.run()
     assert made.policy("out", f"{HERE}/32", f"{FIRST}/32") == (2000, "block")
     assert made.policy("in", f"{FIRST}/32", f"{HERE}/32") == (2000, IN)
+
+
+def test_between_nodes_an_agent_that_begins_opens_nothing() -> None:
+    """What the one before it has closed is told of when peers are known already."""
+    made = OneMesh(settings(node_encryption=True))
+    made.first(record(0x444444, boot="cc" * 16, taken_in=0, receive={}, nodes=True))
+    made.mesh.resolve(0.0)
+    into = PolicyId("in", Selector(f"{FIRST}/32", f"{HERE}/32"))
+    out = PolicyId("out", Selector(f"{HERE}/32", f"{FIRST}/32"))
+    there = PolicyWish(into, 2000, template=IN), PolicyWish(out, 2000, "block")
+    made.mesh.observe(4, {}, {policy.id: policy for policy in there})
+    made.run()
+    assert made.policy("in", f"{FIRST}/32", f"{HERE}/32") == (2000, IN)
+    assert made.policy("out", f"{HERE}/32", f"{FIRST}/32") == (2000, "block")
 
 
 @pytest.mark.parametrize(
@@ -542,6 +576,40 @@ def test_what_was_sent_with_is_not_made_twice() -> None:
         made.mesh.update(event)
         made.mesh.resolve(1.0)
         assert made.mesh.take_changes(4).states.get(sending, "unchanged") == "unchanged"
+
+
+def test_a_peer_that_is_back_has_its_states_for_as_long_as_it_is_there() -> None:
+    made = encrypted()
+    before = dict(made.mesh.states(4))
+    made.mesh.update(HostRemove("first"))
+    made.run(1.0)
+    made.first(record())
+    made.run(2.0)
+    made.run(1000.0)
+    made.run(2000.0)
+    assert made.mesh.states(4) == before
+
+
+def test_a_state_that_a_peer_has_left_goes_when_somebody_takes_it_away() -> None:
+    made = encrypted()
+    made.mesh.update(HostRemove("first"))
+    made.run(1.0)
+    sending = StateId(FIRST, TAG << 4 | 3)
+    assert sending in made.mesh.states(4)
+    made.mesh.observe(4, {sending: None}, {})
+    made.run(1.0)
+    assert sending not in made.mesh.states(4)
+
+
+def test_a_state_that_a_peer_has_left_goes_with_its_key() -> None:
+    made = encrypted()
+    made.mesh.update(HostRemove("first"))
+    made.run(1.0)
+    assert StateId(FIRST, TAG << 4 | 3) in made.mesh.states(4)
+    made.mesh.keys({4: "c4"})
+    made.run(2.0)
+    made.run(100.0)
+    assert (made.mesh.alive, made.mesh.states(4)) == ({4: "c4"}, {})
 
 
 def test_a_peer_that_is_gone() -> None:
