@@ -7,14 +7,15 @@
       mesh.py       which key each peer is sent to with, what is to be in the kernel, what is to be
                     published; pure
         states.py     states of a peer            policies.py   policies of a net
-      on.py, off.py   hand over what is wanted, or take away what is not: leaving.py
+      on.py, off.py   hand over what is wanted (handover.py), or take away what is not: leaving.py
         |
       driver.py     states and policies: what is there (present.py), whose it is (ours.py), and the
-                    difference, in the order of writes (plan.py)
+                    difference, in the order of writes (plan.py, writer.py)
       table.py      rules and routes of table 200: next hops (nexthop.py), sizes (mtu.py), and the
                     interface that faces the network (uplink.py)
         |
-      kernel.py     dataplane.xfrm: the messages; what the kernel tells unasked (notices.py)
+      kernel.py     dataplane.xfrm: requests (codec.py), what is listed (listed.py), and what the
+                    kernel tells unasked (notices.py)
 
 The order of writes is this, and no step begins before the kernel has taken the one before:
 

@@ -26,8 +26,9 @@ from dataplane.families import Family
 from dataplane.interfaces import Interface
 from dataplane.ipsec import mtu
 from dataplane.ipsec.driver import IpsecDriver, IpsecError
+from dataplane.ipsec.handover import Handover
 from dataplane.ipsec.kernel import Expired
-from dataplane.ipsec.keys import Algorithm, Key, KeyRing
+from dataplane.ipsec.keys import Algorithm, KeyRing
 from dataplane.ipsec.life import Life
 from dataplane.ipsec.mesh import Event, Mesh
 from dataplane.ipsec.plan import (
@@ -68,18 +69,15 @@ class On:
         self._tables = tables
         self._uplink = uplink
         self._mesh = Mesh(hostname, settings)
+        self._handover = Handover(self._mesh, drivers, tables)
         self._here: dict[Family, str] = {}
         self._life: Life | None = None
-        self._ring: KeyRing | None = None
-        self._keys: dict[int, Key] = {}  # that states are made from
         self._adopted = False
         self._lock = asyncio.Lock()
         self._flushed = ""  # what was missing when an agent began
-        self._leaving: dict[Family, set[str]] = {family: set() for family in drivers}  # nets
         self._rested: set[Family] = set()  # what was to come was tried
         self._switches: dict[Family, dict[str, str]] = {}
         self._used_up: set[StateId] = set()
-        self._due = float("inf")
         self._again = False  # something was offered, or the last step has made work
 
     # ------------------------------------------------------------ told
@@ -112,7 +110,7 @@ class On:
 
     def offer_keys(self, ring: KeyRing) -> None:
         """Counts from the next step on."""
-        self._ring = ring
+        self._handover.ring = ring
         self._mesh.keys(ring.checks)
         self._again = True
 
@@ -134,11 +132,11 @@ class On:
 
     def next_check(self) -> float:
         """When `check` is due, in the event loop's time; infinity for never."""
-        return 0.0 if self._again else self._due
+        return 0.0 if self._again else self._handover.due
 
     async def check(self) -> bool:
         """True: the mesh is to be asked again, for the time or for what was offered."""
-        self._again, self._due = False, float("inf")
+        self._again, self._handover.due = False, float("inf")
         return True
 
     # ------------------------------------------------------------ writing
@@ -156,13 +154,11 @@ class On:
         """What comes once nothing of the main table is to be written any more."""
         if not self._adopted or self._is_held:
             return
-        driver, table = self._drivers[family], self._tables[family]
+        driver = self._drivers[family]
         self._settle(family)
         if not await step(f"IPv{family} IPsec", self._stay_and_shut(driver)):
             return
-        for net in self._leaving[family]:
-            table.desire(net, None)
-        self._leaving[family].clear()
+        self._handover.let_go(family)
         if await step(f"IPv{family} IPsec routes", self._lead(family)):
             await step(f"IPv{family} IPsec", driver.removals(*REMOVALS_AFTER_ROUTES))
         changed = [self._settle(each) for each in self._drivers]  # keys are of all families
@@ -174,7 +170,7 @@ class On:
 
     @property
     def _is_held(self) -> bool:
-        return self._life is None or self._ring is None
+        return self._life is None or self._handover.ring is None
 
     async def _adopt(self) -> None:
         """Of all families at once: the mesh is to know of everything before it says anything."""
@@ -214,41 +210,8 @@ class On:
                 self._rested.add(family)
 
     def _settle(self, family: Family) -> bool:
-        """Hand over what the mesh makes of what there is, until it is at rest; whether there was
-        anything.
-        """
-        driver, table = self._drivers[family], self._tables[family]
-        now = asyncio.get_running_loop().time()
-        leaving = self._leaving[family]
-        any_change = False
-        while True:
-            self._due = self._mesh.resolve(now)
-            self._hold_keys()
-            changes = self._mesh.take_changes(family)
-            driver.desire(changes.states, changes.policies)
-            for net, node in changes.routes.items():
-                if node is None:
-                    leaving.add(net)
-                else:
-                    leaving.discard(net)
-                    table.desire(net, node)
-            states, policies = driver.take_observed()
-            self._mesh.observe(family, states, policies)
-            if not (changes.states or changes.policies or changes.routes or states or policies):
-                return any_change
-            any_change = True
-
-    def _hold_keys(self) -> None:
-        """A key that has left the ring is kept for as long as states are wished for with it; and of
-        an ID that stands for another key by now, that one.
-        """
-        known = [*self._keys.values(), *(self._ring or {}).values()]
-        alive = self._mesh.alive
-        held = {key.id: key for key in known if alive.get(key.id) == key.check}
-        if held != self._keys:
-            self._keys = held
-            for driver in self._drivers.values():
-                driver.offer_keys(KeyRing(held.values()))
+        """Whether the mesh had anything to say."""
+        return self._handover.settle(family, asyncio.get_running_loop().time())
 
     async def _lead(self, family: Family) -> None:
         if self._is_held:
@@ -266,8 +229,7 @@ class On:
     @property
     def algorithms(self) -> frozenset[Algorithm]:
         """What packets may be encrypted with."""
-        keys = (*(self._ring or {}).values(), *self._keys.values())
-        return frozenset(key.algorithm for key in keys)
+        return self._handover.algorithms
 
     @property
     def settled(self) -> bool:
