@@ -18,7 +18,7 @@ from felixpy.config import Config
 from felixpy.config.to_ipsec import to_ipsec
 from felixpy.ipsec.feeds import Feed, feed_of
 from felixpy.ipsec.source import KeyFacts, KeySource
-from felixpy.tasks import endless
+from felixpy.tasks import Background
 
 _NAME = "ipsec keys"
 
@@ -41,7 +41,7 @@ class Keys:
         self._changed = changed
         self._named: tuple[str, ...] = ()
         self._source: KeySource | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background(_NAME)
         self._errors = 0  # of earlier sources
         self.ring: KeyRing | None = None
 
@@ -76,21 +76,16 @@ class Keys:
         )
         self._source = source
         await source.look()
-        self._task = asyncio.create_task(endless(source.run(), _NAME), name=_NAME)
-        await asyncio.sleep(0)  # it has begun, and can be ended
+        self._task.begin(source.run)
 
     def check(self) -> None:
         """Raises what the watching has ended with: it should not."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        self._task.check()
 
     async def close(self) -> None:
         self._errors = self.errors
         self._source = None
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._task.close()
 
     def _offer(self, ring: KeyRing) -> None:
         self.ring = ring

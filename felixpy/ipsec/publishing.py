@@ -24,7 +24,7 @@ from felixpy.datastore.etcd_keys import resource_key
 from felixpy.statusrep.store import StatusStore, StatusUnwritableError, answered
 from felixpy.statusrep.troubles import Troubles
 from felixpy.statusrep.waiting import Waker
-from felixpy.tasks import endless
+from felixpy.tasks import Background
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class RecordPublisher:
         self._own: list[bytes | None] = []  # what we have written, and the datastore not told yet
         self._troubles = Troubles("ipsec_record")
         self._waker = Waker()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background(_NAME)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -78,28 +78,23 @@ class RecordPublisher:
             self._record = record
             self._wished = None if record is None else self._rendered(record)
             self._waker.wake()
-        if self._task is None and not self.published:
-            self._task = asyncio.create_task(endless(self.run(), _NAME), name=_NAME)
+        if not self.published:
+            self._task.begin(self.run)
 
     def withdraw_unseen(self) -> None:
         """Take away what may be there from an earlier boot of the machine, though nobody reads it.
 
         That it may not be done is no problem then: IPsec was never on.
         """
-        if self._task is None:
-            self._task = asyncio.create_task(self._withdraw_unseen(), name=_NAME)
+        self._task.begin(self._withdraw_unseen, ends=True)
 
     def check(self) -> None:
         """Raises what the task has ended with: it should not."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        self._task.check()
 
     async def close(self) -> None:
         """What is published stays: the states do, too."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._task.close()
 
     async def run(self) -> None:
         """Endless; by `offer`."""

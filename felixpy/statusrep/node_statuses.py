@@ -23,7 +23,7 @@ from felixpy.statusrep.node_facts import FactsError, FactsProvider, NodeFacts
 from felixpy.statusrep.store import StatusStore, StatusUnwritableError, answered
 from felixpy.statusrep.troubles import Troubles
 from felixpy.statusrep.waiting import Waker
-from felixpy.tasks import endless
+from felixpy.tasks import Background
 
 RETRY: Final = 10.0  # seconds
 WRITE_SECONDS: Final = 5.0
@@ -50,7 +50,7 @@ class NodeStatuses:
         self._crowded = True  # there may be answers to what nobody asks
         self._troubles = Troubles("node_status")
         self._waker = Waker()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background(_NAME)
 
     @property
     def problem(self) -> str:
@@ -72,20 +72,15 @@ class NodeStatuses:
     def settle(self, provider: FactsProvider) -> None:
         """From now on this one is asked; not before the datastore has said all that it knows."""
         self._provider = provider
-        if self._task is None:
-            self._task = asyncio.create_task(endless(self.run(), _NAME), name=_NAME)
+        self._task.begin(self.run)
 
     def check(self) -> None:
         """Raises what the task has ended with: it should not."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        self._task.check()
 
     async def close(self) -> None:
         """What has been told stays, with the time when it was."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._task.close()
 
     async def run(self) -> None:
         """Endless; by `settle`."""

@@ -31,7 +31,7 @@ from felixpy.statusrep.conditions import Condition
 from felixpy.statusrep.store import StatusStore, StatusUnwritableError, answered
 from felixpy.statusrep.troubles import Troubles
 from felixpy.statusrep.waiting import Waker
-from felixpy.tasks import endless
+from felixpy.tasks import Background
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +65,7 @@ class NodePublisher:
         self._settled: dict[Family, tuple[str, str | None]] = {}  # wish and word, when it was told
         self._troubles = Troubles("wireguard_key")
         self._waker = Waker()
-        self._task: asyncio.Task[None] | None = None
+        self._task = Background(_NAME)
 
     @property
     def problems(self) -> dict[str, str]:
@@ -93,8 +93,8 @@ class NodePublisher:
         if (keys, conditions) != (self._wished, self._conditions):
             self._wished, self._conditions = dict(keys), dict(conditions)
             self._waker.wake()
-        if self._task is None and self._is_due():
-            self._task = asyncio.create_task(self._endlessly(), name=_NAME)
+        if not self._task.begun and self._is_due():
+            self._task.begin(self.run)
 
     def keys(self) -> tuple[PublishedKey, ...]:
         """Those that there are."""
@@ -106,15 +106,11 @@ class NodePublisher:
 
     def check(self) -> None:
         """Raises what the task has ended with: it should not."""
-        if self._task is not None and self._task.done():
-            self._task.result()
+        self._task.check()
 
     async def close(self) -> None:
         """What is published stays: the rules do, too."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await self._task.close()
 
     async def run(self) -> None:
         """Endless; by `offer`."""
@@ -129,9 +125,6 @@ class NodePublisher:
                 await self._waker.sleep(RETRY - PAUSE)
 
     # ---------------------------------------------------------------- steps
-
-    async def _endlessly(self) -> None:
-        await endless(self.run(), _NAME)  # made here: closed at once, nothing has begun
 
     def _is_due(self) -> bool:
         return bool(self._due()) or not self._conditions.items() <= self._written.items()

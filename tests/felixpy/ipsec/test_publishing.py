@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -237,6 +237,7 @@ Move = tuple[str, IpsecNode | None]
 VALUES = st.sampled_from([A, B, C, None])
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(["offer", "wait", "others", "refuse", "cut"]), VALUES)),
     st.booleans(),
