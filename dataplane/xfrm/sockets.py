@@ -33,7 +33,16 @@ from pyroute2.netlink.nlsocket import AsyncNetlinkSocket, NetlinkRequest
 from dataplane.xfrm import constants, requests
 from dataplane.xfrm.endpoint import Endpoint
 from dataplane.xfrm.layout import FLAGS, FLAGS_OFFSET, HEADER, SENDER, SENDER_OFFSET
-from dataplane.xfrm.marshal import CAPPED, ERRNO, ERROR_BYTES, MarshalXfrm, parts, refusal, whole
+from dataplane.xfrm.marshal import (
+    CAPPED,
+    ERRNO,
+    ERROR_BYTES,
+    MarshalXfrm,
+    is_caused_by,
+    parts,
+    refusal,
+    whole,
+)
 from dataplane.xfrm.messages import (
     userpolicy_info,
     usersa_info,
@@ -220,6 +229,9 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
             request.cleanup()
 
     def _received(self, datagram: memoryview) -> None:
+        if is_caused_by(self.marshal.own, datagram):
+            datagram[:] = bytes(len(datagram))  # there may be a key in it
+            return
         conceal(datagram, self._digest)
         self.enqueue(bytes(datagram), None)
 
