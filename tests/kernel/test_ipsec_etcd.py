@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from calc_graph.model import IpsecNode
 from felixpy.datastore.convert.ipsec import render_ipsec_node
@@ -154,6 +155,54 @@ def test_switched_off_nothing_is_left_here_or_there(lab: EtcdLab, cluster: Clust
     assert f"{RECORDS}n2" in cluster.etcdctl(f"get --keys-only {RECORDS}n2")
     assert lab.ask("status", "ipsec") == (0, "IPsec is off\n")
     lab.await_well(running)
+    assert running.end(signal.SIGTERM)[0] == 0
+
+
+FELIX = """\
+apiVersion: projectcalico.org/v3
+kind: FelixConfiguration
+metadata: {name: default}
+spec: {wireguardEnabled: true, ipv6Support: false}
+"""
+
+
+def test_the_datastore_takes_nothing_away(lab: EtcdLab) -> None:
+    running = lab.launch()
+    eventually(lambda: "dst 10.65.77.0/26" in policies(lab), "policies for its block")
+    before = policies(lab)
+    lab.write("felix", FELIX)
+    lab.await_problem("WireguardEnabled of the datastore is not followed: IPsec encrypts IPv4 here")
+    lab.await_problem("Ipv6Support of the datastore is not followed")
+    assert policies(lab) == before
+    assert "wireguard" not in lab.node.run("ip link")
+    lab.remove("felix")
+    eventually(lambda: "is not followed" not in lab.problems(), "no such problem")
+    assert running.end(signal.SIGTERM)[0] == 0
+
+
+def test_a_boot_that_comes_back_begins_another_life(lab: EtcdLab, cluster: Cluster) -> None:
+    kept = Path(lab.settings["RunDir"]) / f"netns-{lab.node.name}/ipsec.json"
+    path = f"{RECORDS}n2"
+
+    def life() -> str:
+        return str(json.loads(kept.read_text())["life"]["boot"])
+
+    def gone() -> int:
+        return len(json.loads(kept.read_text())["used"]["gone"])
+
+    running = lab.launch()
+    eventually(lambda: "n2" in peers(lab), "the other node among the peers")
+    first = life()
+    renewed = structs.replace(OTHER, boot="08" * 16)
+    cluster.put(path, render_ipsec_node("n2", renewed).decode())
+    eventually(lambda: gone() == 1, "its former boot is remembered")
+    assert running.end(signal.SIGTERM)[0] == 0
+    running = lab.launch()
+    eventually(lambda: "n2" in peers(lab), "the other node among the peers")
+    assert life() == first
+    cluster.put(path, render_ipsec_node("n2", OTHER).decode())
+    eventually(lambda: life() != first, "another life")
+    eventually(lambda: gone() == 0, "nothing of the former one")
     assert running.end(signal.SIGTERM)[0] == 0
 
 
