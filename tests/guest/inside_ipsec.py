@@ -20,6 +20,7 @@ import pytest
 from dataplane.ipsec.values import TABLE
 from felixpy.ipsec.key_control import ask_drop
 from tests.guest import ipsec_manifests, ipsec_shown
+from tests.guest import wireguard_manifests as manifests
 from tests.guest.ipsec_lab import IpsecCluster, IpsecStep
 from tests.guest.wireguard_lab import within
 from tests.kernel.conftest import Namespace
@@ -195,6 +196,24 @@ def assert_rules_and_routes(cluster: IpsecCluster) -> None:
     assert has(routes, "local 172.31.0.1 dev eth0 proto 50 scope host"), routes
     assert has(routes, "10.65.2.0/26 via 172.31.0.2 dev eth0 proto 50 mtu 1446"), routes
     assert has(routes, "fd65:0:0:2::/122 via fd31::2 dev eth0 proto 50", "mtu 1426"), routes
+
+
+def test_pools_that_require_encryption_have_it(cluster: IpsecCluster) -> None:
+    """Every packet between workloads is asked, where it leaves and where it comes in."""
+
+    def guarded(n: int) -> bool:
+        sets = cluster.nodes[n].run("ipset list -n")
+        return all(f"cali{f}0encrypted-pools" in sets for f in (4, 6))
+
+    cluster.write("pools.yaml", manifests.pools(encryption="required"))
+    for n in cluster.nodes:
+        cluster.until(partial(guarded, n), f"node {n}'s guard of the pools")
+    with cluster.step("pools that require encryption") as step:
+        cluster.wait(SETTLED)
+    cluster.write("pools.yaml", manifests.pools())
+    for n in cluster.nodes:
+        cluster.until(lambda n=n: not guarded(n), f"node {n} without it")  # type: ignore[misc]
+    assert_nothing_happens(step)
 
 
 def test_what_is_too_long_is_said_at_once(cluster: IpsecCluster) -> None:
