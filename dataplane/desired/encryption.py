@@ -1,10 +1,10 @@
-"""What must be encrypted, and what is counted that is not.
+"""What must be encrypted, what goes by IPsec or not at all, and what is counted in clear.
 
 in   PolicyUpdate, PolicyRemove, PoolUpdate, PoolRemove     who requires encryption
      RouteUpdate, RouteRemove                               where workloads of other nodes are
 out  guards   what the fixed rules of a family have to look at
      sets     encrypted-pools where a pool requires encryption; remote-workloads, which counts,
-              where WireGuard is on
+              where WireGuard is on, or IPsec and nothing in clear is allowed
 """
 
 from __future__ import annotations
@@ -41,10 +41,13 @@ class Encryption:
         self._pools: set[str] = set()
         self._pools_dirty = False
         self._sets: Mapping[Family, Ipsets] = sinks.ipsets
+        self._counted = settings.wireguard.families
+        ipsec = settings.ipsec
+        self._tunnelled = frozenset[Family]() if ipsec.allow_clear else ipsec.families
         self._remote = {
             family: _Remote(family, sinks.ipsets[family])
             for family in sinks.families
-            if family in settings.wireguard.families
+            if family in self._counted | self._tunnelled
         }
 
     def update(self, event: Event) -> None:
@@ -76,7 +79,8 @@ class Encryption:
         return Guards(
             policies=bool(self._policies),
             pools=bool(of_family(self._pools, family)),
-            counted=family in self._remote,
+            counted=family in self._counted,
+            tunnelled=family in self._tunnelled,
         )
 
     def resolve(self) -> None:

@@ -14,6 +14,7 @@ from dataplane.render.encryption import (
     Guards,
     coverage_chain,
     encryption_chains,
+    tunnelled_chain,
 )
 from dataplane.render.names import Table
 from dataplane.render.overlays import NO_OVERLAYS, Overlays
@@ -30,6 +31,7 @@ def desire_fixed(sinks: Sinks, settings: Settings) -> None:
         overlays = with_wireguard(NO_OVERLAYS, settings, family, ())
         desire_static_chains(sinks, settings, family, overlays, NO_GUARDS)
         tables.desire_chain("mangle", coverage_chain(family, settings.render))
+        tables.desire_chain("mangle", tunnelled_chain(settings.render))
         for table in TABLES:
             for hook in hooks(table, family, settings.render):
                 tables.desire_hook(table, hook.kernel_chain, hook.inserts, hook.appends)

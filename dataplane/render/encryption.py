@@ -5,12 +5,14 @@ fixed chains and rules out.
                                                                              a return
     mangle PREROUTING, first   its flows, and between encrypted pools  -> cali-encrypted-in
     mangle POSTROUTING, first  the same                                -> cali-encrypted-out
+           and then            to workloads of other nodes             -> cali-by-ipsec-alone
            and then            not by WireGuard's device               -> cali-left-in-clear
 
     cali-encrypted-in   note the flow; came by loopback, by WireGuard, by IPsec or from a workload
                         of ours: back; else drop
     cali-encrypted-out  the same of where it goes; in filter only the note, because in INPUT a
                         packet goes nowhere, and after FORWARD and OUTPUT comes mangle POSTROUTING
+    cali-by-ipsec-alone to a workload of ours, by loopback or by IPsec: back; else drop
     cali-left-in-clear  to a workload of ours or by loopback: back; else the set counts it
 
 The note is a bit of the connection's mark.  An endpoint's chain accepts what belongs to a flow
@@ -22,7 +24,9 @@ A note stays as long as its flow.  Where nothing requires encryption any more no
 
 Between workloads of one host nothing leaves it, so nothing is to be encrypted.  It makes no
 difference whether WireGuard is on: without it its device is not there, and nothing comes through.
-IPsec has no device: what it lets by is told by the kernel, and asked only where it is on.
+IPsec has no device: what it lets by is told by the kernel, and asked only where it is on.  Policies
+of xfrm close what it cannot encrypt; the rule here is for the moment in which somebody else has
+flushed them and they are not yet back.
 """
 
 from __future__ import annotations
@@ -54,11 +58,13 @@ class Guards(Struct, frozen=True):
     policies   a policy requires encryption
     pools      a pool of this family does; its set is there
     counted    what leaves in clear to workloads of other nodes; their set is there
+    tunnelled  what goes there goes by IPsec or not at all; their set is there
     """
 
     policies: bool = False
     pools: bool = False
     counted: bool = False
+    tunnelled: bool = False
 
 
 NO_GUARDS: Final = Guards()
@@ -86,6 +92,16 @@ def coverage_chain(family: Family, settings: RenderSettings) -> Chain:
     return Chain(names.LEFT_IN_CLEAR, (*_at_home(settings, "egress"), f"{title} {remote}"))
 
 
+def tunnelled_chain(settings: RenderSettings) -> Chain:
+    """Mangle, where IPsec is on and nothing in clear is allowed."""
+    title = text.comment(f"{IN_CLEAR}{_WAYS['egress']}")
+    by_ipsec = f"{BY_IPSEC['egress']} {text.RETURN}"
+    return Chain(
+        names.BY_IPSEC_ALONE,
+        (*_at_home(settings, "egress"), by_ipsec, f"{title} {text.DROP}"),
+    )
+
+
 def arriving_rules(family: Family, settings: RenderSettings, guards: Guards) -> tuple[str, ...]:
     """At the start of mangle PREROUTING."""
     return _guard(family, settings, guards, "ingress")
@@ -96,8 +112,10 @@ def leaving_rules(
 ) -> tuple[str, ...]:
     """At the start of mangle POSTROUTING: what is stopped has not left."""
     counted = f"! {text.out_interface(device)} {text.jump(names.LEFT_IN_CLEAR)}"
+    remote = text.in_set(ipset_name(names.REMOTE_WORKLOADS_SET, family), "dst")
     return (
         *_guard(family, settings, guards, "egress"),
+        *((f"{remote} {text.jump(names.BY_IPSEC_ALONE)}",) if guards.tunnelled else ()),
         *((counted,) if guards.counted else ()),
     )
 

@@ -52,6 +52,7 @@ FABRIC_SPOOF_LOG: Final = "cali-fabric-log"
 ENCRYPTED_IN: Final = "cali-encrypted-in"
 ENCRYPTED_OUT: Final = "cali-encrypted-out"
 LEFT_IN_CLEAR: Final = "cali-left-in-clear"
+BY_IPSEC_ALONE: Final = "cali-by-ipsec-alone"
 
 ALL_HOSTS_SET: Final = "all-hosts-net"
 ALL_VXLAN_SET: Final = "all-vxlan-net"

@@ -17,7 +17,7 @@ from calc_graph.updates import (
     RouteUpdate,
 )
 from dataplane.families import Family
-from dataplane.settings import Settings, WireguardSettings
+from dataplane.settings import IpsecSettings, Settings, WireguardSettings
 from tests.dataplane.desired.builders import ALLOW, gnp, policy, staged, tier, wep
 from tests.fakes.node import FakeNode, interface
 
@@ -29,14 +29,19 @@ REMOTE = "cali40remote-workloads", "cali60remote-workloads"
 
 
 def guarded(node: FakeNode) -> set[tuple[Family, str]]:
-    """What mangle looks at: flows, pools, or packets that leave in clear."""
+    """What mangle looks at: flows, pools, packets that leave in clear, or not by IPsec."""
     rules = [
         (family, rule)
         for family in node.tables
         for chain in ("cali-PREROUTING", "cali-POSTROUTING")
         for rule in node.chain(chain, "mangle", family)
     ]
-    signs = {"connmark": "flows", "encrypted-pools": "pools", "cali-left-in-clear": "count"}
+    signs = {
+        "connmark": "flows",
+        "encrypted-pools": "pools",
+        "cali-left-in-clear": "count",
+        "cali-by-ipsec-alone": "tunnel",
+    }
     return {(f, what) for f, rule in rules for sign, what in signs.items() if sign in rule}
 
 
@@ -107,6 +112,19 @@ def test_what_is_counted(what: str, facts: dict[str, Any], counts: bool) -> None
     assert all(name in node.ipsets[f].counting for f, name in zip(FAMILIES, REMOTE, strict=True))
     node.told(RouteUpdate(nets[0], RouteType.LOCAL_WORKLOAD, "vxlan", "here"), RouteRemove(nets[1]))
     assert [node.members(name) for name in REMOTE] == [set(), set()]
+
+
+def test_what_goes_by_ipsec_or_not_at_all() -> None:
+    ipsec = IpsecSettings(frozenset((4,)))
+    node = FakeNode(Settings("here", ipsec=ipsec))
+    node.told(RouteUpdate("10.65.1.0/26", RouteType.REMOTE_WORKLOAD, "vxlan", "there"))
+    assert node.members(REMOTE[0]) == {"10.65.1.0/26"}
+    assert guarded(node) == {(4, "tunnel")}
+    assert "cali-by-ipsec-alone" in node.tables[4].programmed("mangle")
+    clear = FakeNode(Settings("here", ipsec=structs.replace(ipsec, allow_clear=True)))
+    clear.told(RouteUpdate("10.65.1.0/26", RouteType.REMOTE_WORKLOAD, "vxlan", "there"))
+    assert guarded(clear) == set()
+    assert REMOTE[0] not in clear.ipsets[4].sets
 
 
 def test_only_families_with_wireguard_count() -> None:

@@ -10,7 +10,13 @@ from msgspec import structs
 
 from calc_graph.updates import ActivePolicy, ActiveRule
 from dataplane.chains import Chain
-from dataplane.render.encryption import POLICING, Guards, coverage_chain, encryption_chains
+from dataplane.render.encryption import (
+    POLICING,
+    Guards,
+    coverage_chain,
+    encryption_chains,
+    tunnelled_chain,
+)
 from dataplane.render.names import Direction
 from dataplane.render.rules import policy_chains
 from dataplane.render.static import static_chains
@@ -27,6 +33,7 @@ POOLS = (
     "-m set --match-set cali{0}0encrypted-pools src -m set --match-set cali{0}0encrypted-pools dst"
     " --jump cali-encrypted-"
 )
+ALONE = "-m set --match-set cali{}0remote-workloads dst --jump cali-by-ipsec-alone"
 COUNT = "! --out-interface {} --jump cali-left-in-clear"
 DEVICES: dict[Family, str] = {4: "wireguard.cali", 6: "wg-v6.cali"}
 RULES = (ActiveRule("allow", protocol="tcp"), ActiveRule("pass"), ActiveRule("deny"))
@@ -102,23 +109,26 @@ def test_the_note_is_the_highest_bit_that_is_ours() -> None:
 
 @pytest.mark.parametrize("family", [4, 6])
 @pytest.mark.parametrize(
-    ("policies", "pools", "counted"), list(itertools.product((False, True), repeat=3))
+    ("policies", "pools", "counted", "tunnelled"),
+    list(itertools.product((False, True), repeat=4)),
 )
 def test_guards_come_before_everything_else_in_mangle(
-    family: Family, policies: bool, pools: bool, counted: bool
+    family: Family, policies: bool, pools: bool, counted: bool, tunnelled: bool
 ) -> None:
-    guarded, plain = mangle(family, Guards(policies, pools, counted)), mangle(family, Guards())
+    guards = Guards(policies, pools, counted, tunnelled)
+    guarded, plain = mangle(family, guards), mangle(family, Guards())
     expected: dict[str, list[str]] = {"cali-PREROUTING": [], "cali-POSTROUTING": []}
     for chain, way in (("cali-PREROUTING", "in"), ("cali-POSTROUTING", "out")):
         expected[chain] += [FLOW + way] if policies else []
         expected[chain] += [POOLS.format(family) + way] if pools else []
+    expected["cali-POSTROUTING"] += [ALONE.format(family)] if tunnelled else []
     expected["cali-POSTROUTING"] += [COUNT.format(DEVICES[family])] if counted else []
     for chain, rules in plain.items():
         assert guarded[chain] == (*expected.get(chain, []), *rules)
 
 
 def test_other_tables_stay_as_they_are() -> None:
-    everything = Guards(policies=True, pools=True, counted=True)
+    everything = Guards(policies=True, pools=True, counted=True, tunnelled=True)
     for table in POLICING:
         if table != "mangle":
             assert static_chains(table, 4, SETTINGS, guards=everything) == static_chains(
@@ -132,4 +142,12 @@ def test_coverage(family: Family) -> None:
         *returns("out", "lo", "cali+", "tap+"),
         '-m comment --comment "Left in clear"'
         f" -m set --match-set cali{family}0remote-workloads dst",
+    )
+
+
+def test_by_ipsec_alone() -> None:
+    assert tunnelled_chain(SETTINGS).rules == (
+        *returns("out", "lo", "cali+", "tap+"),
+        "-m policy --dir out --pol ipsec --mode tunnel --proto esp --jump RETURN",
+        '-m comment --comment "Must be encrypted: to leave in clear" --jump DROP',
     )
