@@ -15,7 +15,7 @@ from calc_graph.model import IpsecNode
 from dataplane.ipsec.ends import End
 
 
-class Choice(Struct, frozen=True):
+class Choice(Struct, frozen=True, gc=False):
     """`key` 0: none; then `reason` says why, and `waits` whether that is but for a while.
 
     usable    keys that may be sent with while the state for `key` is missing, the best first

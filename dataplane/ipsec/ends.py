@@ -9,7 +9,7 @@ is made from is another: its own record or address, or a claim to one of the sam
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from msgspec import Struct
@@ -208,27 +208,28 @@ class Ends:
         if after != _NO_CLAIM:
             self._claims[node] = after
         if before.tag != after.tag:
-            self._by_tag.discard(before.tag, node)
-            if after.tag:
-                self._by_tag.add(after.tag, node)
-            self._touch_all(self._by_tag, (before.tag, after.tag))
-        for kind, was, now in (
-            (self._by_address, before.addresses, after.addresses),
-            (self._by_host, before.hosts, after.hosts),
-        ):
-            if was != now:
-                for address in was.values():
-                    kind.discard(address, node)
-                for address in now.values():
-                    kind.add(address, node)
-                addresses = {*was.values(), *now.values()}
-                self._touch_all(self._by_address, addresses)
-                self._touch_all(self._by_host, addresses)
+            self._move(self._by_tag, node, (before.tag,), (after.tag,) if after.tag else ())
+        if before.addresses != after.addresses or before.hosts != after.hosts:
+            ends, hosts = before.addresses.values(), before.hosts.values()
+            self._move(self._by_address, node, ends, after.addresses.values())
+            self._move(self._by_host, node, hosts, after.hosts.values())
+            for address in {*ends, *hosts, *after.addresses.values(), *after.hosts.values()}:
+                self._touch_all(self._by_address.get(address))
+                self._touch_all(self._by_host.get(address))
 
-    def _touch_all(self, kind: Multimap[K, str], keys: Iterable[K]) -> None:
-        for key in keys:
-            for node in kind.get(key):
-                self._touch(node)
+    def _move(
+        self, holders: Multimap[K, str], node: str, before: Collection[K], after: Collection[K]
+    ) -> None:
+        for key in before:
+            holders.discard(key, node)
+            self._touch_all(holders.get(key))
+        for key in after:
+            self._touch_all(holders.get(key))
+            holders.add(key, node)
+
+    def _touch_all(self, nodes: Iterable[str]) -> None:
+        for node in nodes:
+            self._touch(node)
 
     def _claim_of(self, node: str) -> _Claim:
         own = self._hosts.get(node)

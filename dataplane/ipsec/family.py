@@ -42,14 +42,16 @@ class _Line:
     """To a peer: what was decided of it, and what is wished for because of that.
 
     made_for  the time of FamilyMesh that `peer` was worked out in
+    changed   something was observed of its states
     states    None where it cannot be a peer
     """
 
-    __slots__ = ("made_for", "peer", "received", "sent", "states", "way")
+    __slots__ = ("changed", "made_for", "peer", "received", "sent", "states", "way")
 
     def __init__(self) -> None:
         self.peer = NOBODY
         self.made_for = -1
+        self.changed = False
         self.states: PairStates | None = None
         self.received: dict[StateId, StateWish] = {}
         self.sent: dict[StateId, StateWish] = {}
@@ -90,15 +92,17 @@ class FamilyMesh:
         """Out: peers to look at: of states, and whose tunnel a policy has left or taken."""
         touched: dict[str, None] = {}
         seen, wished = self._seen, self.states.all
-        for name, state in states.items():
-            before = seen.state(name, state)
-            for known in (wished.get(name), state, before):
+        for state_id, state in states.items():
+            before = seen.state(state_id, state)
+            for known in (wished.get(state_id), state, before):
                 if known is not None and known.peer:
                     touched[known.peer] = None
                     break
-        for policy, wish in policies.items():
-            for address in seen.policy(policy, wish):
-                touched[self._at.get(address, "")] = None
+        for name in touched:
+            if name in self._lines:
+                self._lines[name].changed = True
+        for address in seen.policies(policies):
+            touched[self._at.get(address, "")] = None
         touched.pop("", None)
         return touched
 
@@ -138,10 +142,13 @@ class FamilyMesh:
             self._at[peer.there] = name
         if line.states is None or line.states.tunnel != peer.tunnel:
             line.states = None if peer.tunnel is None else PairStates(peer.tunnel)
+        was_enabled = line.peer.enabled
         line.peer, line.made_for = peer, self._time
         gone = self._receive(name, line) + self._send(name, line)
-        self._turn(name, line)
-        self._set_host(name, line)
+        if self._turn(name, line) or peer.enabled != was_enabled:
+            self._set_host(name, line)
+        if self._with_nodes:
+            self._set_node(name, peer, self.way(name))
         if peer == NOBODY:
             del self._lines[name]
         return gone
@@ -151,12 +158,13 @@ class FamilyMesh:
         line = self._lines.get(name)
         if line is None:
             return
-        if not self._keys.makeable.issuperset(self._keys.received):
+        if line.changed:
+            line.changed = False
             self._receive(name, line)
-        self._send(name, line)
+            self._send(name, line)
         if self._turn(name, line):
             self._set_host(name, line)
-        elif self._with_nodes:
+        if self._with_nodes:
             self._set_node(name, line.peer, self.way(name))
 
     def keep(self, name: str, former: Iterable[StateWish]) -> None:
@@ -214,21 +222,23 @@ class FamilyMesh:
 
     def _turn(self, name: str, line: _Line) -> bool:
         """Whether the way is another now; the nets follow."""
-        peer = line.peer
-        way = Way(
-            here=self.here,
-            there=peer.there,
-            spi=self._spi(line),
-            asked=not self._allow_clear or peer.tunnel is not None,
-            closed=not self._allow_clear,
-            optional=self._allow_clear,
-            shared=self._shared,
-        )
+        way = self._way(line.peer, self._spi(line))
         if way == line.way:
             return False
         line.way = way
         self._turned.update(dict.fromkeys(self.nets.on(name)))
         return True
+
+    def _way(self, peer: Peer, spi: int) -> Way:
+        return Way(
+            self.here,
+            peer.there,
+            spi,
+            not self._allow_clear or peer.tunnel is not None,
+            not self._allow_clear,
+            self._allow_clear,
+            self._shared,
+        )
 
     def _spi(self, line: _Line) -> int:
         """The SPI to send with, 0 for none."""
@@ -253,8 +263,6 @@ class FamilyMesh:
         if line.peer.enabled and way.there:
             wishes += policies.host_policies(self.nets.own, way)
         self.policies.put(("host", name), {wish.id: wish for wish in wishes})
-        if self._with_nodes:
-            self._set_node(name, line.peer, way)
 
     def _set_node(self, name: str, peer: Peer, way: Way) -> None:
         wishes: list[PolicyWish] = []
@@ -333,10 +341,10 @@ class FamilyMesh:
             return True
         return all(self._seen.has(line.states.receiving(key)) for key in keys)
 
-    def sent_with(self, name: str) -> set[int]:
+    def sent_with(self, name: str) -> frozenset[int]:
         """Key IDs that ways out to a peer have in the kernel."""
         line = self._lines.get(name)
-        return self._seen.keys_to(line.peer.there) if line is not None else set()
+        return frozenset() if line is None else self._seen.keys_to(line.peer.there)
 
     def spis(self, name: str) -> list[int]:
         """Of the states that are wished for to send to a peer with, those in use first."""

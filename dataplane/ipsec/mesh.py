@@ -52,7 +52,7 @@ from dataplane.ipsec.former import Formers
 from dataplane.ipsec.life import Life
 from dataplane.ipsec.peer import NOBODY, peer_of
 from dataplane.ipsec.progress import PeerProgress
-from dataplane.ipsec.record import Record, needed_keys, told
+from dataplane.ipsec.record import Record, told
 from dataplane.ipsec.retire import Keys
 from dataplane.ipsec.states import key_of
 from dataplane.ipsec.usage import Usage
@@ -239,8 +239,7 @@ class Mesh:
         """Something was observed of it: what was decided stays, but for keys that are on their way
         out, which are taken only where they are in use.
         """
-        keys = self._keys.picture
-        if keys.published != keys.order and name in self._choices:
+        if self._keys.picture.closing and name in self._choices:
             self._set_peer(name)
         for mesh in self._families.values():
             mesh.look_at(name)
@@ -290,29 +289,33 @@ class Mesh:
             key: bool(meshes) and not any(mesh.is_missing(key) for mesh in meshes)
             for key in keys.published
         }
-        return self._record.list_keys(received, keys.checks)
+        return self._record.list_keys(received, keys)
 
     def _describe(self, name: str) -> None:
         """What the record says of a peer."""
         choice = self._choices.get(name)
         if choice is None:
             return
-        used: set[int] = set()
+        used: frozenset[int] = frozenset()
         for mesh in self._families.values():
-            used |= mesh.sent_with(name)
-        self._usage.set_sent(name, used | {choice.key} - {0})
+            used = mesh.sent_with(name) | used
+        self._usage.set_sent(name, used, choice.key)
         end = self._ends.end(name)
         there = choice.eligible and self._has_taken_in(name, end)
         self._record.set_peer(name, end.record.tag if there else 0, told(used))
 
     def _has_taken_in(self, name: str, end: End) -> bool:
         """Whether all that a peer needs to send to us with is there."""
-        meshes = [m for f, m in self._families.items() if m.here and f in end.addresses]
-        listed = self._record.listed
-        if not listed or not meshes:
+        if not self._record.listed:
             return False
-        needed = needed_keys(end.record, listed, self._keys.picture)
-        return all(mesh.receives(name, needed) for mesh in meshes)
+        needed = self._record.needed_keys(end.record)
+        both = False
+        for family, mesh in self._families.items():
+            if mesh.here and family in end.addresses:
+                both = True
+                if not mesh.receives(name, needed):
+                    return False
+        return both
 
     def _retire(self) -> float:
         published = self._ends.published()

@@ -13,7 +13,7 @@ from dataplane.ipsec.life import Life
 from dataplane.ipsec.states import Tunnel
 
 
-class Peer(Struct, frozen=True):
+class Peer(Struct, frozen=True, gc=False):
     """Another node as this family needs it.
 
     there    its address, "" for none

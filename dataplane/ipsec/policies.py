@@ -58,7 +58,7 @@ _INCOMING: tuple[Direction, ...] = ("in", "fwd")
 Port: TypeAlias = tuple[Literal["tcp", "udp"], int]
 
 
-class Way(Struct, frozen=True):
+class Way(Struct, frozen=True, gc=False):
     """To a peer, one family.  `here` and `there`: ends of the tunnel, "" where there are none.
 
     spi       of the state to send with, 0: not encrypted
@@ -116,20 +116,21 @@ def _single(address: str) -> str:
     return f"{address}/{BITS[family_of(address)]}"
 
 
-def _outward(name: PolicyId, priority: int, way: Way) -> list[PolicyWish]:
-    """One object: what closes the way is exchanged for what encrypts."""
+def _outward(names: Iterable[PolicyId], priority: int, way: Way) -> list[PolicyWish]:
+    """One object each: what closes the way is exchanged for what encrypts."""
     if way.spi:
-        return [PolicyWish(name, priority, template=way.out)]
-    return [PolicyWish(name, priority, "block")] if way.closed else []
+        template = way.out
+        return [PolicyWish(name, priority, "allow", template) for name in names]
+    return [PolicyWish(name, priority, "block") for name in names] if way.closed else []
 
 
 def net_policies(names: NetNames, way: Way) -> list[PolicyWish]:
     """Of a net behind a peer.  What the host itself sends there is caught as well."""
     priority = TUNNEL + names.free
-    wishes = _outward(names.out, priority, way)
+    wishes = _outward((names.out,), priority, way)
     if way.asked and way.here and way.there:
         template = way.incoming(optional=way.optional)
-        wishes += [PolicyWish(name, priority, template=template) for name in names.into]
+        wishes += [PolicyWish(name, priority, "allow", template) for name in names.into]
     elif way.closed:
         wishes += [PolicyWish(name, priority, "block") for name in names.into]
     return wishes
@@ -152,10 +153,7 @@ def guide_policies(names: NetNames, own: Iterable[str], way: Way) -> Iterator[Po
 def host_policies(own: Iterable[str], way: Way) -> list[PolicyWish]:
     """What our workloads say to the peer itself: as encrypted as what it says to them."""
     there = _single(way.there)
-    wishes: list[PolicyWish] = []
-    for mine in own:
-        wishes += _outward(PolicyId("out", Selector(mine, there)), TUNNEL, way)
-    return wishes
+    return _outward([PolicyId("out", Selector(mine, there)) for mine in own], TUNNEL, way)
 
 
 def node_policies(way: Way, *, settled: bool) -> Iterator[PolicyWish]:

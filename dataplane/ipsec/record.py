@@ -25,6 +25,7 @@ class Record:
     def __init__(self, settings: IpsecSettings) -> None:
         self._settings = settings
         self._listed: dict[int, str] = {}
+        self._makeable: list[int] = []  # of these
         self._peers: dict[str, IpsecPeering] = {}
         self._made: IpsecNode | None = None  # until anything in it is another
         self._made_for: tuple[Life, Mapping[Family, str]] | None = None
@@ -39,18 +40,19 @@ class Record:
         self._listed.clear()
         self._made = None
 
-    def list_keys(self, received: Mapping[int, bool], checks: Mapping[int, str]) -> bool:
+    def list_keys(self, received: Mapping[int, bool], keys: Picture) -> bool:
         """`received`: those that may be published, and whether no state is missing.
 
         Out: whether others are published than before.
         """
-        before = dict(self._listed)
+        checks, before = keys.checks, dict(self._listed)
         for key in list(self._listed):
             if key not in received or checks[key] != self._listed[key]:
                 del self._listed[key]
         for key, complete in received.items():
             if complete:
                 self._listed[key] = checks[key]
+        self._makeable = [key for key in self._listed if key in keys.makeable]
         if before == self._listed:
             return False
         self._made = None
@@ -65,6 +67,17 @@ class Record:
         else:
             del self._peers[node]
         self._made = None
+
+    def needed_keys(self, record: IpsecNode) -> list[int]:
+        """For which of the keys that we publish a peer's receiving states must be there, before it
+        is told that we have taken it in.
+
+        No state can be made with a key that we have no more: it counts for whom there is no other.
+        """
+        if common_keys(record, self._makeable, self._listed):
+            return self._makeable
+        others = common_keys(record, self._listed, self._listed)
+        return self._makeable + [key for key in others if key not in self._makeable]
 
     def peering(self, node: str) -> IpsecPeering:
         return self._peers.get(node, _NO_PEERING)
@@ -100,15 +113,3 @@ def told(used: Iterable[int]) -> int:
         if oldest == 0 or newer(oldest, key):
             oldest = key
     return oldest
-
-
-def needed_keys(record: IpsecNode, listed: Iterable[int], keys: Picture) -> list[int]:
-    """For which of the keys that we publish a peer's receiving states must be there, before it is
-    told that we have taken it in.
-
-    No state can be made with a key that we have no more: it counts for whom there is no other.
-    """
-    made = [key for key in listed if key in keys.makeable]
-    if common_keys(record, made, keys.checks):
-        return made
-    return made + [k for k in common_keys(record, listed, keys.checks) if k not in made]

@@ -82,6 +82,7 @@ class Picture(Struct, frozen=True):
     received   there are to be receiving states
     published  others may be told that it is received
     makeable   new states can be made with it; else those that are there can be kept
+    closing    some are no longer published, and so not begun to be sent with
     """
 
     checks: Mapping[int, str] = {}
@@ -90,6 +91,7 @@ class Picture(Struct, frozen=True):
     received: tuple[int, ...] = ()
     published: tuple[int, ...] = ()
     makeable: frozenset[int] = frozenset()
+    closing: bool = False
 
 
 class Keys:
@@ -193,13 +195,15 @@ class Keys:
 
     def _look(self) -> bool:
         """Whether anything is another than at the last look."""
+        published = tuple(key for key in self._checks if self.publishes(key))
         now = Picture(
-            dict(self._checks),
-            tuple(self.order),
-            tuple(self._retired),
-            tuple(key for key in self._checks if self.receives(key)),
-            tuple(key for key in self._checks if self.publishes(key)),
-            frozenset(key for key in self._checks if self.can_be_made(key)),
+            checks=dict(self._checks),
+            order=tuple(self.order),
+            retired=tuple(self._retired),
+            received=tuple(key for key in self._checks if self.receives(key)),
+            published=published,
+            makeable=frozenset(key for key in self._checks if self.can_be_made(key)),
+            closing=len(published) != len(self._checks),
         )
         if now == self._picture:
             return False

@@ -17,6 +17,7 @@ from dataplane.ipsec.states import key_of
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
 _NOT_USED: Mapping[StateId, int] = {}
+_NO_KEYS: frozenset[int] = frozenset()
 
 
 class Seen:
@@ -30,6 +31,7 @@ class Seen:
         self._missing: Multimap[int, StateId] = Multimap()
         self._named: dict[PolicyId, StateId] = {}  # of ways out
         self._users: dict[str, dict[StateId, int]] = {}  # how many of those, by the other end
+        self._keys_to: dict[str, frozenset[int]] = {}  # by the other end, until it is another
         self._strict: set[PolicyId] = set()  # ways in that nothing clear passes
 
     # ---------------------------------------------------------------- told
@@ -50,45 +52,45 @@ class Seen:
             self._note_missing(expected)
         return before
 
-    def policy(self, name: PolicyId, policy: PolicyWish | None) -> tuple[str, ...]:
+    def policies(self, policies: Mapping[PolicyId, PolicyWish | None]) -> dict[str, None]:
         """Out: the other ends of tunnels of which there is something new to know."""
-        template = None if policy is None else policy.template
-        direction = name.direction
-        if direction == "out":
-            after = None if template is None else StateId(template.destination, template.spi)
-            return self._name(name, after)
-        if direction == "in" and self._with_nodes:
-            if template is None or template.optional:
-                self._strict.discard(name)
-            elif name not in self._strict:
-                self._strict.add(name)
-                return (name.selector.source.partition("/")[0],)
-        return ()
+        ends: dict[str, None] = {}
+        for name, policy in policies.items():
+            template = None if policy is None else policy.template
+            if name.direction == "out":
+                after = None if template is None else StateId(template.destination, template.spi)
+                before = self._named.get(name)
+                if before != after:
+                    self._name(name, before, after)
+                    ends.update({s.destination: None for s in (before, after) if s is not None})
+            elif self._with_nodes and name.direction == "in":
+                if template is None or template.optional:
+                    self._strict.discard(name)
+                elif name not in self._strict:
+                    self._strict.add(name)
+                    ends[name.selector.source.partition("/")[0]] = None
+        return ends
 
-    def _name(self, policy: PolicyId, after: StateId | None) -> tuple[str, ...]:
-        before = self._named.get(policy)
-        if before == after:
-            return ()
-        ends: tuple[str, ...] = ()
+    def _name(self, policy: PolicyId, before: StateId | None, after: StateId | None) -> None:
         if before is not None:
             del self._named[policy]
             self._count(before, -1)
-            ends = (before.destination,)
         if after is not None:
             self._named[policy] = after
             self._count(after, 1)
-            ends = (*ends, after.destination)
-        return ends
 
     def _count(self, state: StateId, by: int) -> None:
-        users = self._users.setdefault(state.destination, {})
-        count = users.get(state, 0) + by
-        if count:
-            users[state] = count
-        else:
+        there = state.destination
+        users = self._users.setdefault(there, {})
+        before = users.get(state, 0)
+        users[state] = before + by
+        if not users[state]:
             del users[state]
             if not users:
-                del self._users[state.destination]
+                del self._users[there]
+        elif before:
+            return
+        self._keys_to.pop(there, None)
 
     def expect(
         self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
@@ -130,9 +132,15 @@ class Seen:
         """Whether a way out leads through it."""
         return state in self._users.get(state.destination, _NOT_USED)
 
-    def keys_to(self, there: str) -> set[int]:
+    def keys_to(self, there: str) -> frozenset[int]:
         """Key IDs that ways out to an address have."""
-        return {key_of(state.spi) for state in self._users.get(there, _NOT_USED)}
+        keys = self._keys_to.get(there)
+        if keys is None:
+            users = self._users.get(there)
+            if users is None:
+                return _NO_KEYS
+            keys = self._keys_to[there] = frozenset([key_of(state.spi) for state in users])
+        return keys
 
     def is_strict(self, policy: PolicyId) -> bool:
         """Whether it is a way in that is there and that nothing clear passes."""

@@ -21,7 +21,7 @@ ID_BITS: Final = 4
 ID_MASK: Final = (1 << ID_BITS) - 1
 
 
-class Tunnel(Struct, frozen=True):
+class Tunnel(Struct, frozen=True, gc=False):
     """Between this node and a peer, one family; tags and boots count in the layout "pair"."""
 
     peer: str

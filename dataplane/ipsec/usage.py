@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Set
 
 from calc_graph.model import IpsecNode
 from calc_graph.multimap import Multimap
@@ -25,21 +25,23 @@ class Usage:
             else:
                 self._held.discard(key, name)
 
-    def set_sent(self, name: str, keys: Iterable[int]) -> None:
-        """What the peer is sent to with, or will be."""
-        after, before = frozenset(keys), self._sent_to.pop(name, _NONE)
-        if after:
-            self._sent_to[name] = after
-        if before != after:
-            for key in before - after:
-                self._sent.discard(key, name)
-            for key in after - before:
-                self._sent.add(key, name)
+    def set_sent(self, name: str, used: frozenset[int], chosen: int) -> None:
+        """What the ways out to a peer have, and what they will have, 0 for nothing."""
+        after = used | {chosen} if chosen else used
+        before = self._sent_to.get(name, _NONE)
+        if before == after:
+            return
+        self._sent_to[name] = after
+        for key in before - after:
+            self._sent.discard(key, name)
+        for key in after - before:
+            self._sent.add(key, name)
 
     def forget(self, name: str) -> None:
         for key in list(self._held):
             self._held.discard(key, name)
-        self.set_sent(name, ())
+        self.set_sent(name, _NONE, 0)
+        self._sent_to.pop(name, None)
 
     def held(self, key: int) -> Set[str]:
         """Who may send with a key that has left the ring.  A live view."""
@@ -54,7 +56,7 @@ class Usage:
         """Keys to send to a peer with.  It takes it that nobody begins with one that he himself
         does not publish any more.
         """
-        if len(keys.published) == len(keys.order):
+        if not keys.closing:
             return keys.order
         sent = self._sent_to.get(name, _NONE)
         return tuple(k for k in keys.order if k in keys.published or k in sent)

@@ -1,6 +1,7 @@
 """States and policies of xfrm as they should be: values that mesh, driver and status share.
 
-Nothing here holds a key: a state names its key by ID, and who writes it asks the ring.
+Nothing here holds a key: a state names its key by ID, and who writes it asks the ring.  Of values
+like these there are thousands, and none can be part of a cycle: the collector is to leave them out.
 Source: sections 3 and 4 of the IPsec reference; linux include/uapi/linux/xfrm.h.
 """
 
@@ -31,7 +32,7 @@ class StateId(NamedTuple):
     spi: int
 
 
-class StateWish(Struct, frozen=True):
+class StateWish(Struct, frozen=True, gc=False):
     """A state of ESP in tunnel mode, with our reqid.
 
     `source` is "0.0.0.0" or "::" where all senders share it.  `peer` is the node at the other end,
@@ -74,7 +75,7 @@ class Template(NamedTuple):
     optional: bool = False
 
 
-class PolicyWish(Struct, frozen=True):
+class PolicyWish(Struct, frozen=True, gc=False):
     """The smaller priority wins, whatever the prefixes.  Without a template it allows or blocks."""
 
     id: PolicyId

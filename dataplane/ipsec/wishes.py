@@ -68,4 +68,4 @@ class Wishes(Generic[O, K, V]):
         """What is another than at the last take; None: gone."""
         touched, self._before = self._before, {}
         now = self._all.get
-        return {key: now(key) for key, before in touched.items() if now(key) != before}
+        return {key: v for key, before in touched.items() if (v := now(key)) != before}
