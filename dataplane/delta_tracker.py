@@ -40,6 +40,25 @@ class DeltaTracker(Generic[K, V]):
         _put(self._actual, key, value)
         self._compare(key, self._desired.get(key), value)
 
+    def desire_these(self, values: Mapping[K, V | None]) -> None:
+        """Of many keys, at once."""
+        actual = self._actual
+        for key, value in values.items():
+            _put(self._desired, key, value)
+            self._compare(key, value, actual.get(key))
+
+    def observe_these(self, values: Mapping[K, V]) -> None:
+        """Many that are there, at once."""
+        self._actual.update(values)
+        desired, updates, deletions = self._desired, self._updates, self._deletions
+        for key, value in values.items():
+            if desired.get(key) == value:
+                updates.pop(key, None)
+                if deletions:
+                    deletions.pop(key, None)
+            else:
+                self._compare(key, desired.get(key), value)
+
     def observe_all(self, actual: Mapping[K, V]) -> None:
         """`actual` is everything that is there."""
         self._actual = dict(actual)

@@ -39,8 +39,7 @@ class HeldPolicies:
         """What has changed; None: no longer wished for."""
         if wishes:
             self._ahead = None
-        for name, wish in wishes.items():
-            self._tracker.desire(name, wish)
+        self._tracker.desire_these(wishes)
 
     def found(self, policies: Iterable[KernelPolicy]) -> list[str]:
         """Everything of the family, whoever made it.  What is doubtful, in words."""
@@ -71,10 +70,11 @@ class HeldPolicies:
         if policy.priority < LAST_PRIORITY:
             self._early.append(policy)
 
-    def done(self, wish: PolicyWish) -> None:
-        """The kernel has taken it."""
-        self._tracker.observe(wish.id, wish)
-        self._news.touch(wish.id)
+    def done(self, wishes: Iterable[PolicyWish]) -> None:
+        """The kernel has taken them."""
+        there = {wish.id: wish for wish in wishes}
+        self._tracker.observe_these(there)
+        self._news.touch_all(there)
 
     def gone(self, name: PolicyId) -> None:
         self._tracker.observe(name, None)

@@ -71,9 +71,11 @@ class HeldStates:
 
     def desire(self, wishes: Mapping[StateId, StateWish | None]) -> None:
         """What has changed; None: no longer wished for."""
-        for name, wish in wishes.items():
-            self._tracker.desire(name, wish)
-            self._judge(name)
+        self._tracker.desire_these(wishes)
+        self._news.touch_all(wishes)
+        for name in wishes:
+            if name in self._listed:
+                self._judge(name)
 
     # ---------------------------------------------------------------- what is there
 
@@ -102,10 +104,7 @@ class HeldStates:
 
     def _judge(self, name: StateId) -> None:
         """Compare what was listed with what is wished for."""
-        self._news.touch(name)
-        state = self._listed.get(name)
-        if state is None:
-            return
+        state = self._listed[name]
         wish = self._tracker.desired.get(name)
         same_key = wish is not None and self._has_key(state, wish)
         if wish is not None and same_key and state.fits(wish, self._reqid):
@@ -130,10 +129,15 @@ class HeldStates:
                 known = self._compared[wish] = material.fingerprint
         return hmac.compare_digest(known, state.fingerprint)
 
-    def done(self, wish: StateWish) -> None:
-        """The kernel has taken it."""
-        self._listed.pop(wish.id, None)
-        self._note(wish.id, wish)
+    def done(self, wishes: Iterable[StateWish]) -> None:
+        """The kernel has taken them."""
+        there = {wish.id: wish for wish in wishes}
+        for name in there.keys() & self._listed.keys():
+            del self._listed[name]
+        self._tracker.observe_these(there)
+        self._news.touch_all(there)
+        self._mine.update(there)
+        self._sent.update(filter(_counts, there.values()))
 
     def gone(self, name: StateId) -> None:
         self._listed.pop(name, None)

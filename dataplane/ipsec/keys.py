@@ -18,6 +18,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
@@ -143,9 +144,7 @@ class Key(_Secret):
         return Material(self.algorithm, octets, self._auth_bytes)
 
     def _derived(self, wish: StateWish) -> bytearray:
-        _, source = parse_address(wish.source)
-        _, destination = parse_address(wish.id.destination)
-        ends = source + destination
+        ends = _packed(wish.source) + _packed(wish.id.destination)
         info = b"felixpy-ipsec" + bytes([self.id]) + ends + wish.life.encode("ascii")
         return _expanded(self._pseudorandom, info, len(self._octets))
 
@@ -161,6 +160,11 @@ class Key(_Secret):
 
     def __repr__(self) -> str:
         return f"Key({self.id}, {self.algorithm}, check {self.check})"
+
+
+@lru_cache(4096)
+def _packed(address: str) -> bytes:
+    return parse_address(address)[1]
 
 
 class KeyRing(Mapping[int, Key]):

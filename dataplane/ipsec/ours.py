@@ -69,10 +69,10 @@ class Numbers:
         """One that is not in use, if there is any."""
         if len(self._used) >= NUMBERS:
             self._used.clear()
-        while self._next % NUMBERS in self._used:
+        while (number := self._next % NUMBERS) in self._used:
             self._next += 1
-        number = self._next % NUMBERS
-        self.note(number)
+        self._used.add(number)
+        self._next = number + 1
         return number
 
 

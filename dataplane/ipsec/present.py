@@ -42,12 +42,11 @@ class Present:
         """Everything of the family, whoever made it."""
         self.doubtful = tuple(sorted([*self.states.found(states), *self.policies.found(policies)]))
 
-    def done(self, wish: StateWish | PolicyWish) -> None:
-        """The kernel has taken it."""
-        if isinstance(wish, PolicyWish):
-            self.policies.done(wish)
-        else:
-            self.states.done(wish)
+    def done(self, wishes: Iterable[StateWish | PolicyWish]) -> None:
+        """The kernel has taken them."""
+        told = list(wishes)
+        self.policies.done([wish for wish in told if isinstance(wish, PolicyWish)])
+        self.states.done([wish for wish in told if isinstance(wish, StateWish)])
 
     def gone(self, name: StateId | PolicyId) -> None:
         if isinstance(name, PolicyId):

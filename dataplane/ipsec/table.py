@@ -181,11 +181,20 @@ class IpsecTable:
 
     def _wanted(self) -> list[KernelRoute]:
         found = [self._local(self._own)] if self._own and self._uplink.index else []
+        ways = self._ways.ways
+        sizes = {place: self._mtu(*place) for place in {(w.device, w.mtu) for w in ways.values()}}
         for net, node in self._nets.items():
-            way = self._ways.ways.get(node)
+            way = ways.get(node)
+            if way is None:
+                continue
             _, address, length = rtnetlink.parse_net(net)
-            if way is not None and address != rtnetlink.parse_address(node)[1]:
-                found.append(self._remote(address, length, node, way))
+            end = rtnetlink.parse_address(node)[1]
+            if address == end:
+                continue
+            key = RouteKey(address, length, _METRIC[self._family])
+            mtu = sizes[way.device, way.mtu]
+            gateway = way.gateway or end
+            found.append(KernelRoute(key, way.device, PROTOCOL, 0, gateway=gateway, mtu=mtu))
         return found
 
     def _local(self, own: str) -> KernelRoute:
@@ -195,13 +204,11 @@ class IpsecTable:
         kind = rtnetlink.LOCAL_TYPE
         return KernelRoute(key, self._uplink.index, PROTOCOL, scope, type=kind)
 
-    def _remote(self, address: bytes, length: int, node: str, way: NextHop) -> KernelRoute:
-        link = self._links.get(way.device)
-        sizes = [size for size in (way.mtu, link.mtu if link is not None else 0) if size]
-        mtu = inner_mtu(min(sizes), self._family, self._algorithms) if sizes else 0
-        gateway = way.gateway or rtnetlink.parse_address(node)[1]
-        key = RouteKey(address, length, _METRIC[self._family])
-        return KernelRoute(key, way.device, PROTOCOL, 0, gateway=gateway, mtu=mtu)
+    def _mtu(self, device: int, mtu: int) -> int:
+        """What fits into ESP on a way over that device, with that MTU of its own; 0: not known."""
+        link = self._links.get(device)
+        sizes = [size for size in (mtu, link.mtu if link is not None else 0) if size]
+        return inner_mtu(min(sizes), self._family, self._algorithms) if sizes else 0
 
     # ------------------------------------------------------------ asked
 

@@ -68,12 +68,9 @@ class Writer:
                 changes.append(StateAdd(wish, materials[-1]))
             last.append(len(changes) - 1)
         codes = await self._kernel().change(changes)
-        failures: list[str] = []
-        for put, place in zip(puts, last, strict=True):
-            if codes[place]:
-                failures.append(f"{_text(put.wish.id)}: {os.strerror(codes[place])}")
-            else:
-                self._present.done(put.wish)
+        ends = [(put.wish, codes[place]) for put, place in zip(puts, last, strict=True)]
+        self._present.done([wish for wish, code in ends if not code])
+        failures = [f"{_text(wish.id)}: {os.strerror(code)}" for wish, code in ends if code]
         self._note(stage, len(puts) - len(failures))
         return failures
 

@@ -15,6 +15,8 @@ STEPS = st.lists(
         st.tuples(st.just("desire"), KEYS, VALUES),
         st.tuples(st.just("observe"), KEYS, VALUES),
         st.tuples(st.just("observe_all"), TABLES, st.none()),
+        st.tuples(st.just("desire_these"), st.dictionaries(KEYS, VALUES), st.none()),
+        st.tuples(st.just("observe_these"), TABLES, st.none()),
     )
 )
 
@@ -27,11 +29,17 @@ def test_the_difference_is_that_of_two_dicts(steps: list[tuple[str, object, obje
         if verb == "observe_all":
             tracker.observe_all(key)  # type: ignore[arg-type]
             tables["observe"] = dict(key)  # type: ignore[call-overload]
-            continue
-        getattr(tracker, verb)(key, value)
-        tables[verb].pop(key, None)  # type: ignore[call-overload]
-        if value is not None:
-            tables[verb][key] = value  # type: ignore[index, assignment]
+        elif verb.endswith("_these"):
+            getattr(tracker, verb)(key)
+            together = tables[verb.removesuffix("_these")]
+            together |= key  # type: ignore[operator]
+            for gone in [k for k, v in together.items() if v is None]:
+                del together[gone]
+        else:
+            getattr(tracker, verb)(key, value)
+            tables[verb].pop(key, None)  # type: ignore[call-overload]
+            if value is not None:
+                tables[verb][key] = value  # type: ignore[index, assignment]
         desired, actual = tables["desire"], tables["observe"]
         assert tracker.updates() == {k: v for k, v in desired.items() if actual.get(k) != v}
         assert set(tracker.deletions()) == actual.keys() - desired.keys()
