@@ -17,13 +17,13 @@ Pure.  Source: sections 4.6, 4.7 and 5.5 of the IPsec reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, TypeAlias
 
 from dataplane.families import Family
 from dataplane.ipsec import policies, states
+from dataplane.ipsec.behind import Behind, Owner
 from dataplane.ipsec.nets import Nets
-from dataplane.ipsec.peer import NOBODY, Peer
-from dataplane.ipsec.policies import NetNames, Way
+from dataplane.ipsec.peer import NOBODY, Line, Peer
+from dataplane.ipsec.policies import Way
 from dataplane.ipsec.retire import Picture
 from dataplane.ipsec.seen import Seen
 from dataplane.ipsec.states import PairStates
@@ -31,31 +31,7 @@ from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.ipsec.wishes import Wishes
 from dataplane.settings import IpsecSettings
 
-# Who wishes: for the net, the peer, or the node of that name.
-Owner: TypeAlias = tuple[
-    Literal["net", "own", "host", "node", "here", "send", "receive", "former"], str
-]
 _HERE: Owner = ("here", "")
-
-
-class _Line:
-    """To a peer: what was decided of it, and what is wished for because of that.
-
-    made_for  the time of FamilyMesh that `peer` was worked out in
-    changed   something was observed of its states
-    states    None where it cannot be a peer
-    """
-
-    __slots__ = ("changed", "made_for", "peer", "received", "sent", "states", "way")
-
-    def __init__(self) -> None:
-        self.peer = NOBODY
-        self.made_for = -1
-        self.changed = False
-        self.states: PairStates | None = None
-        self.received: dict[StateId, StateWish] = {}
-        self.sent: dict[StateId, StateWish] = {}
-        self.way: Way | None = None
 
 
 class FamilyMesh:
@@ -71,13 +47,12 @@ class FamilyMesh:
         self._time = 0  # another whenever `here` or the keys are
         self._received_here: dict[StateId, StateWish] = {}
         self._seen = Seen(with_nodes=settings.node_encryption)
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, Line] = {}
         self._at: dict[str, str] = {}  # peers by the other end
-        self._names: dict[str, NetNames] = {}  # of nets behind others
-        self._turned: dict[str, None] = {}  # nets whose way is another
         self.states: Wishes[Owner, StateId, StateWish] = Wishes()
         self.policies: Wishes[Owner, PolicyId, PolicyWish] = Wishes()
         self.routes: Wishes[Owner, str, str] = Wishes()
+        self._behind = Behind(self.nets, self.policies, self.routes, settings)
 
     # ---------------------------------------------------------------- told
 
@@ -133,7 +108,7 @@ class FamilyMesh:
         if line is None:
             if peer == NOBODY:
                 return []
-            line = self._lines[name] = _Line()
+            line = self._lines[name] = Line()
         elif line.made_for == self._time and line.peer == peer:
             return []
         if self._at.get(line.peer.there) == name:
@@ -179,7 +154,7 @@ class FamilyMesh:
         }
         self.states.put(owner, left)
 
-    def _receive(self, name: str, line: _Line) -> list[StateWish]:
+    def _receive(self, name: str, line: Line) -> list[StateWish]:
         wishes: dict[StateId, StateWish] = {}
         if line.states is not None and not self._shared:
             for key in self._keys.received:
@@ -194,7 +169,7 @@ class FamilyMesh:
         self.states.put(("receive", name), wishes)
         return self._left(before, wishes)
 
-    def _send(self, name: str, line: _Line) -> list[StateWish]:
+    def _send(self, name: str, line: Line) -> list[StateWish]:
         """A state that was sent with stays as long as its key is alive: it could not be made again,
         as that would count anew under the same key.
         """
@@ -220,13 +195,13 @@ class FamilyMesh:
     def _is_possible(self, wish: StateWish) -> bool:
         return wish.key in self._keys.makeable or self._seen.can_stay(wish)
 
-    def _turn(self, name: str, line: _Line) -> bool:
+    def _turn(self, name: str, line: Line) -> bool:
         """Whether the way is another now; the nets follow."""
         way = self._way(line.peer, self._spi(line))
         if way == line.way:
             return False
         line.way = way
-        self._turned.update(dict.fromkeys(self.nets.on(name)))
+        self._behind.turn(name)
         return True
 
     def _way(self, peer: Peer, spi: int) -> Way:
@@ -240,7 +215,7 @@ class FamilyMesh:
             self._shared,
         )
 
-    def _spi(self, line: _Line) -> int:
+    def _spi(self, line: Line) -> int:
         """The SPI to send with, 0 for none."""
         if line.states is None or not line.peer.key:
             return 0
@@ -250,14 +225,14 @@ class FamilyMesh:
                 return wish.id.spi
         return 0
 
-    def _may_turn(self, line: _Line, wish: StateWish) -> bool:
+    def _may_turn(self, line: Line, wish: StateWish) -> bool:
         """To the best key at once; while its state is missing, only what is in use stays so."""
         if wish.key == line.peer.key:
             return True
         before = 0 if line.way is None else line.way.spi
         return wish.id.spi == before or (before == 0 and self._seen.is_used(wish.id))
 
-    def _set_host(self, name: str, line: _Line) -> None:
+    def _set_host(self, name: str, line: Line) -> None:
         way = self.way(name)
         wishes: list[PolicyWish] = []
         if line.peer.enabled and way.there:
@@ -276,50 +251,15 @@ class FamilyMesh:
 
     def resolve_own(self) -> None:
         """What peers, as they were, need because of nets of ours."""
-        if not self.nets.take_own_dirty():
-            return
-        for name, line in self._lines.items():
-            self._set_host(name, line)
-        if self._shared:
-            for name in self.nets.nodes():
-                self._turned.update(dict.fromkeys(self.nets.on(name)))
+        if self.nets.take_own_dirty():
+            for name, line in self._lines.items():
+                self._set_host(name, line)
+            if self._shared:
+                self._behind.turn_all()
 
     def resolve_nets(self) -> None:
         """Those that were told, and those of peers whose way is another."""
-        turned, self._turned = self._turned, {}
-        told = self.nets.take_dirty()
-        for net in turned | told:
-            self._set_net(net)
-        for net in told:
-            self._set_own(net)
-
-    def _set_net(self, net: str) -> None:
-        name = self.nets.node_of(net)
-        wishes: list[PolicyWish] = []
-        route = ""
-        if name:
-            way = self.way(name)
-            names = self._names.get(net)
-            if names is None:
-                names = self._names[net] = policies.names_of(net)
-            wishes += policies.net_policies(names, way)
-            if self._shared:
-                wishes += policies.guide_policies(names, self.nets.own, way)
-            route = way.there if way.spi else ""
-        else:
-            self._names.pop(net, None)
-        self.policies.put(("net", net), {wish.id: wish for wish in wishes})
-        self.routes.put(("net", net), {net: route} if route else {})
-
-    def _set_own(self, net: str) -> None:
-        wishes: list[PolicyWish] = []
-        guarded = not self._allow_clear
-        if self.nets.is_own(net):
-            borrowed = self.nets.is_borrowed(net)
-            wishes += policies.own_policies(net, borrowed=borrowed, guarded=guarded)
-        elif guarded and self.nets.is_pool(net):
-            wishes += policies.pool_policies(net)
-        self.policies.put(("own", net), {wish.id: wish for wish in wishes})
+        self._behind.resolve(self.way)
 
     # ---------------------------------------------------------------- asked
 

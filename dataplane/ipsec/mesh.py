@@ -45,17 +45,14 @@ from calc_graph.updates import (
 )
 from dataplane.families import Family
 from dataplane.ipsec import report
-from dataplane.ipsec.choice import Choice, choose, common_keys, excluded
-from dataplane.ipsec.ends import End, Ends
+from dataplane.ipsec.choice import common_keys, excluded
+from dataplane.ipsec.ends import Ends
 from dataplane.ipsec.family import FamilyMesh
-from dataplane.ipsec.former import Formers
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.peer import NOBODY, peer_of
+from dataplane.ipsec.peers import Peers
 from dataplane.ipsec.progress import PeerProgress
-from dataplane.ipsec.record import Record, told
 from dataplane.ipsec.retire import Keys
 from dataplane.ipsec.states import key_of
-from dataplane.ipsec.usage import Usage
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.settings import IpsecSettings
 
@@ -86,19 +83,15 @@ class Mesh:
     def __init__(self, hostname: str, settings: IpsecSettings) -> None:
         self._hostname = hostname
         self._settings = settings
-        self._shared = settings.layout == "shared"
         self._ends = Ends(hostname, settings.layout)
         self._keys = Keys(settings.key_grace)
-        self._record = Record(settings)
         self._families: dict[Family, FamilyMesh] = {
             family: FamilyMesh(family, hostname, settings)
             for family in _FAMILIES
             if family in settings.families
         }
         self._life = Life("", 0)
-        self._choices: dict[str, Choice] = {}
-        self._usage = Usage()
-        self._former = Formers(settings.key_grace)
+        self._peers = Peers(hostname, settings, self._ends, self._keys, self._families)
         self._touched: dict[str, None] = {}  # peers of which something was observed
         self._all_dirty = True
         self._now = 0.0
@@ -131,9 +124,8 @@ class Mesh:
     def life(self, life: Life) -> None:
         """Another one than before makes all states anew."""
         if (life.boot, life.tag) != (self._life.boot, self._life.tag):
-            self._record.restart()
+            self._peers.begin_life(life)
             self._all_dirty = True
-            self._former.clear()
         self._keys.remember(life.known)
         self._life = life
         self._ends.own_tag(life.tag)
@@ -183,17 +175,17 @@ class Mesh:
         for mesh in self._families.values():
             mesh.resolve_own()
         for name in dirty:
-            self._set_peer(name)
+            self._peers.decide(name, self._now)
         for name in touched:
-            self._look_at(name)
+            self._peers.look_at(name, self._now)
         for mesh in self._families.values():
             mesh.resolve_nets()
         dirty |= touched
-        if self._list_keys():
-            dirty |= dict.fromkeys(self._choices)
+        if self._peers.list_keys():
+            dirty |= dict.fromkeys(self._peers.choices)
         for name in dirty:
-            self._describe(name)
-        return min(self._retire(), self._let_go())
+            self._peers.describe(name)
+        return min(self._retire(), self._peers.let_go(self._now))
 
     def _set_here(self) -> dict[str, None]:
         """Out: all peers, if anything about this node is another than before."""
@@ -201,129 +193,19 @@ class Mesh:
         moved = any(m.here != addresses.get(f, "") for f, m in self._families.items())
         if not moved and not self._all_dirty:
             return {}
-        if moved:
-            self._record.restart()
         self._all_dirty = False
-        self._former.look_at_all()
+        self._peers.be_elsewhere(moved=moved)
         for family, mesh in self._families.items():
             mesh.set_here(addresses.get(family, ""), self._keys.picture)
         return dict.fromkeys(self._ends.hosts())
-
-    def _set_peer(self, name: str) -> None:
-        if not self._ends.is_host(name):
-            self._forget(name)
-            return
-        end = self._ends.end(name)
-        choice = self._choices[name] = self._choose(name, end)
-        sends = end.peering(self._hostname).sends != 0
-        gone: list[StateWish] = []
-        for family, mesh in self._families.items():
-            peer = peer_of(
-                name,
-                end,
-                choice,
-                family,
-                here=mesh.here,
-                life=self._life,
-                shared=self._shared,
-                sends=sends,
-            )
-            gone += mesh.set_peer(name, peer)
-        # In its new life a peer does not send with what it had before, and one that is switched off
-        # says when it has come to its end.
-        gone = [wish for wish in gone if self._is_of_now(wish)]
-        self._former.keep(name, gone, quiet=sends == choice.eligible, now=self._now)
-        self._usage.set_record(name, end.record, self._hostname, self._keys.picture)
-
-    def _look_at(self, name: str) -> None:
-        """Something was observed of it: what was decided stays, but for keys that are on their way
-        out, which are taken only where they are in use.
-        """
-        if self._keys.picture.closing and name in self._choices:
-            self._set_peer(name)
-        for mesh in self._families.values():
-            mesh.look_at(name)
-        self._former.look_at(name)
-
-    def _choose(self, name: str, end: End) -> Choice:
-        keys = self._keys.picture
-        return choose(
-            name,
-            end,
-            hostname=self._hostname,
-            layout=self._settings.layout,
-            tag=self._life.tag,
-            order=self._usage.order(name, keys),
-            alive=keys.checks,
-            usable=keys.order,
-        )
-
-    def _forget(self, name: str) -> None:
-        """Its node is gone."""
-        gone = [wish for mesh in self._families.values() for wish in mesh.set_peer(name, NOBODY)]
-        self._former.keep(name, gone, quiet=True, now=self._now)
-        self._record.set_peer(name, 0, 0)
-        self._choices.pop(name, None)
-        self._usage.forget(name)
-
-    def _let_go(self) -> float:
-        """States of peers as they were, for a while.  Out: when to look again."""
-        due = self._former.let_go(self._now)
-        for name in self._former.take_changed():
-            wishes = [wish for wish in self._former.wishes(name) if self._is_of_now(wish)]
-            for mesh in self._families.values():
-                mesh.keep(name, wishes)
-        return due
-
-    def _is_of_now(self, wish: StateWish) -> bool:
-        """Whether its key is alive, and it is of this life of this node."""
-        if wish.life and self._life.boot not in wish.life:
-            return False
-        return self._keys.receives(wish.key) if wish.receives else wish.key in self._keys.alive
-
-    def _list_keys(self) -> bool:
-        """Whether others are published than before."""
-        keys = self._keys.picture
-        meshes = [mesh for mesh in self._families.values() if mesh.here]
-        received = {
-            key: bool(meshes) and not any(mesh.is_missing(key) for mesh in meshes)
-            for key in keys.published
-        }
-        return self._record.list_keys(received, keys)
-
-    def _describe(self, name: str) -> None:
-        """What the record says of a peer."""
-        choice = self._choices.get(name)
-        if choice is None:
-            return
-        used: frozenset[int] = frozenset()
-        for mesh in self._families.values():
-            used = mesh.sent_with(name) | used
-        self._usage.set_sent(name, used, choice.key)
-        end = self._ends.end(name)
-        there = choice.eligible and self._has_taken_in(name, end)
-        self._record.set_peer(name, end.record.tag if there else 0, told(used))
-
-    def _has_taken_in(self, name: str, end: End) -> bool:
-        """Whether all that a peer needs to send to us with is there."""
-        if not self._record.listed:
-            return False
-        needed = self._record.needed_keys(end.record)
-        both = False
-        for family, mesh in self._families.items():
-            if mesh.here and family in end.addresses:
-                both = True
-                if not mesh.receives(name, needed):
-                    return False
-        return both
 
     def _retire(self) -> float:
         published = self._ends.published()
         due, changed = self._keys.advance(
             self._now,
-            held=[key for key in self._keys.retired if self._usage.held(key)],
+            held=[key for key in self._keys.retired if self._peers.usage.held(key)],
             published=() if published is None else list(published.receive),
-            sent=self._usage.sent,
+            sent=self._peers.usage.sent,
         )
         self._all_dirty |= changed
         return due
@@ -363,7 +245,7 @@ class Mesh:
     @property
     def record(self) -> IpsecNode:
         """To be published once the driver's loop has come to rest."""
-        return self._record.value(self._life, self._ends.own_addresses())
+        return self._peers.record.value(self._life, self._ends.own_addresses())
 
     def progress(self) -> dict[str, PeerProgress]:
         """Of all nodes that publish something or have anything behind them, but this one."""
@@ -377,9 +259,9 @@ class Mesh:
         return report.progress(
             name,
             end,
-            self._choose(name, end),
+            self._peers.choose(name, end),
             self._families,
-            sends=self._record.peering(name).sends,
+            sends=self._peers.record.peering(name).sends,
             sent=end.peering(self._hostname).sends,
             common=common_keys(end.record, self._keys.order, self._keys.alive),
             allow_clear=self._settings.allow_clear,
@@ -387,7 +269,7 @@ class Mesh:
 
     def problems(self) -> dict[str, str]:
         """Subject -> what is wrong."""
-        held = {key: set(self._usage.held(key)) for key in self._keys.retired}
+        held = {key: set(self._peers.usage.held(key)) for key in self._keys.retired}
         found = report.key_problems(self._keys, held, self._ends.records())
         for name in self._ends.nodes():
             end = self._ends.end(name)

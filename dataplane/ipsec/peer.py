@@ -1,4 +1,6 @@
-"""Another node as one address family needs it: what was decided of it in, one value out.  Pure."""
+"""Another node as one address family needs it: what was decided of it in, one value out; and what
+the family makes of it.  Pure.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from dataplane.families import Family
 from dataplane.ipsec.choice import Choice
 from dataplane.ipsec.ends import End
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.states import Tunnel
+from dataplane.ipsec.policies import Way
+from dataplane.ipsec.states import PairStates, Tunnel
+from dataplane.ipsec.values import StateId, StateWish
 
 
 class Peer(Struct, frozen=True, gc=False):
@@ -65,3 +69,23 @@ def peer_of(
         record.node_encryption,
         sends,
     )
+
+
+class Line:
+    """To a peer: what was decided of it, and what is wished for because of that.
+
+    made_for  the time of the family that `peer` was worked out in
+    changed   something was observed of its states
+    states    None where it cannot be a peer
+    """
+
+    __slots__ = ("changed", "made_for", "peer", "received", "sent", "states", "way")
+
+    def __init__(self) -> None:
+        self.peer = NOBODY
+        self.made_for = -1
+        self.changed = False
+        self.states: PairStates | None = None
+        self.received: dict[StateId, StateWish] = {}
+        self.sent: dict[StateId, StateWish] = {}
+        self.way: Way | None = None

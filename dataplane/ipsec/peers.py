@@ -1,0 +1,174 @@
+"""What is decided of each other node, of all families: its key, what the families are to do for it,
+what this node's record says of it.
+
+    in   decide    anything that was told of it, or of this node, is another
+         look_at   something was observed of it
+         let_go    it is time to give up states of peers as they were
+         list_keys, describe   what the record says, of keys and of one node
+    out  a Peer for each family; the record
+
+Pure.  Source: sections 5.2 to 5.5 of the IPsec reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dataplane.families import Family
+from dataplane.ipsec.choice import Choice, choose
+from dataplane.ipsec.ends import End, Ends
+from dataplane.ipsec.family import FamilyMesh
+from dataplane.ipsec.former import Formers
+from dataplane.ipsec.life import Life
+from dataplane.ipsec.peer import NOBODY, peer_of
+from dataplane.ipsec.record import Record, told
+from dataplane.ipsec.retire import Keys
+from dataplane.ipsec.usage import Usage
+from dataplane.ipsec.values import StateWish
+from dataplane.settings import IpsecSettings
+
+
+class Peers:
+    """`ends`, `keys` and `families` belong to the mesh, which says when they are others."""
+
+    def __init__(
+        self,
+        hostname: str,
+        settings: IpsecSettings,
+        ends: Ends,
+        keys: Keys,
+        families: Mapping[Family, FamilyMesh],
+    ) -> None:
+        self._hostname = hostname
+        self._layout = settings.layout
+        self._shared = settings.layout == "shared"
+        self._ends = ends
+        self._keys = keys
+        self._families = families
+        self._former = Formers(settings.key_grace)
+        self.life = Life("", 0)
+        self.record = Record(settings)
+        self.usage = Usage()
+        self.choices: dict[str, Choice] = {}
+
+    def begin_life(self, life: Life) -> None:
+        """All states are made anew; all nodes are to be decided on after."""
+        self.life = life
+        self.record.restart()
+        self._former.clear()
+
+    def be_elsewhere(self, *, moved: bool) -> None:
+        """This node has another address, if `moved`, or other keys; as with another life."""
+        if moved:
+            self.record.restart()
+        self._former.look_at_all()
+
+    def decide(self, name: str, now: float) -> None:
+        """What was told of it, or of this node, is another; or its node is gone."""
+        if not self._ends.is_host(name):
+            self._forget(name, now)
+            return
+        end = self._ends.end(name)
+        choice = self.choices[name] = self.choose(name, end)
+        sends = end.peering(self._hostname).sends != 0
+        gone: list[StateWish] = []
+        for family, mesh in self._families.items():
+            peer = peer_of(
+                name,
+                end,
+                choice,
+                family,
+                here=mesh.here,
+                life=self.life,
+                shared=self._shared,
+                sends=sends,
+            )
+            gone += mesh.set_peer(name, peer)
+        # In its new life a peer does not send with what it had before, and one that is switched off
+        # says when it has come to its end.
+        gone = [wish for wish in gone if self._is_of_now(wish)]
+        self._former.keep(name, gone, quiet=sends == choice.eligible, now=now)
+        self.usage.set_record(name, end.record, self._hostname, self._keys.picture)
+
+    def look_at(self, name: str, now: float) -> None:
+        """Something was observed of it: what was decided stays, but for keys that are on their way
+        out, which are taken only where they are in use.
+        """
+        if self._keys.picture.closing and name in self.choices:
+            self.decide(name, now)
+        for mesh in self._families.values():
+            mesh.look_at(name)
+        self._former.look_at(name)
+
+    def choose(self, name: str, end: End) -> Choice:
+        """What it is sent to with."""
+        keys = self._keys.picture
+        return choose(
+            name,
+            end,
+            hostname=self._hostname,
+            layout=self._layout,
+            tag=self.life.tag,
+            order=self.usage.order(name, keys),
+            alive=keys.checks,
+            usable=keys.order,
+        )
+
+    def _forget(self, name: str, now: float) -> None:
+        """Its node is gone."""
+        gone = [wish for mesh in self._families.values() for wish in mesh.set_peer(name, NOBODY)]
+        self._former.keep(name, gone, quiet=True, now=now)
+        self.record.set_peer(name, 0, 0)
+        self.choices.pop(name, None)
+        self.usage.forget(name)
+
+    def let_go(self, now: float) -> float:
+        """States of peers as they were, for a while.  Out: when to look again."""
+        due = self._former.let_go(now)
+        for name in self._former.take_changed():
+            wishes = [wish for wish in self._former.wishes(name) if self._is_of_now(wish)]
+            for mesh in self._families.values():
+                mesh.keep(name, wishes)
+        return due
+
+    def _is_of_now(self, wish: StateWish) -> bool:
+        """Whether its key is alive, and it is of this life of this node."""
+        if wish.life and self.life.boot not in wish.life:
+            return False
+        return self._keys.receives(wish.key) if wish.receives else wish.key in self._keys.alive
+
+    def list_keys(self) -> bool:
+        """Whether others are published than before."""
+        keys = self._keys.picture
+        meshes = [mesh for mesh in self._families.values() if mesh.here]
+        received = {
+            key: bool(meshes) and not any(mesh.is_missing(key) for mesh in meshes)
+            for key in keys.published
+        }
+        return self.record.list_keys(received, keys)
+
+    def describe(self, name: str) -> None:
+        """What the record says of a peer."""
+        choice = self.choices.get(name)
+        if choice is None:
+            return
+        used: frozenset[int] = frozenset()
+        for mesh in self._families.values():
+            used = mesh.sent_with(name) | used
+        self.usage.set_sent(name, used, choice.key)
+        end = self._ends.end(name)
+        there = choice.eligible and self._has_taken_in(name, end)
+        self.record.set_peer(name, end.record.tag if there else 0, told(used))
+
+    def _has_taken_in(self, name: str, end: End) -> bool:
+        """Whether all that a peer needs to send to us with is there."""
+        if not self.record.listed:
+            return False
+        needed = self.record.needed_keys(end.record)
+        both = False
+        for family, mesh in self._families.items():
+            if mesh.here and family in end.addresses:
+                both = True
+                if not mesh.receives(name, needed):
+                    return False
+        return both
