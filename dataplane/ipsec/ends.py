@@ -210,11 +210,10 @@ class Ends:
         if before.tag != after.tag:
             self._move(self._by_tag, node, (before.tag,), (after.tag,) if after.tag else ())
         if before.addresses != after.addresses or before.hosts != after.hosts:
-            ends, hosts = before.addresses.values(), before.hosts.values()
-            self._move(self._by_address, node, ends, after.addresses.values())
-            self._move(self._by_host, node, hosts, after.hosts.values())
-            for address in {*ends, *hosts, *after.addresses.values(), *after.hosts.values()}:
-                self._touch_all(self._by_address.get(address))
+            was, now = before.addresses.values(), after.addresses.values()
+            self._move(self._by_address, node, was, now)
+            self._move(self._by_host, node, before.hosts.values(), after.hosts.values())
+            for address in (*was, *now):  # a tunnel's end is nobody's own address
                 self._touch_all(self._by_host.get(address))
 
     def _move(

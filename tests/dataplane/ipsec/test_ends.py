@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+from msgspec import structs
+
 from calc_graph.model import IpsecNode, IpsecPeering
 from calc_graph.updates import HostRemove, HostUpdate, IpsecPeer, IpsecPeerRemove
 from dataplane.ipsec.ends import Ends
@@ -50,6 +53,31 @@ def test_an_end_is_the_same_until_anything_of_it_is_another() -> None:
     assert set(made.take_dirty()) == {"a"}
     assert made.end("a").peering("here").tag == 9
     assert made.records()["a"].peers["other"].tag == 3
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        structs.replace(node(5, "10.0.0.1"), layout="shared"),
+        structs.replace(node(5, "10.0.0.1"), boot="c"),
+        structs.replace(node(5, "10.0.0.1"), receive={1: "c"}),
+        structs.replace(node(5, "10.0.0.1"), enabled=False),
+        structs.replace(node(5, "10.0.0.1"), ipv6="fd00::1"),
+        structs.replace(node(5, "10.0.0.1"), allow_clear=True),
+        structs.replace(node(5, "10.0.0.1"), node_encryption=True),
+        node(6, "10.0.0.1"),
+        node(5, "10.0.0.2"),
+        node(5, "10.0.0.1", ours=9),
+    ],
+)
+def test_whatever_a_record_says_to_us_counts(after: IpsecNode) -> None:
+    made = ends(a="10.0.0.1")
+    made.update(IpsecPeer("a", node(5, "10.0.0.1")))
+    made.take_dirty()
+    assert made.end("a").record != after
+    made.update(IpsecPeer("a", after))
+    assert set(made.take_dirty()) == {"a"}
+    assert made.end("a").record == after
 
 
 def test_another_nodes_end_of_a_tunnel_is_nobodys_own_address() -> None:
