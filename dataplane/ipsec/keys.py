@@ -97,7 +97,9 @@ class Material(_Secret):
     @property
     def fingerprint(self) -> bytes:
         """Equal to `fingerprint` of the same keys from elsewhere, in this process."""
-        return fingerprint(*((self.aead,) if self.algorithm.aead else (self.auth, self.encryption)))
+        if self.algorithm.aead:
+            return fingerprint(self.aead)
+        return fingerprint(self.auth) + fingerprint(self.encryption)
 
     def forget(self) -> None:
         """Overwrite it in place."""
@@ -204,23 +206,19 @@ class KeyRing(Mapping[int, Key]):
         return f"KeyRing({list(self._keys.values())})"
 
 
-def fingerprint(*parts: Octets) -> bytes:
-    """Of an AEAD key, or of an authentication and an encryption key: to compare, in this process.
+def fingerprint(key: Octets) -> bytes:
+    """To compare keys by, in this process.
 
-    As long as the parts, and that of several is those of each: so it can take a key's place where
-    the kernel tells it.  Two of them are compared with `hmac.compare_digest`.
-    """
-    return b"".join(_fingerprint(part) for part in parts)
+    As long as the key, so that it can take the key's place where the kernel tells it; that of two
+    keys is those of each.  They are compared with `hmac.compare_digest`.
 
-
-def _fingerprint(part: Octets) -> bytes:
-    """The hash of a secret block and the key, which takes an eighth of what HMAC does, and is as
+    It is the hash of a secret block and the key, which takes an eighth of what HMAC does, and is as
     good where nobody else sees it.  OpenSSL's hashes clean up behind them; hashlib.blake2b leaves
     the key on the stack.
     """
     hashed = _FINGERPRINTS.copy()
-    hashed.update(part)
-    return hashed.digest()[: len(part)].ljust(len(part), b"\0")
+    hashed.update(key)
+    return hashed.digest()[: len(key)].ljust(len(key), b"\0")
 
 
 def hkdf(secret: Octets, info: bytes, length: int, salt: bytes = b"") -> bytearray:

@@ -16,7 +16,7 @@ for only when the kernel has it: an error in one stage keeps nobody else waiting
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
@@ -41,6 +41,15 @@ REMOVALS_BEFORE_MAIN: tuple[Stage, ...] = ("leave",)
 ADDITIONS_AFTER_MAIN: tuple[Stage, ...] = ("stay",)
 REMOVALS_BEFORE_ROUTES: tuple[Stage, ...] = ("shut", "mute")
 REMOVALS_AFTER_ROUTES: tuple[Stage, ...] = ("refuse", "deafen", "unlock")
+
+_PLACES: Final[Mapping[str, int]] = {
+    stage: place
+    for order in (
+        (*ADDITIONS, *ADDITIONS_AFTER_MAIN),
+        (*REMOVALS_BEFORE_MAIN, *REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES),
+    )
+    for place, stage in enumerate(order)
+}
 
 
 class Put(NamedTuple):
@@ -73,8 +82,7 @@ def additions(
         found = present_policies.get(policy.id)
         if found != policy:
             puts.append(Put(_stage_of(policy), policy, found is not None))
-    order = (*ADDITIONS, *ADDITIONS_AFTER_MAIN)
-    return sorted(puts, key=lambda put: order.index(put.stage))
+    return sorted(puts, key=lambda put: _PLACES[put.stage])
 
 
 def removals(
@@ -97,8 +105,7 @@ def removals(
         found = present_policies.get(policy)
         if found is not None:
             gone.append(Remove(_end_of(found), policy))
-    order = (*REMOVALS_BEFORE_MAIN, *REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES)
-    return sorted(gone, key=lambda removal: order.index(removal.stage))
+    return sorted(gone, key=lambda removal: _PLACES[removal.stage])
 
 
 def _stage_of(policy: PolicyWish) -> Stage:

@@ -215,8 +215,8 @@ class IpsecTable:
     @property
     def devices(self) -> frozenset[str]:
         """Those over which other nodes are reached."""
-        ways = self._ways.ways.values()
-        return frozenset(self._links[w.device].name for w in ways if w.device in self._links)
+        devices = {way.device for way in self._ways.ways.values()}
+        return frozenset(self._links[device].name for device in devices & self._links.keys())
 
     def problems(self) -> dict[str, str]:
         found = {
