@@ -54,12 +54,12 @@ class Wishes(Generic[O, K, V]):
 
     def _wish(self, owner: O, wishes: Mapping[K, V]) -> None:
         for key, value in wishes.items():
-            holder = self._owner.get(key)
-            if holder != owner:
-                self._owner[key] = owner
-                if holder is not None:
-                    self._beaten.add(holder)
             there = self._all.get(key)
+            if there is None:
+                self._owner[key] = owner
+            elif self._owner[key] != owner:
+                self._beaten.add(self._owner[key])
+                self._owner[key] = owner
             if there != value:
                 self._before.setdefault(key, there)
                 self._all[key] = value

@@ -513,6 +513,23 @@ def test_a_key_of_an_agent_before_is_kept_where_it_is() -> None:
     }
 
 
+def test_a_state_that_cannot_be_made_again_is_wished_for_until_it_is_gone() -> None:
+    made = OneMesh(ring={4: "c4"})
+    receiving, sending = StateId(HERE, FIRST_TAG << 4 | 3), StateId(FIRST, TAG << 4 | 3)
+    made.mesh.life(Life(LIFE.boot, LIFE.tag, FOUR))
+    made.mesh.adopt(4, {receiving: FIRST, sending: HERE})
+    made.first(record(sends=3, receive=FOUR))
+    made.run()
+    assert made.policy("out", ALL, BLOCK) == (1006, OUT4)
+    assert {receiving, sending} <= made.mesh.states(4).keys()
+    made.mesh.observe(4, {sending: None}, {})
+    made.run()
+    assert sending not in made.mesh.states(4)
+    made.mesh.observe(4, {receiving: None}, {})
+    made.run()
+    assert receiving not in made.mesh.states(4)
+
+
 def test_a_key_of_an_agent_before_that_nothing_is_left_of() -> None:
     made = OneMesh(ring={4: "c4"})
     made.mesh.life(Life(LIFE.boot, LIFE.tag, FOUR))
