@@ -316,10 +316,12 @@ class IpsecPeering(Struct, frozen=True):
     """`tag`: that of the peer's states that are in the kernel for receiving, 0 for none.
 
     `sends`: the key ID that the peer is sent to with, 0 for none.
+    `hosts`: what this node itself says to the peer goes encrypted, too.
     """
 
     tag: int = 0
     sends: int = 0
+    hosts: bool = False
 
 
 class FelixConfiguration(Struct, frozen=True):

@@ -25,7 +25,7 @@ def convert_ipsec_node(subject: Subject) -> Changes:
         boot=spec.boot,
         receive={key.id: key.check for key in sorted(spec.receive, key=lambda key: key.id)},
         peers={
-            peer.node: IpsecPeering(peer.tag, peer.sends)
+            peer.node: IpsecPeering(peer.tag, peer.sends, peer.hosts)
             for peer in sorted(spec.peers, key=attrgetter("node"))
         },
         ipv4=_address(spec.ipv4),
@@ -57,9 +57,9 @@ def render_ipsec_node(name: str, node: IpsecNode) -> bytes:
 
 
 def _peering(node: str, peering: IpsecPeering) -> dict[str, Any]:
-    """What is 0 is left out."""
-    found = {"tag": peering.tag, "sends": peering.sends}
-    return {"node": node, **{field: number for field, number in found.items() if number}}
+    """What is 0 or false is left out."""
+    found = {"tag": peering.tag, "sends": peering.sends, "hosts": peering.hosts}
+    return {"node": node, **{field: value for field, value in found.items() if value}}
 
 
 def _ends(node: IpsecNode) -> tuple[tuple[str, str], ...]:

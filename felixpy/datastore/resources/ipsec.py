@@ -39,6 +39,7 @@ class Peering(Block, frozen=True):
     node: str
     tag: int = 0
     sends: int = 0
+    hosts: bool = False
 
 
 class IpsecNodeSpec(Block, frozen=True):
