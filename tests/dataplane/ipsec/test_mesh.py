@@ -101,6 +101,17 @@ def test_nobody_is_told_before_the_kernel_has_it() -> None:
     assert (made.mesh.record.receive, made.mesh.record.peers) == ({}, {"first": IpsecPeering(0, 3)})
 
 
+def test_nobody_is_told_before_the_kernel_has_what_all_share() -> None:
+    made = OneMesh(settings(layout="shared"))
+    made.late = {StateId(HERE, 3)}
+    made.first(record(layout="shared"))
+    made.run()
+    assert made.mesh.record.receive == {}
+    made.mesh.observe(4, {StateId(HERE, 3): made.mesh.states(4)[StateId(HERE, 3)]}, {})
+    made.run()
+    assert made.mesh.record.receive == THREE
+
+
 def test_all_are_told_when_the_last_state_has_come() -> None:
     made = OneMesh()
     last = StateId(HERE, SECOND_TAG << 4 | 3)
