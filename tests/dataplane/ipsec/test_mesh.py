@@ -505,6 +505,30 @@ def test_a_key_goes_when_its_grace_time_is_over() -> None:
     assert made.policy("out", ALL, BLOCK) == (1006, "block")
 
 
+def test_a_key_on_its_way_out_is_taken_where_it_turns_out_to_be_in_use() -> None:
+    made = OneMesh()
+    made.first(record(taken_in=0, sends=4))
+    made.run()
+    made.mesh.keys({4: "c4"})
+    made.run(1.0)
+    made.say(record(sends=4))
+    made.run(1.1)
+    assert made.mesh.record.receive == {4: "c4"}
+    assert made.policy("out", ALL, BLOCK) == (1006, "block")
+    name = PolicyId("out", Selector(ALL, BLOCK))
+    for policy in (PolicyWish(name, 1006, template=OUT3), PolicyWish(name, 1006, template=OUT4)):
+        made.mesh.observe(4, {}, {name: policy})
+        made.run()
+    assert made.policy("out", ALL, BLOCK) == (1006, OUT3)
+
+
+def test_what_is_not_sent_with_any_more_is_not_said_to_be() -> None:
+    made = encrypted()
+    made.say(record(taken_in=0))
+    made.run()
+    assert made.mesh.record.peers == {"first": IpsecPeering(FIRST_TAG, 0)}
+
+
 def test_a_key_of_an_agent_before_is_kept_where_it_is() -> None:
     made = OneMesh(ring={4: "c4"})
     there = StateId(HERE, FIRST_TAG << 4 | 3)
@@ -681,6 +705,15 @@ def test_another_life_of_this_node() -> None:
     made.say(record(taken_in=0x555555))
     made.run()
     assert made.policy("out", ALL, BLOCK) == (1006, Template(HERE, FIRST, 0x555555 << 4 | 3))
+
+
+def test_in_another_life_nothing_is_received_before_its_states_are_there() -> None:
+    made = encrypted()
+    made.mesh.life(Life("dd" * 16, 0x555555))
+    made.mesh.resolve(0.0)
+    assert made.mesh.record.receive == {}
+    made.run()
+    assert made.mesh.record.receive == THREE
 
 
 # ---------------------------------------------------------------- tags
