@@ -137,7 +137,7 @@ class Key(_Secret):
         self.algorithm = algorithm
         self.check = _check(key_id, algorithm, octets)
         self._octets = octets
-        self._pseudorandom = _extracted(octets)  # the same for all that is derived
+        self._pseudorandom = hkdf_extract(octets)  # the same for all that is derived
         self._auth_bytes = auth_bytes
 
     def material(self, wish: StateWish) -> Material:
@@ -148,7 +148,7 @@ class Key(_Secret):
     def _derived(self, wish: StateWish) -> bytearray:
         ends = _packed(wish.source) + _packed(wish.id.destination)
         info = b"felixpy-ipsec" + bytes([self.id]) + ends + wish.life.encode("ascii")
-        return _expanded(self._pseudorandom, info, len(self._octets))
+        return hkdf_expand(self._pseudorandom, info, len(self._octets))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Key):
@@ -221,17 +221,13 @@ def fingerprint(key: Octets) -> bytes:
     return hashed.digest()[: len(key)].ljust(len(key), b"\0")
 
 
-def hkdf(secret: Octets, info: bytes, length: int, salt: bytes = b"") -> bytearray:
-    """HKDF-SHA256, RFC 5869; `length` is 8160 at most.  Whoever gets it overwrites it."""
-    return _expanded(_extracted(secret, salt), info, length)
-
-
-def _extracted(secret: Octets, salt: bytes = b"") -> bytearray:
-    """As secret as what it is made of."""
+def hkdf_extract(secret: Octets, salt: bytes = b"") -> bytearray:
+    """The pseudorandom key of HKDF-SHA256, RFC 5869: as secret as what it is made of."""
     return bytearray(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH))
 
 
-def _expanded(pseudorandom: Octets, info: bytes, length: int) -> bytearray:
+def hkdf_expand(pseudorandom: Octets, info: bytes, length: int) -> bytearray:
+    """What is derived; `length` is 8160 at most.  Whoever gets it overwrites it."""
     derived = bytearray()
     block = b""
     for counter in range(1, -(-length // _HASH_BYTES) + 1):

@@ -13,9 +13,10 @@
                 read_states(), read_policies()
 
 A package that knows pyroute2 and nothing else.  It follows pyroute2's ways, but for three of them:
-messages are packed by one precompiled structure each, since 3,000 of them have to be written in a
-moment; received bytes are taken from the kernel into one array, so that keys can be overwritten in
-it; and `execute` sends many messages at once, each of which has an error number of its own.
+messages are packed by one precompiled structure each, or by none (`prepared`), since thousands of
+them have to be written in a moment; received bytes are taken from the kernel into one array, so
+that keys can be overwritten in it; and `execute` sends many messages at once, each of which has an
+error number of its own.
 
 Importing it imports pyroute2, which costs some 0.2 s and 12 MiB.
 

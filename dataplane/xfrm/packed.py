@@ -1,7 +1,7 @@
 """A message of pyroute2 that is packed and unpacked by one precompiled structure.
 
-pyroute2 0.9.7 packs field by field: a policy with a template takes it 0.23 ms to encode and 0.08 ms
-to decode; here it is 0.010 ms, of which 0.006 put it together, and 0.010 ms (tests/bench/xfrm.py).
+pyroute2 0.9.7 packs field by field: a policy with a template takes it 0.2 ms to encode; here it is
+a tenth of that (tests/bench/xfrm.py), and where that is too much there is `prepared`.
 A message keeps being what it is in pyroute2: a dictionary of fields and `attrs`, with `header`,
 `encode` and `decode`.
 """

@@ -180,6 +180,8 @@ def encoders() -> None:
     from pyroute2.netlink import nlmsg
 
     from dataplane.ipsec import codec
+    from dataplane.xfrm import requests
+    from dataplane.xfrm.attributes import Template
     from dataplane.xfrm.messages import userpolicy_info
 
     changes, made_states = ways_out(1), receiving(1)
@@ -193,6 +195,23 @@ def encoders() -> None:
     def ours(wanted: Sequence[Change]) -> None:
         for change in wanted:
             codec.request(change, REQID).encode_into(buffer, 0)
+
+    def messages() -> None:
+        for change in changes:
+            assert isinstance(change, PolicyPut)
+            template = change.wish.template
+            assert template is not None
+            tunnel = Template(
+                requests.address(template.destination),
+                requests.address(template.source),
+                requests.family_of(template.source),
+                template.spi,
+                reqid=REQID,
+            )
+            source, destination, *_ = change.wish.id.selector
+            requests.policy(
+                "update", src=source, dst=destination, direction=1, priority=5, templates=[tunnel]
+            ).encode_into(buffer, 0)
 
     def pyroute2() -> None:
         for change in changes:
@@ -214,6 +233,7 @@ def encoders() -> None:
     for work, what in (
         (lambda: ours(changes), "a policy, from wish to bytes, by dataplane.xfrm"),
         (lambda: ours(made_states), "a state with ESN and its key, likewise"),
+        (messages, "the policy as a message of pyroute2's kind, by dataplane.xfrm"),
         (pyroute2, "the policy by pyroute2's own encoder"),
         (bare, "two structures packed, nothing looked up: the least there is"),
     ):
