@@ -16,7 +16,9 @@ from dataplane.xfrm import attributes, constants, prepared
 from dataplane.xfrm.attributes import Mark
 from dataplane.xfrm.prepared import Prepared
 
-REPLAY_WINDOW: Final = 128  # packets; network cards with several queues reorder
+# Packets.  Network cards with several queues reorder, and so does a crypto worker that has to wait
+# for its turn; what comes later than this is taken for another round of the counter, and dropped.
+REPLAY_WINDOW: Final = 1024
 SOFT_PACKETS: Final = 1 << 31  # where sequence numbers have 32 bits: time for another key
 
 _MARK_DECRYPTED: Final = Mark(DECRYPTED, MARK_MASK)

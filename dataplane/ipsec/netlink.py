@@ -49,6 +49,10 @@ _TRIAL_ENDS: Final[dict[Family, tuple[str, str]]] = {
     4: ("192.0.2.1", "192.0.2.2"),
     6: ("2001:db8::1", "2001:db8::2"),
 }
+# What an algorithm that there is not is refused with; anything else says nothing about it.
+_NEVER: Final = frozenset(
+    (errno.EPROTONOSUPPORT, errno.ENOSYS, errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP)
+)
 _MODULES: Final[dict[Family, str]] = {4: "esp4", 6: "esp6"}
 
 _GROUPS: Final = (
@@ -113,6 +117,8 @@ class KernelXfrm:
                     "add", src=source, **ends, hard_add_seconds=_SECONDS_OF_A_TRIAL, **given
                 )
             except Refused as refusal:
+                if refusal.code not in _NEVER:
+                    raise
                 return _reason(key.algorithm, family, refusal)
             await opened.state("delete", **ends)
         return ""

@@ -196,7 +196,7 @@ def kernel_state(wish: StateWish, reqid: int = 1) -> KernelState:
         set_mark_mask=MARK_MASK if wish.receives else 0,
         selector=Selector(everywhere, everywhere),
         esn=bool(wish.life),
-        replay_window=128 if wish.life else 0,
+        replay_window=1024 if wish.life else 0,
     )
 
 

@@ -180,7 +180,7 @@ def test_the_kernel_has_states_for_each_pair(cluster: IpsecCluster) -> None:
         assert has(policies, go, through), (go, through, policies)
         assert has(states, f"src {here} dst {there} proto esp {own_spi} mode tunnel"), states
         receiving = f"src {there} dst {here} proto esp {their_spi} mode tunnel"
-        marks, counts = "output-mark 0xd00/0xf00", "replay_window 128"
+        marks, counts = "output-mark 0xd00/0xf00", "replay_window 1024"
         assert has(states, receiving, marks, counts, "flag af-unspec esn") or has(
             states, receiving, marks, counts, "flag esn"
         ), states

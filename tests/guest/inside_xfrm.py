@@ -170,7 +170,7 @@ async def test_layout_pair(inside, xfrm, family, algorithm):
         assert f"reqid {REQID}(" in line
         assert "mode tunnel" in line
         assert "flag esn" in line
-        assert "replay_window 128" in line
+        assert "replay_window 1024" in line
         assert "limit: soft (INF)(bytes), hard (INF)(bytes)" in line
         assert "limit: soft (INF)(packets), hard (INF)(packets)" in line
         if algorithm.aead:
@@ -188,7 +188,7 @@ async def test_layout_pair(inside, xfrm, family, algorithm):
         state = found[wish.id]
         assert state.fits(wish, REQID)
         assert state.algorithm == algorithm
-        assert (state.esn, state.replay_window, state.soft_packets) == (True, 128, 0)
+        assert (state.esn, state.replay_window, state.soft_packets) == (True, 1024, 0)
         assert state.fingerprint == material(key, algorithm).fingerprint
         assert state.counters.added > 0
         assert (state.counters.packets, state.counters.used) == (0, 0)
@@ -370,7 +370,7 @@ def b_has(b: Namespace, family: int, to_a: bytes, to_b: bytes) -> None:
     ):
         b.run(
             f"ip xfrm state add src {source} dst {destination} proto esp spi {spi} reqid {REQID}"
-            f" mode tunnel {by_tool(octets, 'flag esn replay-window 128')}"
+            f" mode tunnel {by_tool(octets, 'flag esn replay-window 1024')}"
         )
 
 

@@ -118,7 +118,7 @@ def test_states(wish, algorithm):
 
 def test_counting():
     pair, shared = found_state(state(RECEIVING)), found_state(state(SHARED))
-    assert (pair.esn, pair.replay_window, pair.soft_packets) == (True, 128, 0)
+    assert (pair.esn, pair.replay_window, pair.soft_packets) == (True, 1024, 0)
     assert (shared.esn, shared.replay_window, shared.soft_packets) == (False, 0, 1 << 31)
 
 

@@ -23,14 +23,14 @@ RECEIVING = KernelState(
     set_mark=0xD00,
     set_mark_mask=0xF00,
     esn=True,
-    replay_window=128,
+    replay_window=1024,
 )
 SENDING = KernelState(
     StateId("192.168.77.2", 0x1234563),
     "192.168.77.1",
     reqid=1,
     esn=True,
-    replay_window=128,
+    replay_window=1024,
 )
 SHARED = structs.replace(
     RECEIVING, id=StateId("192.168.77.1", 3), source="0.0.0.0", esn=False, replay_window=0
