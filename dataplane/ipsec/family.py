@@ -243,7 +243,7 @@ class FamilyMesh:
         wishes: list[PolicyWish] = []
         if peer.enabled and peer.nodes and way.here and way.there:
             into, _ = policies.node_names(way)
-            settled = peer.sends or self._seen.is_strict(into)
+            settled = peer.hosts or self._seen.is_strict(into)
             wishes += policies.node_policies(way, settled=settled)
         self.policies.put(("node", name), {wish.id: wish for wish in wishes})
 
@@ -285,6 +285,14 @@ class FamilyMesh:
         """Key IDs that ways out to a peer have in the kernel."""
         line = self._lines.get(name)
         return frozenset() if line is None else self._seen.keys_to(line.peer.there)
+
+    def encrypts_hosts(self, name: str) -> bool:
+        """Whether what this node itself says to a peer goes encrypted."""
+        way = self.way(name)
+        if not (self._with_nodes and way.here and way.there):
+            return False
+        _, out = policies.node_names(way)
+        return self._seen.leads_out(out)
 
     def spis(self, name: str) -> list[int]:
         """Of the states that are wished for to send to a peer with, those in use first."""

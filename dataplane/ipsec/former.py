@@ -2,8 +2,8 @@
 life of a peer, or one that is switched off or gone.
 
     receiving  until the peer has been quiet for as long as packets are on their way
-    sending    until the grace time is over: they could not be made again if the peer came back, as
-               that would count anew under the same key
+    sending    until the grace time is over, with a key of the pair's own: they could not be made
+               again if the peer came back, as that would count anew under the same key
 
 Pure.
 """
@@ -52,7 +52,8 @@ class Formers:
 
     def keep(self, name: str, gone: Iterable[StateWish], *, quiet: bool, now: float) -> None:
         """`gone`: what has ceased to be wished for; `quiet`: the peer does not use any of it."""
-        gone = list(gone)
+        # A state that all share has a key that counts from anywhere, so it can be made again.
+        gone = [wish for wish in gone if wish.receives or wish.life]
         if name not in self._of and not gone:
             return
         former = self._of.setdefault(name, _Former(now + self._grace))

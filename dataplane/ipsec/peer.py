@@ -26,7 +26,7 @@ class Peer(Struct, frozen=True, gc=False):
     usable   keys that may be sent with while the state for `key` is missing, the best first
     enabled  it says that it is on
     nodes    what nodes say to each other is encrypted too
-    sends    it says that it sends to us encrypted
+    hosts    it says that what it says to this node itself goes encrypted
     """
 
     there: str = ""
@@ -35,7 +35,7 @@ class Peer(Struct, frozen=True, gc=False):
     usable: tuple[int, ...] = ()
     enabled: bool = False
     nodes: bool = False
-    sends: bool = False
+    hosts: bool = False
 
 
 NOBODY: Final = Peer()
@@ -50,9 +50,9 @@ def peer_of(
     here: str,
     life: Life,
     shared: bool,
-    sends: bool,
+    hosts: bool,
 ) -> Peer:
-    """`here`: this node's address, "" where there is none; `sends`: it says that it does."""
+    """`here`: this node's address, "" where there is none; `hosts`: as in Peer."""
     record, there = end.record, end.addresses.get(family, "")
     tunnel = None
     if choice.eligible and here and there:
@@ -67,7 +67,7 @@ def peer_of(
         choice.usable,
         record.enabled,
         record.node_encryption,
-        sends,
+        hosts,
     )
 
 

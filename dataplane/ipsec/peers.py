@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from calc_graph.model import IpsecPeering
 from dataplane.families import Family
 from dataplane.ipsec.choice import Choice, choose
 from dataplane.ipsec.ends import End, Ends
@@ -42,6 +43,7 @@ class Peers:
         self._hostname = hostname
         self._layout = settings.layout
         self._shared = settings.layout == "shared"
+        self._with_nodes = settings.node_encryption
         self._ends = ends
         self._keys = keys
         self._families = families
@@ -70,7 +72,8 @@ class Peers:
             return
         end = self._ends.end(name)
         choice = self.choices[name] = self.choose(name, end)
-        sends = end.peering(self._hostname).sends != 0
+        peering = end.peering(self._hostname)
+        sends = peering.sends != 0
         gone: list[StateWish] = []
         for family, mesh in self._families.items():
             peer = peer_of(
@@ -81,7 +84,7 @@ class Peers:
                 here=mesh.here,
                 life=self.life,
                 shared=self._shared,
-                sends=sends,
+                hosts=peering.hosts,
             )
             gone += mesh.set_peer(name, peer)
         # In its new life a peer does not send with what it had before, and one that is switched off
@@ -118,7 +121,7 @@ class Peers:
         """Its node is gone."""
         gone = [wish for mesh in self._families.values() for wish in mesh.set_peer(name, NOBODY)]
         self._former.keep(name, gone, quiet=True, now=now)
-        self.record.set_peer(name, 0, 0)
+        self.record.set_peer(name)
         self.choices.pop(name, None)
         self.usage.forget(name)
 
@@ -158,17 +161,25 @@ class Peers:
         self.usage.set_sent(name, used, choice.key)
         end = self._ends.end(name)
         there = choice.eligible and self._has_taken_in(name, end)
-        self.record.set_peer(name, end.record.tag if there else 0, told(used))
+        tag = end.record.tag if there else 0
+        hosts = self._encrypts_hosts(name, end)
+        self.record.set_peer(name, IpsecPeering(tag, told(used), hosts))
 
     def _has_taken_in(self, name: str, end: End) -> bool:
         """Whether all that a peer needs to send to us with is there."""
         if not self.record.listed:
             return False
         needed = self.record.needed_keys(end.record)
-        both = False
-        for family, mesh in self._families.items():
-            if mesh.here and family in end.addresses:
-                both = True
-                if not mesh.receives(name, needed):
-                    return False
-        return both
+        meshes = self._common(end)
+        return bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
+
+    def _encrypts_hosts(self, name: str, end: End) -> bool:
+        if not self._with_nodes:
+            return False
+        meshes = self._common(end)
+        return bool(meshes) and all(mesh.encrypts_hosts(name) for mesh in meshes)
+
+    def _common(self, end: End) -> list[FamilyMesh]:
+        """Of the families that both ends have an address of."""
+        families = self._families.items()
+        return [mesh for family, mesh in families if mesh.here and family in end.addresses]

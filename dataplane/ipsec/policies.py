@@ -157,8 +157,8 @@ def host_policies(own: Iterable[str], way: Way) -> list[PolicyWish]:
 
 
 def node_policies(way: Way, *, settled: bool) -> Iterator[PolicyWish]:
-    """Between the nodes.  Until `settled`, when the peer has sent encrypted once, clear may come,
-    and goes where nothing encrypts.
+    """Between the nodes.  Until `settled`, when the peer says that its own words to this node go
+    encrypted, clear may come, and goes where nothing encrypts.
     """
     into, out = node_names(way)
     optional = way.optional or not settled

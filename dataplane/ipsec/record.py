@@ -58,12 +58,11 @@ class Record:
         self._made = None
         return True
 
-    def set_peer(self, node: str, tag: int, sends: int) -> None:
-        before = self.peering(node)
-        if (before.tag, before.sends) == (tag, sends):
+    def set_peer(self, node: str, peering: IpsecPeering = _NO_PEERING) -> None:
+        if self.peering(node) == peering:
             return
-        if tag or sends:
-            self._peers[node] = IpsecPeering(tag, sends)
+        if peering != _NO_PEERING:
+            self._peers[node] = peering
         else:
             del self._peers[node]
         self._made = None

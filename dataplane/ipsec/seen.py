@@ -142,6 +142,10 @@ class Seen:
             keys = self._keys_to[there] = frozenset([key_of(state.spi) for state in users])
         return keys
 
+    def leads_out(self, policy: PolicyId) -> bool:
+        """Whether it is a way out through a tunnel that is there."""
+        return policy in self._named
+
     def is_strict(self, policy: PolicyId) -> bool:
         """Whether it is a way in that is there and that nothing clear passes."""
         return policy in self._strict

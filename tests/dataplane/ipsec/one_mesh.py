@@ -59,6 +59,7 @@ def record(
     enabled: bool = True,
     layout: Literal["pair", "shared"] = "pair",
     nodes: bool = False,
+    hosts: bool = False,
 ) -> IpsecNode:
     return IpsecNode(
         enabled=enabled,
@@ -66,7 +67,7 @@ def record(
         tag=tag,
         boot=boot,
         receive=dict(THREE if receive is None else receive),
-        peers={"here": IpsecPeering(taken_in, sends)},
+        peers={"here": IpsecPeering(taken_in, sends, hosts)},
         ipv4=ipv4,
         ipv6=ipv6,
         node_encryption=nodes,

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from random import Random
 
+from msgspec import structs
+
 from calc_graph.model import IpPool, IpsecNode
 from calc_graph.updates import (
     HostRemove,
@@ -493,6 +495,11 @@ class World:
         return True
 
     # ---------------------------------------------------------------- packets
+
+    def encrypt_hosts(self) -> None:
+        """Agents that start from now on encrypt what nodes say themselves, which counts at once."""
+        self.settings = structs.replace(self.settings, node_encryption=True)
+        self._said_between = ()
 
     def talk(self) -> None:
         self._deliver()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from calc_graph.model import IpPool, IpsecPeering
@@ -351,26 +353,37 @@ def test_the_guides_policies_are_not_those_of_a_pair() -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "sends", "taken_in", "out", "into"),
+    ("theirs", "hosts", "taken_in", "out", "into"),
     [
-        (False, 3, TAG, None, None),
-        (True, 0, 0, None, (2000, IN._replace(optional=True))),
-        (True, 0, TAG, (2000, OUT3), (2000, IN._replace(optional=True))),
-        (True, 3, TAG, (2000, OUT3), (2000, IN)),
-        (True, 3, 0, (2000, "block"), (2000, IN)),
+        (False, False, TAG, None, None),
+        (True, False, 0, None, (2000, IN._replace(optional=True))),
+        (True, False, TAG, (2000, OUT3), (2000, IN._replace(optional=True))),
+        (True, True, TAG, (2000, OUT3), (2000, IN)),
+        (True, True, 0, (2000, "block"), (2000, IN)),
     ],
 )
-def test_between_nodes(theirs: bool, sends: int, taken_in: int, out: object, into: object) -> None:
+def test_between_nodes(theirs: bool, hosts: bool, taken_in: int, out: object, into: object) -> None:
+    """That the peer sends encrypted to workloads is nothing new."""
     made = OneMesh(settings(node_encryption=True))
-    made.first(record(nodes=theirs, sends=sends, taken_in=taken_in))
+    made.first(record(nodes=theirs, sends=3, hosts=hosts, taken_in=taken_in))
     made.run()
     assert made.policy("out", f"{HERE}/32", f"{FIRST}/32") == out
     assert made.policy("in", f"{FIRST}/32", f"{HERE}/32") == into
 
 
+def test_between_nodes_it_says_what_it_does() -> None:
+    made = OneMesh(settings(node_encryption=True))
+    made.first(record(nodes=True))
+    made.run()
+    assert made.mesh.record.peers == {"first": IpsecPeering(FIRST_TAG, 3, hosts=True)}
+    made.say(record(nodes=False))
+    made.run()
+    assert made.mesh.record.peers == {"first": IpsecPeering(FIRST_TAG, 3)}
+
+
 def test_between_nodes_a_reboot_opens_nothing() -> None:
     made = OneMesh(settings(node_encryption=True))
-    made.first(record(nodes=True, sends=3))
+    made.first(record(nodes=True, hosts=True))
     made.run()
     made.say(record(0x444444, boot="cc" * 16, taken_in=0, receive={}, nodes=True))
     made.run()
@@ -807,3 +820,17 @@ def test_a_change_and_its_reversal_come_to_nothing() -> None:
     made.mesh.resolve(0.0)
     changes = made.mesh.take_changes(4)
     assert (changes.states, changes.policies, changes.routes) == ({}, {}, {})
+
+
+@pytest.mark.parametrize(("layout", "kept"), [("pair", True), ("shared", False)])
+def test_a_node_that_is_gone_leaves_what_could_not_be_made_again(
+    layout: Literal["pair", "shared"], kept: bool
+) -> None:
+    made = OneMesh(settings(layout=layout))
+    made.first(record(layout=layout))
+    made.run()
+    made.mesh.update(IpsecPeerRemove("first"))
+    made.mesh.update(HostRemove("first"))
+    made.run()
+    ends = {state.destination for state in made.mesh.states(4)}
+    assert (FIRST in ends) == kept

@@ -284,6 +284,19 @@ def test_nodes_that_encrypt_what_they_say_themselves(seed: int, layout: Layout) 
     assert made.keys_in_use() == {2}
 
 
+def test_nodes_begin_to_encrypt_what_they_say_themselves(seed: int, layout: Layout) -> None:
+    """One after the other; what they say to workloads is encrypted since long before."""
+    made = world(seed, layout)
+    made.encrypt_hosts()
+    for node in list(made.nodes.values()):
+        node.start()
+        made.turns(made.random.randrange(200))
+        made.talk()
+    made.run()
+    made.hosts_closed = True
+    made.talk()
+
+
 def test_a_node_that_gets_another_address(seed: int, layout: Layout) -> None:
     made = world(seed, layout)
     made.excused = {"n2"}
