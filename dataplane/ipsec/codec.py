@@ -1,7 +1,7 @@
 """Wishes as requests of xfrm: pure.
 
-in   StateAdd, StateDelete, PolicyPut, PolicyDelete
-out  what AsyncXFRMSocket executes, for each
+in   StateAdd, StateDelete, PolicyPut, PolicyDelete; a buffer
+out  each in it, as AsyncXFRMSocket is to send it
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import Any, Final, assert_never
 from dataplane.ipsec.kernel import Change, PolicyDelete, PolicyPut, StateAdd, StateDelete
 from dataplane.ipsec.keys import Material
 from dataplane.ipsec.listed import DIRECTIONS
-from dataplane.ipsec.values import DECRYPTED, MARK_MASK, PolicyId, Template
+from dataplane.ipsec.values import DECRYPTED, MARK_MASK, Action, PolicyId, Template
 from dataplane.xfrm import attributes, constants, prepared
 from dataplane.xfrm.attributes import Mark
-from dataplane.xfrm.prepared import Prepared
 
 # Packets.  Network cards with several queues reorder, and so does a crypto worker that has to wait
 # for its turn; what comes later than this is taken for another round of the counter, and dropped.
@@ -22,20 +21,26 @@ REPLAY_WINDOW: Final = 1024
 SOFT_PACKETS: Final = 1 << 31  # where sequence numbers have 32 bits: time for another key
 
 _MARK_DECRYPTED: Final = Mark(DECRYPTED, MARK_MASK)
+_ACTIONS: Final[dict[Action, int]] = {
+    "allow": constants.XFRM_POLICY_ALLOW,
+    "block": constants.XFRM_POLICY_BLOCK,
+}
 _NUMBERS: Final = {direction: number for number, direction in enumerate(DIRECTIONS)}
 
 
-def request(change: Change, reqid: int) -> Prepared:
-    """It reads the key of a state when it is encoded."""
+def write(reqid: int, change: Change, buffer: memoryview, start: int) -> int:
+    """Returns the end of the message.  Raises ValueError or struct.error where it does not fit."""
     match change:
         case PolicyPut():
-            return _policy_put(change, reqid)
+            return _put_policy(reqid, change, buffer, start)
         case StateAdd():
-            return _state_add(change, reqid)
+            return _add_state(reqid, change, buffer, start)
         case StateDelete(state):
-            return prepared.delete_state(dst=state.destination, spi=state.spi)
+            return prepared.delete_state(buffer, start, dst=state.destination, spi=state.spi)
         case PolicyDelete(policy):
             return prepared.delete_policy(
+                buffer,
+                start,
                 selector=prepared.selector(*policy.selector),
                 direction=_NUMBERS[policy.direction],
                 attributes=_attributes(policy, None, reqid),
@@ -44,10 +49,12 @@ def request(change: Change, reqid: int) -> Prepared:
             assert_never(change)
 
 
-def _state_add(change: StateAdd, reqid: int) -> Prepared:
+def _add_state(reqid: int, change: StateAdd, buffer: memoryview, start: int) -> int:
     wish = change.wish
     esn = bool(wish.life)
     return prepared.add_state(
+        buffer,
+        start,
         src=wish.source,
         dst=wish.id.destination,
         spi=wish.id.spi,
@@ -71,16 +78,17 @@ def algorithms(material: Material) -> dict[str, Any]:
     }
 
 
-def _policy_put(change: PolicyPut, reqid: int) -> Prepared:
+def _put_policy(reqid: int, change: PolicyPut, buffer: memoryview, start: int) -> int:
     wish = change.wish
     name = wish.id
-    blocks = wish.action == "block"
     return prepared.put_policy(
+        buffer,
+        start,
         "update" if change.replace else "add",
         selector=prepared.selector(*name.selector),
         direction=_NUMBERS[name.direction],
         priority=wish.priority,
-        action=constants.XFRM_POLICY_BLOCK if blocks else constants.XFRM_POLICY_ALLOW,
+        action=_ACTIONS[wish.action],
         index=change.index,
         attributes=_attributes(name, wish.template, reqid),
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
@@ -40,7 +41,7 @@ from dataplane.xfrm import constants
 from dataplane.xfrm.sockets import AsyncXFRMSocket
 
 _PATIENCE: Final = 10.0  # seconds; the kernel is done when it is asked
-_BUILT_AT_ONCE: Final = 200  # the event loop gets its turn between them
+_AT_ONCE: Final = 200  # for which the kernel may take that long
 _NOTIFICATIONS: Final = 8 << 20
 _SECONDS_OF_A_TRIAL: Final = 10  # should we end in the middle of it, the kernel deletes it
 _TRIAL_BITS: Final = 28
@@ -76,7 +77,7 @@ _OF_POLICIES: Final = (
 
 class KernelXfrm:
     def __init__(self, reqid: int) -> None:
-        self._reqid = reqid
+        self._write = functools.partial(codec.write, reqid)
         self._socket: AsyncXFRMSocket | None = None
         self._opening = asyncio.Lock()
         self._reading = asyncio.Lock()  # the kernel lists one thing at a time to one socket
@@ -95,11 +96,10 @@ class KernelXfrm:
         """In order; an error of one does not stop the next."""
         results: list[int] = []
         while len(results) < len(changes):
-            part = changes[len(results) : len(results) + _BUILT_AT_ONCE]
-            messages = [codec.request(change, self._reqid) for change in part]
+            part = changes[len(results) : len(results) + _AT_ONCE]
             async with _asking("changing IPsec"):
                 opened = await self._open()
-                results += await opened.execute(messages)
+                results += await opened.execute_written(part, self._write)
         return results
 
     async def trial(self, key: Key, family: Family = 4) -> str:

@@ -16,7 +16,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 from pyroute2.netlink import (
     NETLINK_XFRM,
@@ -55,6 +55,7 @@ _CAP_ACK: Final = 10
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 
 _SEND_BYTES: Final = 1 << 17
+_ROOM: Final = _SEND_BYTES - (1 << 13)  # three keys of the largest size are shorter than the rest
 _NOTHING: Final = bytes(_SEND_BYTES)
 _SEND_MESSAGES: Final = 200  # a refusal of each of them fits into any receive buffer
 _BATCH_TAG: Final = 1  # below the sequence numbers that pyroute2 gives, and above 0: notifications
@@ -62,13 +63,13 @@ _FIRST_BATCH_SEQUENCE: Final = 1 << 16  # above those
 _LAST_SEQUENCE: Final = 0xFFFFFFFF
 
 T = TypeVar("T")
+Write: TypeAlias = Callable[[T, memoryview, int], int]
+# Into the buffer, from there on; returns the end, raises ValueError or struct.error.
 
 
 class Request(Protocol):
-    """One of `requests`, or of `prepared`."""
+    """One of `requests`."""
 
-    @property
-    def size(self) -> int: ...  # bytes of the whole message
     def encode_into(self, buffer: memoryview, start: int) -> int: ...  # returns its end
 
 
@@ -154,26 +155,33 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
 
         An error of one does not stop the next.
         """
+        return await self.execute_written(messages, _encode)
+
+    async def execute_written(self, wanted: Sequence[T], write: Write[T]) -> list[int]:
+        """Likewise whatever `write` puts into the buffer as one message, see `prepared`.
+
+        There is no object of each message, and none that could hold a key.
+        """
         await self.setup_endpoint()
         results: list[int] = []
         async with self._batches:
             self.msg_queue.ensure_tag(_BATCH_TAG)
-            while len(results) < len(messages):
-                results += await self._execute(messages, len(results))
+            while len(results) < len(wanted):
+                results += await self._execute(wanted, len(results), write)
         return results
 
-    async def _execute(self, messages: Sequence[Request], index: int) -> list[int]:
+    async def _execute(self, wanted: Sequence[T], index: int, write: Write[T]) -> list[int]:
         """As many from `index` on as go out at once."""
         if self._sequence > _LAST_SEQUENCE - _SEND_MESSAGES:
             self._sequence = _FIRST_BATCH_SEQUENCE
         first, port, buffer = self._sequence, self.epid, self._sending
         start = end = 0
         try:
-            for message in messages[index : index + _SEND_MESSAGES]:
-                if end and end + message.size > _SEND_BYTES:
+            for one in wanted[index : index + _SEND_MESSAGES]:
+                if end > _ROOM:
                     break
                 start = end
-                end = message.encode_into(buffer, start)
+                end = write(one, buffer, start)
                 SENDER.pack_into(buffer, start + SENDER_OFFSET, self._sequence, port)
                 self._sequence += 1
             # Errors come unasked: one acknowledgement, at the end, is enough.
@@ -240,3 +248,7 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
         told = HEADER.pack(ERROR_BYTES, NLMSG_ERROR, CAPPED, 0, 0) + ERRNO.pack(-code) + bytes(16)
         for tag in self.msg_queue.queues:
             self.msg_queue.put_nowait(tag, told)
+
+
+def _encode(message: Request, buffer: memoryview, start: int) -> int:
+    return message.encode_into(buffer, start)

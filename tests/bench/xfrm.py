@@ -194,7 +194,7 @@ def encoders() -> None:
 
     def ours(wanted: Sequence[Change]) -> None:
         for change in wanted:
-            codec.request(change, REQID).encode_into(buffer, 0)
+            codec.write(REQID, change, buffer, 0)
 
     def messages() -> None:
         for change in changes:
@@ -215,7 +215,7 @@ def encoders() -> None:
 
     def pyroute2() -> None:
         for change in changes:
-            codec.request(change, REQID).encode_into(buffer, 0)
+            codec.write(REQID, change, buffer, 0)
             made = userpolicy_info.decoded_from(bytes(buffer[:252]))
             message = generic()
             message.update({name: made[name] for name in made.names} | {"": 0})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
 
@@ -278,11 +279,11 @@ async def test_answers_that_are_lost(inside):
     """It is told, and the next answers are those to the next questions."""
     async with AsyncXFRMSocket(buffer_bytes=1) as socket:
         await socket.bind()
-        delete = codec.request(PolicyDelete(BLOCKED.id), REQID)
+        delete, write = PolicyDelete(BLOCKED.id), functools.partial(codec.write, REQID)
         with pytest.raises(Refused) as refusal:
-            await socket.execute([delete] * 40)
+            await socket.execute_written([delete] * 40, write)
         assert refusal.value.code == errno.ENOBUFS
-        assert await socket.execute([delete]) == [errno.ENOENT]
+        assert await socket.execute_written([delete], write) == [errno.ENOENT]
 
 
 async def test_trial(inside, xfrm):

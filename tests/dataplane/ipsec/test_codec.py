@@ -72,10 +72,8 @@ def from_kernel(change, kind, digest=fingerprint):
 
 def octets(change) -> bytes:
     """As they are sent."""
-    request = codec.request(change, REQID)
-    data = bytearray(request.size)
-    assert request.encode_into(memoryview(data), 0) == request.size
-    return bytes(data)
+    data = bytearray(4096)
+    return bytes(data[: codec.write(REQID, change, memoryview(data), 0)])
 
 
 def told(message, unknown: bytes = b"") -> bytes:
