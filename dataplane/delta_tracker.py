@@ -42,10 +42,19 @@ class DeltaTracker(Generic[K, V]):
 
     def desire_these(self, values: Mapping[K, V | None]) -> None:
         """Of many keys, at once."""
-        actual = self._actual
+        desired, actual = self._desired, self._actual
+        updates, deletions = self._updates, self._deletions
         for key, value in values.items():
-            _put(self._desired, key, value)
-            self._compare(key, value, actual.get(key))
+            if value is None:
+                self.desire(key, None)
+                continue
+            desired[key] = value
+            if deletions:
+                deletions.pop(key, None)
+            if actual.get(key) != value:
+                updates[key] = value
+            elif updates:
+                updates.pop(key, None)
 
     def observe_these(self, values: Mapping[K, V]) -> None:
         """Many that are there, at once."""

@@ -49,9 +49,12 @@ class HeldPolicies:
         self._foreign.clear()
         self._early, self._ahead = [], None
         for policy in policies:
-            claim, number = claim_of_policy(policy, self._reqid), number_of(policy.index)
-            wish = policy.wish(self._reqid) or _as_another(policy)
-            if claim == "ours" and wish is not None and number is not None:
+            number = number_of(policy.index)
+            claim = claim_of_policy(policy, self._reqid)
+            wish = None
+            if number is not None and claim == "ours":
+                wish = policy.wish(self._reqid) or _as_another(policy)
+            if number is not None and wish is not None:
                 there[wish.id] = wish
                 self._numbers.note(number)
                 continue

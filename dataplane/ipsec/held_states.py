@@ -60,10 +60,12 @@ class HeldStates:
         others = {key for key in {*before, *ring} if before.get(key) != ring.get(key)}
         self._compared = {w: told for w, told in self._compared.items() if w.key not in others}
         desired = self._tracker.desired
-        for name in self._listed:
+        there: dict[StateId, StateWish] = {}
+        for name, state in self._listed.items():
             wish = desired.get(name)
             if wish is not None and wish.key in others:
-                self._judge(name)
+                there[name] = self._judged(state, wish)
+        self._note(there)
 
     def begin_life(self) -> None:
         """From now on no key is one that was used before."""
@@ -73,20 +75,21 @@ class HeldStates:
         """What has changed; None: no longer wished for."""
         self._tracker.desire_these(wishes)
         self._news.touch_all(wishes)
-        for name in wishes:
-            if name in self._listed:
-                self._judge(name)
+        if self._listed:
+            listed = self._listed
+            self._note({n: self._judged(listed[n], w) for n, w in wishes.items() if n in listed})
 
     # ---------------------------------------------------------------- what is there
 
     def found(self, states: Iterable[KernelState]) -> list[str]:
         """Everything of the family, whoever made it.  What is doubtful, in words."""
-        before = set(self._tracker.actual)
         self._listed.clear()
         self._foreign.clear()
         doubtful = [_told(state.id) for state in states if self._is_doubtful(state)]
-        for name in before - self._listed.keys():
-            self._note(name, None)
+        for name in [name for name in self._tracker.actual if name not in self._listed]:
+            self.gone(name)
+        desired = self._tracker.desired
+        self._note({n: self._judged(state, desired.get(n)) for n, state in self._listed.items()})
         return doubtful
 
     def _is_doubtful(self, state: KernelState) -> bool:
@@ -97,23 +100,19 @@ class HeldStates:
         claim = claim_of_state(state, reqid, self._own)
         if claim == "ours" or (claim == "doubtful" and name in self._mine):
             self._listed[name] = state
-            self._judge(name)
             return False
         self._foreign.add(name)
         return claim == "doubtful"
 
-    def _judge(self, name: StateId) -> None:
-        """Compare what was listed with what is wished for."""
-        state = self._listed[name]
-        wish = self._tracker.desired.get(name)
-        same_key = wish is not None and self._has_key(state, wish)
-        if wish is not None and same_key and state.fits(wish, self._reqid):
-            self._note(name, wish)
-            return
-        if wish is not None and same_key and _counts(wish):
-            self._sent.add(wish)  # it is that one in all but a detail
-        receives, key = state.set_mark != 0, name.spi % (1 << _ID_BITS)
-        self._note(name, StateWish(name, state.source, key, receives, life=_OTHER))
+    def _judged(self, state: KernelState, wish: StateWish | None) -> StateWish:
+        """What was listed, as what was wished for in its place, or as something else."""
+        if wish is not None and self._has_key(state, wish):
+            if state.fits(wish, self._reqid):
+                return wish
+            if _counts(wish):
+                self._sent.add(wish)  # it is that one in all but a detail
+        receives, key = state.set_mark != 0, state.id.spi % (1 << _ID_BITS)
+        return StateWish(state.id, state.source, key, receives, life=_OTHER)
 
     def _has_key(self, state: KernelState, wish: StateWish) -> bool:
         key = self._ring.get(wish.key)
@@ -132,26 +131,22 @@ class HeldStates:
     def done(self, wishes: Iterable[StateWish]) -> None:
         """The kernel has taken them."""
         there = {wish.id: wish for wish in wishes}
-        for name in there.keys() & self._listed.keys():
-            del self._listed[name]
-        self._tracker.observe_these(there)
-        self._news.touch_all(there)
-        self._mine.update(there)
-        self._sent.update(filter(_counts, there.values()))
+        if self._listed:
+            for name in there.keys() & self._listed.keys():
+                del self._listed[name]
+        self._note(there)
 
     def gone(self, name: StateId) -> None:
         self._listed.pop(name, None)
-        self._note(name, None)
-
-    def _note(self, name: StateId, state: StateWish | None) -> None:
-        self._tracker.observe(name, state)
+        self._tracker.observe(name, None)
         self._news.touch(name)
-        if state is None:
-            self._mine.discard(name)
-            return
-        self._mine.add(name)
-        if _counts(state) and state.life != _OTHER:
-            self._sent.add(state)
+        self._mine.discard(name)
+
+    def _note(self, there: Mapping[StateId, StateWish]) -> None:
+        self._tracker.observe_these(there)
+        self._news.touch_all(there)
+        self._mine.update(there)
+        self._sent.update([s for s in there.values() if s.life != _OTHER and _counts(s)])
 
     # ---------------------------------------------------------------- out
 
@@ -192,6 +187,8 @@ class HeldStates:
     def take_observed(self) -> dict[StateId, StateWish | None]:
         """What has changed since the last time; those count that are as wished."""
         actual, differs = self._tracker.actual, self._tracker.differs
+        if self._tracker.in_sync:
+            return self._news.take(actual.get)
         return self._news.take(lambda name: None if differs(name) else actual.get(name))
 
     @property

@@ -82,12 +82,10 @@ def claim_of_policy(policy: KernelPolicy, reqid: int) -> Claim:
     """
     signed = number_of(policy.index) is not None
     templates = policy.templates
-    formed = (
-        policy.has_name
-        and policy.priority <= LAST_PRIORITY
-        and len(templates) <= 1
-        and all((t.protocol, t.mode, t.plain) == (ESP, TUNNEL, True) for t in templates)
-    )
+    formed = policy.has_name and policy.priority <= LAST_PRIORITY and len(templates) <= 1
+    if formed and templates:
+        asked = templates[0]
+        formed = (asked.protocol, asked.mode, asked.plain) == (ESP, TUNNEL, True)
     if signed:
         return "ours" if formed else "doubtful"
     with_reqid = bool(templates) and templates[0].reqid == reqid
