@@ -58,8 +58,11 @@ class Selector(NamedTuple):
     destination_port: int = 0
 
 
-class PolicyId(NamedTuple):
-    """What the kernel tells policies apart by."""
+class PolicyId(Struct, frozen=True, cache_hash=True, gc=False):
+    """What the kernel tells policies apart by.
+
+    Each is looked up many times, and what is nested would be hashed anew each time.
+    """
 
     direction: Direction
     selector: Selector

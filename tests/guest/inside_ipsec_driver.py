@@ -77,7 +77,7 @@ def policies(family: Family, spi: int) -> dict[PolicyId, PolicyWish]:
     found = (
         PolicyWish(out, 1006, template=Template(here, there, spi)),
         PolicyWish(into, 1006, template=Template(there, here)),
-        PolicyWish(into._replace(direction="fwd"), 1006, template=Template(there, here)),
+        PolicyWish(structs.replace(into, direction="fwd"), 1006, template=Template(there, here)),
     )
     return {policy.id: policy for policy in found}
 

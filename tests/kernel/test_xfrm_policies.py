@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, closing
 
 import pytest
+from msgspec import structs
 from pyroute2.netlink.exceptions import NetlinkError as Refused
 
 from dataplane.ipsec import codec
@@ -37,7 +38,7 @@ REQID = 7
 BLOCKED = PolicyWish(PolicyId("out", Selector("0.0.0.0/0", "10.65.2.0/26")), 1006, "block")
 OPEN = PolicyWish(BLOCKED.id, 1006, "allow", Template("192.0.2.1", "192.0.2.2", 0x1235))
 OTHER = PolicyWish(BLOCKED.id, 1006, "allow", Template("192.0.2.1", "192.0.2.3", 0x1236))
-MARKED = PolicyWish(BLOCKED.id._replace(mark=0xE00), 506, "allow", OPEN.template)
+MARKED = PolicyWish(structs.replace(BLOCKED.id, mark=0xE00), 506, "allow", OPEN.template)
 
 SHOWN = [
     (
