@@ -6,6 +6,7 @@
     ipsec.py      one that is on, or off, for the dataplane
       mesh.py       which key each peer is sent to with, what is to be in the kernel, what is to be
                     published; pure
+        peers.py      what is decided of a node   family.py     what a family makes of it
         states.py     states of a peer            policies.py   policies of a net
       on.py, off.py   hand over what is wanted (handover.py), or take away what is not: leaving.py
         |
