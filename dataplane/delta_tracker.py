@@ -51,7 +51,8 @@ class DeltaTracker(Generic[K, V]):
             desired[key] = value
             if deletions:
                 deletions.pop(key, None)
-            if actual.get(key) != value:
+            there = actual.get(key)
+            if there is not value and there != value:
                 updates[key] = value
             elif updates:
                 updates.pop(key, None)
@@ -61,12 +62,13 @@ class DeltaTracker(Generic[K, V]):
         self._actual.update(values)
         desired, updates, deletions = self._desired, self._updates, self._deletions
         for key, value in values.items():
-            if desired.get(key) == value:
+            wanted = desired.get(key)
+            if wanted is value or wanted == value:
                 updates.pop(key, None)
                 if deletions:
                     deletions.pop(key, None)
             else:
-                self._compare(key, desired.get(key), value)
+                self._compare(key, wanted, value)
 
     def observe_all(self, actual: Mapping[K, V]) -> None:
         """`actual` is everything that is there."""

@@ -5,7 +5,8 @@ Key          ID, algorithm, and the secret of one record of the key file
 Material     what goes into one state: a key as it is, or one derived for a pair of nodes
 KeyRing      those of a key file
 
-Secrets are in arrays, which can be overwritten; what hmac returns cannot be, and is let go at once.
+Secrets are in arrays, which can be overwritten; what hmac returns cannot be, and is let go at once:
+but for what a Key derives others with, which it holds as long as its own secret.
 Nothing here can be copied, pickled or shown.  Which lengths an algorithm takes is not known here:
 felixpy.ipsec.algorithms has asked before.
 
@@ -127,7 +128,7 @@ class Key(_Secret):
     has not got the key.
     """
 
-    __slots__ = ("_auth_bytes", "_octets", "_pseudorandom", "algorithm", "check", "id")
+    __slots__ = ("_auth_bytes", "_extracted", "_octets", "_prefix", "algorithm", "check", "id")
 
     def __init__(
         self, key_id: int, algorithm: Algorithm, octets: bytearray, auth_bytes: int = 0
@@ -137,7 +138,8 @@ class Key(_Secret):
         self.algorithm = algorithm
         self.check = _check(key_id, algorithm, octets)
         self._octets = octets
-        self._pseudorandom = hkdf_extract(octets)  # the same for all that is derived
+        self._extracted = hkdf_extract(octets)  # the same for all that is derived
+        self._prefix = b"felixpy-ipsec" + bytes([key_id])
         self._auth_bytes = auth_bytes
 
     def material(self, wish: StateWish) -> Material:
@@ -147,8 +149,8 @@ class Key(_Secret):
 
     def _derived(self, wish: StateWish) -> bytearray:
         ends = _packed(wish.source) + _packed(wish.id.destination)
-        info = b"felixpy-ipsec" + bytes([self.id]) + ends + wish.life.encode("ascii")
-        return hkdf_expand(self._pseudorandom, info, len(self._octets))
+        info = self._prefix + ends + wish.life.encode("ascii")
+        return hkdf_expand(self._extracted, info, len(self._octets))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Key):
@@ -221,17 +223,22 @@ def fingerprint(key: Octets) -> bytes:
     return hashed.digest()[: len(key)].ljust(len(key), b"\0")
 
 
-def hkdf_extract(secret: Octets, salt: bytes = b"") -> bytearray:
-    """The pseudorandom key of HKDF-SHA256, RFC 5869: as secret as what it is made of."""
-    return bytearray(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH))
+def hkdf_extract(secret: Octets, salt: bytes = b"") -> hmac.HMAC:
+    """HMAC under the pseudorandom key of HKDF-SHA256, RFC 5869: as secret as what it is made of.
+
+    A copy of one that has its key takes half as long as another one.
+    """
+    return hmac.new(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH), digestmod=_HASH)
 
 
-def hkdf_expand(pseudorandom: Octets, info: bytes, length: int) -> bytearray:
+def hkdf_expand(extracted: hmac.HMAC, info: bytes, length: int) -> bytearray:
     """What is derived; `length` is 8160 at most.  Whoever gets it overwrites it."""
     derived = bytearray()
     block = b""
     for counter in range(1, -(-length // _HASH_BYTES) + 1):
-        block = hmac.digest(pseudorandom, block + info + bytes([counter]), _HASH)
+        keyed = extracted.copy()
+        keyed.update(block + info + bytes([counter]))
+        block = keyed.digest()
         derived += block
     del derived[length:]
     return derived

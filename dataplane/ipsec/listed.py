@@ -233,8 +233,9 @@ def _templates(octets: bytes) -> tuple[KernelTemplate, ...]:
 
 def _algorithm(found: dict[int, bytes]) -> tuple[Algorithm | None, bytes]:
     """And the fingerprint of its key: what the socket has put in the place of that."""
-    if _AEAD in found:
-        head, key = _parted(found[_AEAD], ALGORITHM_WITH_BITS.size)
+    aead = found.get(_AEAD)
+    if aead is not None:
+        head, key = _parted(aead, ALGORITHM_WITH_BITS.size)
         return _aead(head), key
     if _AUTH not in found or _CRYPT not in found:
         return None, b""
@@ -268,4 +269,5 @@ def _name(octets: bytes) -> str:
 
 def _word(found: dict[int, bytes], number: int) -> int:
     """Of 32 bits; 0 if it is not there."""
-    return int.from_bytes(found[number], sys.byteorder) if number in found else 0
+    value = found.get(number)
+    return 0 if value is None else int.from_bytes(value, sys.byteorder)

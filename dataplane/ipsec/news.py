@@ -26,14 +26,16 @@ class News(Generic[K, V]):
     def take(self, value_of: Callable[[K], V | None]) -> dict[K, V | None]:
         """Of what was touched, what has another value than was told before."""
         news: dict[K, V | None] = {}
+        told = self._told
         for key in self._touched:
             value = value_of(key)
-            if self._told.get(key) == value:
-                continue
-            news[key] = value
             if value is None:
-                del self._told[key]
-            else:
-                self._told[key] = value
+                if told.pop(key, None) is not None:
+                    news[key] = None
+                continue
+            before = told.get(key)
+            # Nearly always it is the same object, or a new one.
+            if before is not value and before != value:
+                news[key] = told[key] = value
         self._touched.clear()
         return news

@@ -67,11 +67,12 @@ class Numbers:
 
     def take(self) -> int:
         """One that is not in use, if there is any."""
-        if len(self._used) >= NUMBERS:
-            self._used.clear()
-        while (number := self._next % NUMBERS) in self._used:
+        used = self._used
+        if len(used) >= NUMBERS:
+            used.clear()
+        while (number := self._next % NUMBERS) in used:
             self._next += 1
-        self._used.add(number)
+        used.add(number)
         self._next = number + 1
         return number
 

@@ -22,7 +22,7 @@ from dataplane.ipsec.kernel import Change, PolicyDelete, PolicyPut, StateAdd, St
 from dataplane.ipsec.keys import KeyRing, Material
 from dataplane.ipsec.plan import Put, Remove, Stage
 from dataplane.ipsec.present import Present
-from dataplane.ipsec.values import PolicyId, PolicyWish, StateId
+from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
 log = structlog.get_logger(__name__)
 
@@ -56,22 +56,28 @@ class Writer:
     async def _put(self, stage: Stage, puts: list[Put], materials: list[Material]) -> list[str]:
         changes: list[Change] = []
         last: list[int] = []  # of the changes of each
-        for put in puts:
-            wish = put.wish
+        new_index = self._present.policies.new_index
+        for _, wish, exchanges in puts:
             if isinstance(wish, PolicyWish):
-                index = 0 if put.exchanges else self._present.policies.new_index(wish.id)
-                changes.append(PolicyPut(wish, put.exchanges, index))
+                index = 0 if exchanges else new_index(wish.id)
+                changes.append(PolicyPut(wish, exchanges, index))
             else:
-                if put.exchanges:
+                if exchanges:
                     changes.append(StateDelete(wish.id))
-                materials.append(self.ring[wish.key].material(wish))
-                changes.append(StateAdd(wish, materials[-1]))
+                material = self.ring[wish.key].material(wish)
+                materials.append(material)
+                changes.append(StateAdd(wish, material))
             last.append(len(changes) - 1)
         codes = await self._kernel().change(changes)
-        ends = [(put.wish, codes[place]) for put, place in zip(puts, last, strict=True)]
-        self._present.done([wish for wish, code in ends if not code])
-        failures = [f"{_text(wish.id)}: {os.strerror(code)}" for wish, code in ends if code]
-        self._note(stage, len(puts) - len(failures))
+        failures: list[str] = []
+        done: list[StateWish | PolicyWish] = []
+        for put, place in zip(puts, last, strict=True):
+            if code := codes[place]:
+                failures.append(f"{_text(put.wish.id)}: {os.strerror(code)}")
+            else:
+                done.append(put.wish)
+        self._present.done(done)
+        self._note(stage, len(done))
         return failures
 
     async def remove(self, removals: Sequence[Remove]) -> list[str]:

@@ -66,8 +66,8 @@ def wish(source="10.0.0.1", destination="10.0.0.2", life=LIFE, key_id=3):
 )
 def test_the_vectors_of_the_rfc(secret, salt, info, length, derived):
     of_hex = bytes.fromhex
-    pseudorandom = hkdf_extract(of_hex(secret), of_hex(salt))
-    assert hkdf_expand(pseudorandom, of_hex(info), length) == of_hex(derived)
+    extracted = hkdf_extract(of_hex(secret), of_hex(salt))
+    assert hkdf_expand(extracted, of_hex(info), length) == of_hex(derived)
 
 
 def test_the_check_value_is_that_of_the_reference():
