@@ -21,8 +21,9 @@ from collections.abc import Iterable, Mapping
 from dataplane.families import Family
 from dataplane.ipsec import policies, states
 from dataplane.ipsec.behind import Behind, Owner
+from dataplane.ipsec.line import Line, is_possible, receiving, sending, spi_of
 from dataplane.ipsec.nets import Nets
-from dataplane.ipsec.peer import NOBODY, Line, Peer
+from dataplane.ipsec.peer import NOBODY, Peer
 from dataplane.ipsec.policies import Way
 from dataplane.ipsec.retire import Picture
 from dataplane.ipsec.seen import Seen
@@ -72,14 +73,29 @@ class FamilyMesh:
             for known in (wished.get(state_id), state, before):
                 if known is not None and known.peer:
                     touched[known.peer] = None
+                    self._stir(known, there=state is not None)
                     break
-        for name in touched:
-            if name in self._lines:
-                self._lines[name].changed = True
         for address in seen.policies(policies):
-            touched[self._at.get(address, "")] = None
-        touched.pop("", None)
+            name = self._at.get(address, "")
+            if name:
+                touched[name] = None
+                self._lines[name].stirred = True
         return touched
+
+    def _stir(self, state: StateWish, *, there: bool) -> None:
+        """A state was observed: what follows from that for its peer?
+
+        A receiving one is wished for, there or not, as long as it can be made; a sending one that
+        is wished for and has come stays so, and the way may lead through it.
+        """
+        line = self._lines.get(state.peer)
+        if line is None:
+            return
+        if state.receives:
+            line.changed |= state.key not in self._keys.makeable
+        else:
+            line.stirred = True
+            line.changed |= not there or state.id not in line.sent
 
     def set_here(self, here: str, keys: Picture) -> None:
         """This node's address, "" for none.  All peers are to be set after."""
@@ -95,7 +111,7 @@ class FamilyMesh:
         every: dict[StateId, StateWish] = {}
         if here and self._shared:
             made = (states.receiving_from_all(self._family, here, key) for key in keys.received)
-            every = {wish.id: wish for wish in made if self._is_possible(wish)}
+            every = {wish.id: wish for wish in made if is_possible(wish, keys, self._seen)}
         self._seen.expect(self._received_here, every)
         self.states.put(_HERE, every)
         self._received_here = every
@@ -128,15 +144,22 @@ class FamilyMesh:
             del self._lines[name]
         return gone
 
-    def look_at(self, name: str) -> None:
-        """Something was observed of a peer, or of its way."""
+    def look_at(self, name: str) -> bool:
+        """Something was observed of a peer, or of its way.  Out: whether of more than states to
+        receive with.
+        """
         line = self._lines.get(name)
-        if line is None:
-            return
+        if line is None or not (line.changed or line.stirred):
+            return False
         if line.changed:
-            line.changed = False
             self._receive(name, line)
             self._send(name, line)
+        line.changed = line.stirred = False
+        self._follow(name, line)
+        return True
+
+    def _follow(self, name: str, line: Line) -> None:
+        """What its way leads through may be another."""
         if self._turn(name, line):
             self._set_host(name, line)
         if self._with_nodes:
@@ -157,10 +180,7 @@ class FamilyMesh:
     def _receive(self, name: str, line: Line) -> list[StateWish]:
         wishes: dict[StateId, StateWish] = {}
         if line.states is not None and not self._shared:
-            for key in self._keys.received:
-                wish = line.states.receiving(key)
-                if self._is_possible(wish):
-                    wishes[wish.id] = wish
+            wishes = receiving(line.states, self._keys, self._seen)
         before = line.received
         if wishes == before:
             return []
@@ -170,16 +190,9 @@ class FamilyMesh:
         return self._left(before, wishes)
 
     def _send(self, name: str, line: Line) -> list[StateWish]:
-        """A state that was sent with stays as long as its key is alive: it could not be made again,
-        as that would count anew under the same key.
-        """
         wishes: dict[StateId, StateWish] = {}
         if line.states is not None:
-            best = line.peer.key
-            for key in self._keys.checks:
-                wish = line.states.sending(key)
-                if (key == best and key in self._keys.makeable) or self._seen.was_made(wish):
-                    wishes[wish.id] = wish
+            wishes = sending(line.states, line.peer.key, self._keys, self._seen)
         before = line.sent
         if wishes == before:
             return []
@@ -192,12 +205,9 @@ class FamilyMesh:
     ) -> list[StateWish]:
         return [w for name, w in before.items() if name not in after and self._seen.has(w)]
 
-    def _is_possible(self, wish: StateWish) -> bool:
-        return wish.key in self._keys.makeable or self._seen.can_stay(wish)
-
     def _turn(self, name: str, line: Line) -> bool:
         """Whether the way is another now; the nets follow."""
-        way = self._way(line.peer, self._spi(line))
+        way = self._way(line.peer, spi_of(line, self._keys, self._seen))
         if way == line.way:
             return False
         line.way = way
@@ -214,23 +224,6 @@ class FamilyMesh:
             self._allow_clear,
             self._shared,
         )
-
-    def _spi(self, line: Line) -> int:
-        """The SPI to send with, 0 for none."""
-        if line.states is None or not line.peer.key:
-            return 0
-        for key in (line.peer.key, *line.peer.usable):
-            wish = line.states.sending(key)
-            if self._seen.has(wish) and self._may_turn(line, wish):
-                return wish.id.spi
-        return 0
-
-    def _may_turn(self, line: Line, wish: StateWish) -> bool:
-        """To the best key at once; while its state is missing, only what is in use stays so."""
-        if wish.key == line.peer.key:
-            return True
-        before = 0 if line.way is None else line.way.spi
-        return wish.id.spi == before or (before == 0 and self._seen.is_used(wish.id))
 
     def _set_host(self, name: str, line: Line) -> None:
         way = self.way(name)

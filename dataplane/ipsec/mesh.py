@@ -176,15 +176,10 @@ class Mesh:
             mesh.resolve_own()
         for name in dirty:
             self._peers.decide(name, self._now)
-        for name in touched:
-            self._peers.look_at(name, self._now)
+        turned = [name for name in touched if self._peers.look_at(name, self._now)]
         for mesh in self._families.values():
             mesh.resolve_nets()
-        dirty |= touched
-        if self._peers.list_keys():
-            dirty |= dict.fromkeys(self._peers.choices)
-        for name in dirty:
-            self._peers.describe(name)
+        self._peers.describe([*dirty, *turned], touched)
         return min(self._retire(), self._peers.let_go(self._now))
 
     def _set_here(self) -> dict[str, None]:

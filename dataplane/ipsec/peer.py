@@ -1,5 +1,5 @@
-"""Another node as one address family needs it: what was decided of it in, one value out; and what
-the family makes of it.  Pure.
+"""Another node as one address family needs it: what was decided of it in, one value out.
+Pure.
 """
 
 from __future__ import annotations
@@ -12,9 +12,7 @@ from dataplane.families import Family
 from dataplane.ipsec.choice import Choice
 from dataplane.ipsec.ends import End
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.policies import Way
-from dataplane.ipsec.states import PairStates, Tunnel
-from dataplane.ipsec.values import StateId, StateWish
+from dataplane.ipsec.states import Tunnel
 
 
 class Peer(Struct, frozen=True, gc=False):
@@ -69,23 +67,3 @@ def peer_of(
         record.node_encryption,
         hosts,
     )
-
-
-class Line:
-    """To a peer: what was decided of it, and what is wished for because of that.
-
-    made_for  the time of the family that `peer` was worked out in
-    changed   something was observed of its states
-    states    None where it cannot be a peer
-    """
-
-    __slots__ = ("changed", "made_for", "peer", "received", "sent", "states", "way")
-
-    def __init__(self) -> None:
-        self.peer = NOBODY
-        self.made_for = -1
-        self.changed = False
-        self.states: PairStates | None = None
-        self.received: dict[StateId, StateWish] = {}
-        self.sent: dict[StateId, StateWish] = {}
-        self.way: Way | None = None

@@ -4,7 +4,7 @@ what this node's record says of it.
     in   decide    anything that was told of it, or of this node, is another
          look_at   something was observed of it
          let_go    it is time to give up states of peers as they were
-         list_keys, describe   what the record says, of keys and of one node
+         describe  what the record says is worked out
     out  a Peer for each family; the record
 
 Pure.  Source: sections 5.2 to 5.5 of the IPsec reference.
@@ -12,7 +12,7 @@ Pure.  Source: sections 5.2 to 5.5 of the IPsec reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from calc_graph.model import IpsecPeering
 from dataplane.families import Family
@@ -52,6 +52,7 @@ class Peers:
         self.record = Record(settings)
         self.usage = Usage()
         self.choices: dict[str, Choice] = {}
+        self._complete = False  # all receiving states of all keys that are published are there
 
     def begin_life(self, life: Life) -> None:
         """All states are made anew; all nodes are to be decided on after."""
@@ -93,15 +94,18 @@ class Peers:
         self._former.keep(name, gone, quiet=sends == choice.eligible, now=now)
         self.usage.set_record(name, end.record, self._hostname, self._keys.picture)
 
-    def look_at(self, name: str, now: float) -> None:
+    def look_at(self, name: str, now: float) -> bool:
         """Something was observed of it: what was decided stays, but for keys that are on their way
-        out, which are taken only where they are in use.
+        out, which are taken only where they are in use.  Out: whether it was more than states to
+        receive with.
         """
-        if self._keys.picture.closing and name in self.choices:
-            self.decide(name, now)
-        for mesh in self._families.values():
-            mesh.look_at(name)
         self._former.look_at(name)
+        stirred = False
+        for mesh in self._families.values():
+            stirred |= mesh.look_at(name)
+        if stirred and self._keys.picture.closing and name in self.choices:
+            self.decide(name, now)
+        return stirred
 
     def choose(self, name: str, end: End) -> Choice:
         """What it is sent to with."""
@@ -140,7 +144,20 @@ class Peers:
             return False
         return self._keys.receives(wish.key) if wish.receives else wish.key in self._keys.alive
 
-    def list_keys(self) -> bool:
+    def describe(self, changed: Iterable[str], heard: Iterable[str]) -> None:
+        """What the record says: of keys, of peers of which anything is another, and of those of
+        which only states to receive with were observed.
+        """
+        was_complete = self._complete
+        others_listed = self._list_keys()
+        names = dict.fromkeys(changed)
+        if not (was_complete and self._complete):
+            # Else all was there for each peer, and is: whatever keys are listed.
+            names.update(dict.fromkeys(self.choices if others_listed else heard))
+        for name in names:
+            self._describe(name)
+
+    def _list_keys(self) -> bool:
         """Whether others are published than before."""
         keys = self._keys.picture
         meshes = [mesh for mesh in self._families.values() if mesh.here]
@@ -148,9 +165,13 @@ class Peers:
             key: bool(meshes) and not any(mesh.is_missing(key) for mesh in meshes)
             for key in keys.published
         }
-        return self.record.list_keys(received, keys)
+        changed = self.record.list_keys(received, keys)
+        listed = self.record.listed
+        # Of a key that no state can be made with, none is expected, so none is ever missing.
+        self._complete = bool(listed) and all(received[k] and k in keys.makeable for k in listed)
+        return changed
 
-    def describe(self, name: str) -> None:
+    def _describe(self, name: str) -> None:
         """What the record says of a peer."""
         choice = self.choices.get(name)
         if choice is None:
@@ -169,8 +190,10 @@ class Peers:
         """Whether all that a peer needs to send to us with is there."""
         if not self.record.listed:
             return False
-        needed = self.record.needed_keys(end.record)
         meshes = self._common(end)
+        if self._complete:
+            return bool(meshes)
+        needed = self.record.needed_keys(end.record)
         return bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
 
     def _encrypts_hosts(self, name: str, end: End) -> bool:
