@@ -133,7 +133,9 @@ class KernelPolicy(Struct, frozen=True, gc=False):
     @property
     def id(self) -> PolicyId | None:
         """None if none of ours can be called so."""
-        return PolicyId(self.direction, self.selector, self.mark) if self.has_name else None
+        if not self.has_name:
+            return None
+        return PolicyId(self.direction, self.selector, self.mark)
 
     @property
     def has_name(self) -> bool:
@@ -148,11 +150,10 @@ class KernelPolicy(Struct, frozen=True, gc=False):
             return None
         template = None
         if self.templates:
-            found = self.templates[0]
-            ours = (found.protocol, found.mode, found.reqid, found.plain)
-            if ours != (ESP, TUNNEL, reqid, True):
+            source, destination, spi, protocol, mode, its, optional, plain = self.templates[0]
+            if (protocol, mode, its, plain) != (ESP, TUNNEL, reqid, True):
                 return None
-            template = Template(found.source, found.destination, found.spi, found.optional)
+            template = Template(source, destination, spi, optional)
         return PolicyWish(name, self.priority, self.action, template)
 
 

@@ -44,6 +44,7 @@ _CACHED: Final = 8192  # what 1,000 peers need, some 300 bytes each
 _BODY: Final = HEADER.size
 _STATE_END: Final = _BODY + STATE.size
 _POLICY_END: Final = _BODY + POLICY.size
+_NO_PORTS: Final = bytes(PORTS.size)
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -167,16 +168,15 @@ def _selector(octets: bytes) -> _SelectorFound:
     fields = SELECTOR.unpack(octets)
     destination, source, ports, family = fields[:4]
     destination_bits, source_bits, protocol, interface, user = fields[4:]
-    to_port, to_mask, from_port, from_mask = PORTS.unpack(ports)
     shown = family if family in _FAMILIES else socket.AF_INET6
+    from_net = f"{text(source, shown)}/{source_bits}"
+    to_net = f"{text(destination, shown)}/{destination_bits}"
+    if ports == _NO_PORTS:
+        selector = Selector(from_net, to_net, protocol)
+        return _SelectorFound(selector, family, interface, user == 0)
+    to_port, to_mask, from_port, from_mask = PORTS.unpack(ports)
     return _SelectorFound(
-        Selector(
-            f"{text(source, shown)}/{source_bits}",
-            f"{text(destination, shown)}/{destination_bits}",
-            protocol,
-            from_port,
-            to_port,
-        ),
+        Selector(from_net, to_net, protocol, from_port, to_port),
         family,
         interface,
         user == 0
@@ -200,35 +200,39 @@ def _limits(octets: bytes) -> _LimitsFound:
 @lru_cache(_CACHED)
 def _of_policy(octets: bytes) -> _PolicyFound:
     found = attributes(octets, 0)
+    templates = _templates(found.pop(_TMPL, b""))
+    if not found:
+        return _PolicyFound((0, 0), 0, templates, True)
     value, mask = MARK.unpack_from(found[_MARK]) if _MARK in found else (0, 0)
     plain = _PLAIN_OF_POLICY.issuperset(found) and not any(found.get(_TYPE, b""))
-    return _PolicyFound(
-        (value, mask), _word(found, _IF_ID), _templates(found.get(_TMPL, b"")), plain
-    )
+    return _PolicyFound((value, mask), _word(found, _IF_ID), templates, plain)
 
 
 def _templates(octets: bytes) -> tuple[KernelTemplate, ...]:
     if len(octets) % TEMPLATE.size:
         raise ValueError(f"{len(octets)} bytes of templates")
-    found = []
-    for fields in TEMPLATE.iter_unpack(octets):
-        destination, spi, protocol, family, source = fields[:5]
-        reqid, mode, share, optional, algorithms = fields[5:]
-        if family not in _FAMILIES:
-            raise ValueError(f"a template of address family {family}")
-        found.append(
-            KernelTemplate(
-                source=text(source, family),
-                destination=text(destination, family),
-                spi=int.from_bytes(spi, "big"),
-                protocol=protocol,
-                mode=mode,
-                reqid=reqid,
-                optional=bool(optional),
-                plain=algorithms == ANY_ALGORITHM and share == 0,
-            )
-        )
-    return tuple(found)
+    return tuple([_template(*fields) for fields in TEMPLATE.iter_unpack(octets)])
+
+
+def _template(
+    destination: bytes,
+    spi: bytes,
+    protocol: int,
+    family: int,
+    source: bytes,
+    reqid: int,
+    mode: int,
+    share: int,
+    optional: int,
+    algorithms: bytes,
+) -> KernelTemplate:
+    if family not in _FAMILIES:
+        raise ValueError(f"a template of address family {family}")
+    plain = algorithms == ANY_ALGORITHM and share == 0
+    ends = text(source, family), text(destination, family)
+    return KernelTemplate(
+        *ends, int.from_bytes(spi, "big"), protocol, mode, reqid, bool(optional), plain
+    )
 
 
 def _algorithm(found: dict[int, bytes]) -> tuple[Algorithm | None, bytes]:
