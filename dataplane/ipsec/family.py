@@ -19,15 +19,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dataplane.families import Family
-from dataplane.ipsec import policies, states
+from dataplane.ipsec import states
 from dataplane.ipsec.behind import Behind, Owner
+from dataplane.ipsec.hosts import Hosts
 from dataplane.ipsec.line import Line, is_possible, receiving, sending, spi_of
 from dataplane.ipsec.nets import Nets
 from dataplane.ipsec.peer import NOBODY, Peer
 from dataplane.ipsec.policies import Way
-from dataplane.ipsec.retire import Picture
+from dataplane.ipsec.retire import KeyChange, Picture
 from dataplane.ipsec.seen import Seen
-from dataplane.ipsec.states import PairStates
+from dataplane.ipsec.states import PairStates, key_of
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.ipsec.wishes import Wishes
 from dataplane.settings import IpsecSettings
@@ -40,8 +41,6 @@ class FamilyMesh:
         self._family: Family = family
         self._allow_clear = settings.allow_clear
         self._shared = settings.layout == "shared"
-        self._ports = settings.clear_ports
-        self._with_nodes = settings.node_encryption
         self.nets = Nets(family, hostname)
         self.here = ""
         self._keys = Picture()
@@ -54,6 +53,7 @@ class FamilyMesh:
         self.policies: Wishes[Owner, PolicyId, PolicyWish] = Wishes()
         self.routes: Wishes[Owner, str, str] = Wishes()
         self._behind = Behind(self.nets, self.policies, self.routes, settings)
+        self._hosts = Hosts(family, self.nets, self.policies, self._seen, settings)
 
     # ---------------------------------------------------------------- told
 
@@ -102,14 +102,29 @@ class FamilyMesh:
         if (here, keys) != (self.here, self._keys):
             self.here, self._keys = here, keys
             self._time += 1
-        wishes: list[PolicyWish] = []
-        if here:
-            wishes += policies.rest_policies(self._family, here)
-            if self._with_nodes:
-                wishes += policies.exceptions(self._family, here, self._ports)
-        self.policies.put(_HERE, {wish.id: wish for wish in wishes})
-        every: dict[StateId, StateWish] = {}
-        if here and self._shared:
+        self._hosts.set_here(here)
+        self._receive_from_all()
+
+    def take_keys(self, keys: Picture, change: KeyChange) -> None:
+        """Peers whose choice is another now are to be set after.
+
+        What is wished for no more has a key that has gone, so none of it is of use to anybody.
+        """
+        self._keys = keys
+        self._receive_from_all()
+        for name, line in self._lines.items():
+            if change.received:
+                self._receive(name, line)
+            if change.alive:
+                self._send(name, line)
+                if line.way is not None and key_of(line.way.spi) not in (0, *keys.checks):
+                    self._follow(name, line)
+
+    def _receive_from_all(self) -> None:
+        """Layout "shared"."""
+        keys, every = self._keys, dict[StateId, StateWish]()
+        if self.here and self._shared:
+            here = self.here
             made = (states.receiving_from_all(self._family, here, key) for key in keys.received)
             every = {wish.id: wish for wish in made if is_possible(wish, keys, self._seen)}
         self._seen.expect(self._received_here, every)
@@ -137,9 +152,8 @@ class FamilyMesh:
         line.peer, line.made_for = peer, self._time
         gone = self._receive(name, line) + self._send(name, line)
         if self._turn(name, line) or peer.enabled != was_enabled:
-            self._set_host(name, line)
-        if self._with_nodes:
-            self._set_node(name, peer, self.way(name))
+            self._hosts.set_host(name, peer, self.way(name))
+        self._hosts.set_node(name, peer, self.way(name))
         if peer == NOBODY:
             del self._lines[name]
         return gone
@@ -161,9 +175,8 @@ class FamilyMesh:
     def _follow(self, name: str, line: Line) -> None:
         """What its way leads through may be another."""
         if self._turn(name, line):
-            self._set_host(name, line)
-        if self._with_nodes:
-            self._set_node(name, line.peer, self.way(name))
+            self._hosts.set_host(name, line.peer, self.way(name))
+        self._hosts.set_node(name, line.peer, self.way(name))
 
     def keep(self, name: str, former: Iterable[StateWish]) -> None:
         """States of a peer that are wished for no more, and may be needed yet."""
@@ -225,28 +238,13 @@ class FamilyMesh:
             self._shared,
         )
 
-    def _set_host(self, name: str, line: Line) -> None:
-        way = self.way(name)
-        wishes: list[PolicyWish] = []
-        if line.peer.enabled and way.there:
-            wishes += policies.host_policies(self.nets.own, way)
-        self.policies.put(("host", name), {wish.id: wish for wish in wishes})
-
-    def _set_node(self, name: str, peer: Peer, way: Way) -> None:
-        wishes: list[PolicyWish] = []
-        if peer.enabled and peer.nodes and way.here and way.there:
-            into, _ = policies.node_names(way)
-            settled = peer.hosts or self._seen.is_strict(into)
-            wishes += policies.node_policies(way, settled=settled)
-        self.policies.put(("node", name), {wish.id: wish for wish in wishes})
-
     # ---------------------------------------------------------------- a net
 
     def resolve_own(self) -> None:
         """What peers, as they were, need because of nets of ours."""
         if self.nets.take_own_dirty():
             for name, line in self._lines.items():
-                self._set_host(name, line)
+                self._hosts.set_host(name, line.peer, self.way(name))
             if self._shared:
                 self._behind.turn_all()
 
@@ -281,11 +279,7 @@ class FamilyMesh:
 
     def encrypts_hosts(self, name: str) -> bool:
         """Whether what this node itself says to a peer goes encrypted."""
-        way = self.way(name)
-        if not (self._with_nodes and way.here and way.there):
-            return False
-        _, out = policies.node_names(way)
-        return self._seen.leads_out(out)
+        return self._hosts.is_encrypted(self.way(name))
 
     def spis(self, name: str) -> list[int]:
         """Of the states that are wished for to send to a peer with, those in use first."""

@@ -22,7 +22,8 @@ The driver's loop, and nothing may be written before it has come to rest once:
 A wish that depends on another is made when that one is observed: the way out through a tunnel when
 its state is there, `receive` in the record when all receiving states are.
 
-Pure.  A change costs what it touches; all peers only when the ring or this node's own life changes.
+Pure.  A change costs what it touches: all peers only when this node's own life changes; another key
+costs each peer its states for that key.
 Source: sections 4 to 7 of the IPsec reference.
 """
 
@@ -94,6 +95,7 @@ class Mesh:
         self._peers = Peers(hostname, settings, self._ends, self._keys, self._families)
         self._touched: dict[str, None] = {}  # peers of which something was observed
         self._all_dirty = True
+        self._keys_changed = False
         self._now = 0.0
 
     # ---------------------------------------------------------------- told
@@ -159,16 +161,16 @@ class Mesh:
         Out: when to do it again though nothing was told, infinity for never.
         """
         self._now = now
-        self._all_dirty |= self._keys.take_over(now)
+        self._keys_changed |= self._keys.take_over(now)
         due = self._resolve_once()
-        while self._all_dirty:
+        while self._keys_changed:
             due = self._resolve_once()
         return due
 
     def _resolve_once(self) -> float:
         touched, self._touched = self._touched, {}
         dirty = self._ends.take_dirty()
-        if self._all_dirty or self._hostname in dirty:
+        if self._all_dirty or self._keys_changed or self._hostname in dirty:
             dirty |= self._set_here()
         dirty.pop(self._hostname, None)
         touched.pop(self._hostname, None)
@@ -183,12 +185,15 @@ class Mesh:
         return min(self._retire(), self._peers.let_go(self._now))
 
     def _set_here(self) -> dict[str, None]:
-        """Out: all peers, if anything about this node is another than before."""
+        """What is another than before about this node and its keys.  Out: peers to decide on."""
         addresses = self._ends.own_addresses()
         moved = any(m.here != addresses.get(f, "") for f, m in self._families.items())
         if not moved and not self._all_dirty:
-            return {}
-        self._all_dirty = False
+            affected = self._peers.take_keys() if self._keys_changed else []
+            self._keys_changed = False
+            if affected is not None:
+                return dict.fromkeys(affected)
+        self._all_dirty = self._keys_changed = False
         self._peers.be_elsewhere(moved=moved)
         for family, mesh in self._families.items():
             mesh.set_here(addresses.get(family, ""), self._keys.picture)
@@ -202,7 +207,7 @@ class Mesh:
             published=() if published is None else list(published.receive),
             sent=self._peers.usage.sent,
         )
-        self._all_dirty |= changed
+        self._keys_changed |= changed
         return due
 
     # ---------------------------------------------------------------- asked

@@ -2,6 +2,7 @@
 what this node's record says of it.
 
     in   decide    anything that was told of it, or of this node, is another
+         take_keys  the keys are others
          look_at   something was observed of it
          let_go    it is time to give up states of peers as they were
          describe  what the record says is worked out
@@ -23,7 +24,7 @@ from dataplane.ipsec.former import Formers
 from dataplane.ipsec.life import Life
 from dataplane.ipsec.peer import NOBODY, peer_of
 from dataplane.ipsec.record import Record, told
-from dataplane.ipsec.retire import Keys
+from dataplane.ipsec.retire import KeyChange, Keys, Picture
 from dataplane.ipsec.usage import Usage
 from dataplane.ipsec.values import StateWish
 from dataplane.settings import IpsecSettings
@@ -52,6 +53,7 @@ class Peers:
         self.record = Record(settings)
         self.usage = Usage()
         self.choices: dict[str, Choice] = {}
+        self._taken = Picture()  # that all peers were decided on with, or need not be
         self._complete = False  # all receiving states of all keys that are published are there
 
     def begin_life(self, life: Life) -> None:
@@ -64,7 +66,36 @@ class Peers:
         """This node has another address, if `moved`, or other keys; as with another life."""
         if moved:
             self.record.restart()
+        self._taken = self._keys.picture
         self._former.look_at_all()
+
+    def take_keys(self) -> list[str] | None:
+        """The keys are others.  Out: peers to decide on after; None: it takes `be_elsewhere`."""
+        keys = self._keys.picture
+        change = keys.change_from(self._taken)
+        if change is None:
+            return None
+        self._taken = keys
+        self._former.look_at_all()
+        for mesh in self._families.values():
+            mesh.take_keys(keys, change)
+        if change.retired:
+            for name in self.choices:
+                self.usage.set_record(name, self._ends.end(name).record, self._hostname, keys)
+        return [n for n, c in self.choices.items() if self._is_affected(n, c, keys, change)]
+
+    def _is_affected(self, name: str, choice: Choice, keys: Picture, change: KeyChange) -> bool:
+        """Whether another key may be chosen for it, or gone on with: it has one of those that are
+        offered, or its own is not there any more.  While some are not begun with, only the first of
+        all is beyond doubt.
+        """
+        if change.offered:
+            receive = self._ends.end(name).record.receive
+            if any(receive.get(key) == keys.checks[key] for key in change.offered):
+                return True
+        if keys.closing:
+            return choice.key != keys.order[0] or choice.key not in keys.published
+        return choice.key != 0 and choice.key not in keys.order
 
     def decide(self, name: str, now: float) -> None:
         """What was told of it, or of this node, is another; or its node is gone."""

@@ -93,6 +93,39 @@ class Picture(Struct, frozen=True):
     makeable: frozenset[int] = frozenset()
     closing: bool = False
 
+    def change_from(self, before: Picture) -> KeyChange | None:
+        """None where more is another than that keys have come or gone: an ID has come to stand for
+        another key, or those that are still there are to be taken in another order.
+        """
+        stay = self.checks.keys() & before.checks.keys()
+        if (
+            any(self.checks[key] != before.checks[key] for key in stay)
+            or self.makeable & stay != before.makeable & stay
+            or [k for k in self.order if k in stay] != [k for k in before.order if k in stay]
+        ):
+            return None
+        return KeyChange(
+            alive=self.checks.keys() != before.checks.keys(),
+            received=self.received != before.received,
+            retired=bool(set(self.retired) - set(before.retired)),
+            offered=tuple(key for key in self.published if key not in before.published),
+        )
+
+
+class KeyChange(Struct, frozen=True):
+    """What is another between two pictures.
+
+    alive     some have come, or gone
+    received  others are received
+    retired   more have left the ring
+    offered   those that may be begun to be sent with, and might not before
+    """
+
+    alive: bool
+    received: bool
+    retired: bool
+    offered: tuple[int, ...]
+
 
 class Keys:
     """The keys of the ring, and those that were in it."""
