@@ -49,11 +49,11 @@ class HeldPolicies:
         self._foreign.clear()
         self._early, self._ahead = [], None
         for policy in policies:
-            number = number_of(policy.index)
-            claim = claim_of_policy(policy, self._reqid)
-            wish = None
-            if number is not None and claim == "ours":
-                wish = policy.wish(self._reqid) or _as_another(policy)
+            number, claim = number_of(policy.index), "ours"
+            wish = None if number is None else policy.wish(self._reqid)
+            if wish is None or wish.priority > LAST_PRIORITY:  # hardly any of ours
+                claim = claim_of_policy(policy, self._reqid)
+                wish = _as_another(policy) if claim == "ours" else None
             if number is not None and wish is not None:
                 there[wish.id] = wish
                 self._numbers.note(number)

@@ -63,7 +63,8 @@ class Numbers:
     def note(self, number: int) -> None:
         """It is in use."""
         self._used.add(number)
-        self._next = max(self._next, number + 1)
+        if number >= self._next:
+            self._next = number + 1
 
     def take(self) -> int:
         """One that is not in use, if there is any."""

@@ -102,13 +102,9 @@ class Present:
     @property
     def lost_ways(self) -> bool:
         """Whether a policy leads out by a state that is not there: somebody has taken it away."""
-        templates = (policy.template for policy in self.policies.actual.values())
-        return any(
-            template is not None
-            and template.spi != 0
-            and StateId(template.destination, template.spi) not in self.states.actual
-            for template in templates
-        )
+        templates = [p.template for p in self.policies.actual.values() if p.template is not None]
+        ways = {StateId(each.destination, each.spi) for each in templates if each.spi}
+        return not ways <= self.states.actual.keys()
 
     def take_observed(
         self,
