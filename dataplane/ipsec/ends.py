@@ -104,21 +104,21 @@ class Ends:
     def _take(self, node: str, record: IpsecNode) -> None:
         before = self._records.get(node)
         self._records[node] = record
-        if before is None or self._says_more(before, record):
+        if before is None or _claims_else(before, record):
             self._told[node] = None
+        elif self._says_more(before, record):
+            self._touch(node)
 
     def _says_more(self, before: IpsecNode, after: IpsecNode) -> bool:
-        """Whether a record says anything new to this node: most of it is about others."""
+        """Whether a record that claims the same says anything new to this node: most of it is about
+        others.
+        """
         here = self._hostname
         return (
             before.peers.get(here) != after.peers.get(here)
             or before.receive != after.receive
-            or before.enabled != after.enabled
             or before.layout != after.layout
-            or before.tag != after.tag
             or before.boot != after.boot
-            or before.ipv4 != after.ipv4
-            or before.ipv6 != after.ipv6
             or before.allow_clear != after.allow_clear
             or before.node_encryption != after.node_encryption
         )
@@ -240,6 +240,16 @@ class Ends:
             return _Claim(0, hosts, hosts)
         tag = record.tag if self._layout == "pair" else 0
         return _Claim(tag, _present(record.ipv4, record.ipv6), hosts)
+
+
+def _claims_else(before: IpsecNode, after: IpsecNode) -> bool:
+    """Whether others may have to do with what a node says that it has."""
+    return (
+        before.tag != after.tag
+        or before.ipv4 != after.ipv4
+        or before.ipv6 != after.ipv6
+        or before.enabled != after.enabled
+    )
 
 
 def _present(v4: str, v6: str) -> dict[Family, str]:

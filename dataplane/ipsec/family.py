@@ -79,7 +79,8 @@ class FamilyMesh:
             name = self._at.get(address, "")
             if name:
                 touched[name] = None
-                self._lines[name].stirred = True
+                line = self._lines[name]
+                line.stirred = line.used = True
         return touched
 
     def _stir(self, state: StateWish, *, there: bool) -> None:
@@ -146,11 +147,14 @@ class FamilyMesh:
             del self._at[line.peer.there]
         if peer.there:
             self._at[peer.there] = name
-        if line.states is None or line.states.tunnel != peer.tunnel:
+        is_new = line.made_for != self._time or line.peer.tunnel != peer.tunnel
+        if is_new:
             line.states = None if peer.tunnel is None else PairStates(peer.tunnel)
         was_enabled = line.peer.enabled
         line.peer, line.made_for = peer, self._time
-        gone = self._receive(name, line) + self._send(name, line)
+        # What is received with does not follow from the choice of a key.
+        gone = self._receive(name, line) if is_new else []
+        gone += self._send(name, line)
         if self._turn(name, line) or peer.enabled != was_enabled:
             self._hosts.set_host(name, peer, self.way(name))
         self._hosts.set_node(name, peer, self.way(name))
@@ -159,18 +163,18 @@ class FamilyMesh:
         return gone
 
     def look_at(self, name: str) -> bool:
-        """Something was observed of a peer, or of its way.  Out: whether of more than states to
-        receive with.
-        """
+        """Something was observed of a peer, or of its way.  Out: whether of policies."""
         line = self._lines.get(name)
-        if line is None or not (line.changed or line.stirred):
+        if line is None:
             return False
         if line.changed:
             self._receive(name, line)
             self._send(name, line)
-        line.changed = line.stirred = False
-        self._follow(name, line)
-        return True
+        if line.changed or line.stirred:
+            self._follow(name, line)
+        used = line.used
+        line.changed = line.stirred = line.used = False
+        return used
 
     def _follow(self, name: str, line: Line) -> None:
         """What its way leads through may be another."""

@@ -20,16 +20,28 @@ class Line:
     made_for  the time of the family that `peer` was worked out in
     changed   something was observed that its states follow from
     stirred   something was observed that its way follows from
+    used      something was observed of policies between the two nodes
     states    None where it cannot be a peer
     """
 
-    __slots__ = ("changed", "made_for", "peer", "received", "sent", "states", "stirred", "way")
+    __slots__ = (
+        "changed",
+        "made_for",
+        "peer",
+        "received",
+        "sent",
+        "states",
+        "stirred",
+        "used",
+        "way",
+    )
 
     def __init__(self) -> None:
         self.peer = NOBODY
         self.made_for = -1
         self.changed = False
         self.stirred = False
+        self.used = False
         self.states: PairStates | None = None
         self.received: dict[StateId, StateWish] = {}
         self.sent: dict[StateId, StateWish] = {}

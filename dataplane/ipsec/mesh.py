@@ -178,10 +178,10 @@ class Mesh:
             mesh.resolve_own()
         for name in dirty:
             self._peers.decide(name, self._now)
-        turned = [name for name in touched if self._peers.look_at(name, self._now)]
+        used = [name for name in touched if self._peers.look_at(name, self._now)]
         for mesh in self._families.values():
             mesh.resolve_nets()
-        self._peers.describe([*dirty, *turned], touched)
+        self._peers.describe([*dirty, *used], touched)
         return min(self._retire(), self._peers.let_go(self._now))
 
     def _set_here(self) -> dict[str, None]:

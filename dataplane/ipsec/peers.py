@@ -127,16 +127,16 @@ class Peers:
 
     def look_at(self, name: str, now: float) -> bool:
         """Something was observed of it: what was decided stays, but for keys that are on their way
-        out, which are taken only where they are in use.  Out: whether it was more than states to
-        receive with.
+        out, which are taken only where they are in use.  Out: whether policies were among it,
+        which is what tells who is sent to with which key.
         """
         self._former.look_at(name)
-        stirred = False
+        used = False
         for mesh in self._families.values():
-            stirred |= mesh.look_at(name)
-        if stirred and self._keys.picture.closing and name in self.choices:
+            used |= mesh.look_at(name)
+        if used and self._keys.picture.closing and name in self.choices:
             self.decide(name, now)
-        return stirred
+        return used
 
     def choose(self, name: str, end: End) -> Choice:
         """What it is sent to with."""
@@ -177,7 +177,7 @@ class Peers:
 
     def describe(self, changed: Iterable[str], heard: Iterable[str]) -> None:
         """What the record says: of keys, of peers of which anything is another, and of those of
-        which only states to receive with were observed.
+        which states were observed.
         """
         was_complete = self._complete
         others_listed = self._list_keys()
@@ -214,7 +214,7 @@ class Peers:
         end = self._ends.end(name)
         there = choice.eligible and self._has_taken_in(name, end)
         tag = end.record.tag if there else 0
-        hosts = self._encrypts_hosts(name, end)
+        hosts = self._with_nodes and self._encrypts_hosts(name, end)
         self.record.set_peer(name, IpsecPeering(tag, told(used), hosts))
 
     def _has_taken_in(self, name: str, end: End) -> bool:
@@ -228,8 +228,6 @@ class Peers:
         return bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
 
     def _encrypts_hosts(self, name: str, end: End) -> bool:
-        if not self._with_nodes:
-            return False
         meshes = self._common(end)
         return bool(meshes) and all(mesh.encrypts_hosts(name) for mesh in meshes)
 
