@@ -40,6 +40,7 @@ class Leaving:
         self._base = IpsecNode()
         self._since = now
         self._quiet_since: float | None = None
+        self._sends = True
 
     def update(self, event: IpsecPeer | IpsecPeerRemove | HostUpdate | HostRemove) -> None:
         self._ends.update(event)
@@ -50,13 +51,14 @@ class Leaving:
     def record(self) -> IpsecNode:
         """To be published; whom it says that it sends to is true until the ways out have gone."""
         off = msgspec.structs.replace(self._base, enabled=False)
-        return off if self.phase == "withdrawing" else msgspec.structs.replace(off, peers={})
+        return off if self._sends else msgspec.structs.replace(off, peers={})
 
     def advance(self, now: float, *, sends: bool, left: bool) -> float:
         """`sends`: there are ways out through tunnels; `left`: there is anything of ours.
 
         Out: when to do it again though nothing was told, infinity for never.
         """
+        self._sends = sends
         if self.phase == "withdrawing":
             published = self._ends.published()
             heard = published is None or not published.enabled

@@ -118,10 +118,10 @@ class Off:
         )
         if phase == "removing":
             await self._remove()
-            await self._advance(self._leaving)
         else:
             for stages in _ORDER:
                 await self._driver.removals(*stages)
+        await self._advance(self._leaving)
         if self._leaving.phase == "off":
             self._leaving = None
             self._due = 0.0  # others ask for it
@@ -160,5 +160,6 @@ class Off:
 
 
 def record_of(families: Iterable[Off]) -> IpsecNode | None:
-    """That of the family that is furthest from its end."""
-    return next(filter(None, (each.record() for each in families)), None)
+    """Of the families that go, that of one that still sends by its ways out, if any does."""
+    found = [record for each in families if (record := each.record()) is not None]
+    return next((record for record in found if record.peers), found[0] if found else None)

@@ -135,11 +135,7 @@ class Node:
                 yield False
                 continue
             self.main = dict(self.told)
-            out = [
-                i for i, p in self.kernel.policies.items() if i.direction == "out" and p.template
-            ]
-            left = bool(self.kernel.policies or self.kernel.states)
-            self.due = leaving.advance(self.world.now, sends=bool(out), left=left)
+            left = self._advance(leaving)
             yield from self._remove(
                 [
                     i
@@ -148,12 +144,21 @@ class Node:
                 ],
                 [i for i, p in self.kernel.policies.items() if not policy_stays(leaving.phase, p)],
             )
+            left = self._advance(leaving) or left
             if self.record != leaving.record:
                 self.record = leaving.record
                 self.unpublished.append((self.world.now + self.world.late(), leaving.record))
             if left and leaving.phase == "removing":
                 self.due = 0.0
             yield True
+
+    def _advance(self, leaving: Leaving) -> bool:
+        """Whether anything is left."""
+        policies = self.kernel.policies.items()
+        out = any(i.direction == "out" and p.template is not None for i, p in policies)
+        left = bool(self.kernel.policies or self.kernel.states)
+        self.due = leaving.advance(self.world.now, sends=out, left=left)
+        return left
 
     def flush(self) -> None:
         """Somebody takes all states; who notices makes a new life."""

@@ -5,6 +5,7 @@ import pytest
 from calc_graph.model import IpsecNode, IpsecPeering
 from calc_graph.updates import HostUpdate, IpsecPeer
 from dataplane.ipsec.leaving import Leaving, policy_stays, state_stays
+from dataplane.ipsec.off import Off, record_of
 from dataplane.ipsec.values import PolicyId, PolicyWish, Selector, Template
 
 ALL, NET = "0.0.0.0/0", "10.60.1.0/26"
@@ -36,7 +37,28 @@ def test_the_ways_out_go_when_that_is_known() -> None:
     made = leaving()
     heard(made)
     assert made.advance(1.0, sends=True, left=True) == 61.0
+    assert (made.phase, made.record.peers) == ("draining", ON.peers)
+    made.advance(1.5, sends=False, left=True)
     assert (made.phase, made.record.peers) == ("draining", {})
+
+
+class Going(Off):
+    def __init__(self, record: IpsecNode | None) -> None:
+        self.said = record
+
+    def record(self) -> IpsecNode | None:
+        return self.said
+
+
+def test_as_long_as_one_family_sends_this_node_says_so() -> None:
+    """Else the others would stop to decrypt what the slower one still sends."""
+    silent, sending = leaving(), leaving()
+    silent.advance(31.0, sends=False, left=True)
+    assert (silent.record.peers, sending.record.peers) == ({}, ON.peers)
+    for order in ((silent, sending), (sending, silent)):
+        assert record_of([Going(each.record) for each in order]) == sending.record
+    assert record_of([Going(None), Going(silent.record)]) == silent.record
+    assert record_of([Going(None)]) is None
 
 
 def test_it_waits_for_those_that_send() -> None:
