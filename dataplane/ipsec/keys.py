@@ -226,7 +226,7 @@ def fingerprint(key: Octets) -> bytes:
 def hkdf_extract(secret: Octets, salt: bytes = b"") -> hmac.HMAC:
     """HMAC under the pseudorandom key of HKDF-SHA256, RFC 5869: as secret as what it is made of.
 
-    A copy of one that has its key takes half as long as another one.
+    A copy of one that has its key takes two thirds of the time of another one.
     """
     return hmac.new(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH), digestmod=_HASH)
 

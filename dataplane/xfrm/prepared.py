@@ -3,7 +3,7 @@
     in   what `requests` takes; a buffer, and where in it the message is to begin
     out  where it ends
 
-The bytes are those of the messages of `requests`, at a fifth of the cost (tests/bench/xfrm.py).
+The bytes are those of the messages of `requests`, at a quarter of the cost (tests/bench/xfrm.py).
 What does not fit raises ValueError or struct.error.  What many have in common is packed once:
 selectors, templates, marks, names of algorithms.  Keys are not: each is copied from where it is
 straight to where it is sent from.
