@@ -126,7 +126,8 @@ class Ends:
     # ---------------------------------------------------------------- asked
 
     def end(self, node: str) -> End:
-        self._settle()
+        if self._told:
+            self._settle()
         end = self._made.get(node)
         if end is None:
             end = self._made[node] = self._make(node)
@@ -192,11 +193,10 @@ class Ends:
 
     def _settle(self) -> None:
         """Work out what was told."""
-        if self._told:
-            told, self._told = self._told, {}
-            for node in told:
-                self._touch(node)
-                self._claim(node)
+        told, self._told = self._told, {}
+        for node in told:
+            self._touch(node)
+            self._claim(node)
 
     def _touch(self, node: str) -> None:
         self._dirty[node] = None
@@ -221,9 +221,11 @@ class Ends:
     ) -> None:
         for key in before:
             holders.discard(key, node)
-            self._touch_all(holders.get(key))
+            if key in holders:
+                self._touch_all(holders.get(key))
         for key in after:
-            self._touch_all(holders.get(key))
+            if key in holders:
+                self._touch_all(holders.get(key))
             holders.add(key, node)
 
     def _touch_all(self, nodes: Iterable[str]) -> None:

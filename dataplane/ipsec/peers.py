@@ -209,13 +209,15 @@ class Peers:
             return
         used: frozenset[int] = frozenset()
         for mesh in self._families.values():
-            used = mesh.sent_with(name) | used
+            used |= mesh.sent_with(name)
         self.usage.set_sent(name, used, choice.key)
         end = self._ends.end(name)
         there = choice.eligible and self._has_taken_in(name, end)
         tag = end.record.tag if there else 0
         hosts = self._with_nodes and self._encrypts_hosts(name, end)
-        self.record.set_peer(name, IpsecPeering(tag, told(used), hosts))
+        said, sends = self.record.peering(name), told(used)
+        if (tag, sends, hosts) != (said.tag, said.sends, said.hosts):
+            self.record.set_peer(name, IpsecPeering(tag, sends, hosts))
 
     def _has_taken_in(self, name: str, end: End) -> bool:
         """Whether all that a peer needs to send to us with is there."""

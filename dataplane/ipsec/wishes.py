@@ -53,19 +53,22 @@ class Wishes(Generic[O, K, V]):
                 del self._all[key], self._owner[key]
 
     def _wish(self, owner: O, wishes: Mapping[K, V]) -> None:
+        everything, owners, touched = self._all, self._owner, self._before
         for key, value in wishes.items():
-            there = self._all.get(key)
+            there = everything.get(key)
             if there is None:
-                self._owner[key] = owner
-            elif self._owner[key] != owner:
-                self._beaten.add(self._owner[key])
-                self._owner[key] = owner
-            if there != value:
-                self._before.setdefault(key, there)
-                self._all[key] = value
+                owners[key] = owner
+            elif (other := owners[key]) != owner:
+                self._beaten.add(other)
+                owners[key] = owner
+            if there is not value and there != value:
+                touched.setdefault(key, there)
+                everything[key] = value
 
     def take(self) -> dict[K, V | None]:
         """What is another than at the last take; None: gone."""
         touched, self._before = self._before, {}
+        if not touched:
+            return {}
         now = self._all.get
         return {key: v for key, before in touched.items() if (v := now(key)) != before}
