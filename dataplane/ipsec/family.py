@@ -79,8 +79,7 @@ class FamilyMesh:
             name = self._at.get(address, "")
             if name:
                 touched[name] = None
-                line = self._lines[name]
-                line.stirred = line.used = True
+                self._lines[name].used = True
         return touched
 
     def _stir(self, state: StateWish, *, there: bool) -> None:
@@ -170,9 +169,12 @@ class FamilyMesh:
         if line.changed:
             self._receive(name, line)
             self._send(name, line)
-        if line.changed or line.stirred:
+        used, is_open = line.used, line.way is not None and line.way.spi != 0
+        if line.changed or line.stirred or (used and not is_open):
             self._follow(name, line)
-        used = line.used
+        elif used:
+            # A way that is open does not follow from what leads through it.
+            self._hosts.set_node(name, line.peer, self.way(name))
         line.changed = line.stirred = line.used = False
         return used
 
@@ -220,6 +222,8 @@ class FamilyMesh:
     def _left(
         self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
     ) -> list[StateWish]:
+        if not before:
+            return []
         return [w for name, w in before.items() if name not in after and self._seen.has(w)]
 
     def _turn(self, name: str, line: Line) -> bool:
