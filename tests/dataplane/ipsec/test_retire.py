@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from msgspec import structs
 
 from calc_graph.model import IpsecNode, IpsecPeering
-from dataplane.ipsec.retire import Keys, may_send
+from dataplane.ipsec.retire import KeyChange, Keys, Picture, may_send
 
 
 def keys(*rings: dict[int, str]) -> Keys:
@@ -98,3 +101,54 @@ def test_another_key_under_the_same_id() -> None:
     made.advance(4.0, held=[], published=[], sent=[])
     assert made.alive == {3: "x"}
     assert made.refused() == []
+
+
+def changed(
+    *,
+    alive: bool = False,
+    received: bool = False,
+    retired: bool = False,
+    offered: tuple[int, ...] = (),
+) -> KeyChange:
+    return KeyChange(alive, received, retired, offered)
+
+
+FULL = Picture(
+    checks={2: "b", 1: "a"},
+    order=(2, 1),
+    retired=(1,),
+    received=(2, 1),
+    published=(2, 1),
+    makeable=frozenset({1, 2}),
+)
+
+
+@pytest.mark.parametrize(
+    ("after", "change"),
+    [
+        ({"published": (2,), "closing": True}, changed()),
+        ({"published": (2,), "received": (2,), "closing": True}, changed(received=True)),
+        ({"retired": (2, 1)}, changed(retired=True)),
+        (
+            {"checks": {2: "b"}, "order": (2,), "received": (2,), "published": (2,)},
+            changed(alive=True, received=True),
+        ),
+        (
+            {
+                "checks": {3: "c", 2: "b", 1: "a"},
+                "order": (3, 2, 1),
+                "received": (3, 2, 1),
+                "published": (3, 2, 1),
+                "makeable": frozenset({1, 2, 3}),
+            },
+            changed(alive=True, received=True, offered=(3,)),
+        ),
+        ({"checks": {2: "other", 1: "a"}}, None),
+        ({"order": (1, 2)}, None),
+        ({"makeable": frozenset({2})}, None),
+    ],
+)
+def test_what_is_another_between_two_pictures(
+    after: dict[str, Any], change: KeyChange | None
+) -> None:
+    assert structs.replace(FULL, **after).change_from(FULL) == change
