@@ -87,11 +87,15 @@ def told(message, unknown: bytes = b"") -> bytes:
 
 
 def found_state(message, unknown: bytes = b"") -> KernelState:
-    return listed.state(told(message, unknown))
+    found = listed.state(told(message, unknown))
+    assert found is not None
+    return found
 
 
 def found_policy(message, unknown: bytes = b"") -> KernelPolicy:
-    return listed.policy(told(message, unknown))
+    found = listed.policy(told(message, unknown))
+    assert found is not None
+    return found
 
 
 def state(wish: StateWish = RECEIVING, algorithm: Algorithm = GCM) -> usersa_info:
