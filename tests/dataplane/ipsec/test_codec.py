@@ -175,7 +175,7 @@ def test_what_is_new_to_us_is_not_plain():
 def test_states_of_no_family_have_no_place():
     message = state()
     message["family"] = 0
-    assert found_state(message) is None
+    assert listed.state(told(message)) is None
 
 
 def test_a_kernel_that_keeps_keys_to_itself():
@@ -240,7 +240,7 @@ def test_another_template(change):
 def test_policies_of_sockets_have_no_place():
     message = policy()
     message["dir"] = 4
-    assert found_policy(message) is None
+    assert listed.policy(told(message)) is None
 
 
 def test_a_template_of_no_family():
