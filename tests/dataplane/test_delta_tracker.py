@@ -32,7 +32,7 @@ def test_the_difference_is_that_of_two_dicts(steps: list[tuple[str, object, obje
         elif verb.endswith("_these"):
             getattr(tracker, verb)(key)
             together = tables[verb.removesuffix("_these")]
-            together |= key  # type: ignore[operator]
+            together |= key  # type: ignore[call-overload]
             for gone in [k for k, v in together.items() if v is None]:
                 del together[gone]
         else:

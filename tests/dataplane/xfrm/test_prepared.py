@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dataplane.xfrm import constants, prepared, requests
 from dataplane.xfrm.attributes import Algorithm, Mark, Template
+from dataplane.xfrm.packed import PackedMessage
 
 WORDS = st.integers(0, 0xFFFFFFFF)
 PORTS = st.sampled_from([0, 1, 179, 0xFFFF])
@@ -23,8 +24,8 @@ BITS = st.sampled_from([64, 96, 128, 256])
 
 @st.composite
 def ends(draw: st.DrawFn) -> dict[str, str]:
-    family = draw(st.sampled_from([4, 6]))
-    address = st.ip_addresses(v=family).map(str)
+    addresses = draw(st.sampled_from([st.ip_addresses(v=4), st.ip_addresses(v=6)]))
+    address = addresses.map(str)
     return {"src": draw(address), "dst": draw(address)}
 
 
@@ -35,7 +36,7 @@ def nets(draw: st.DrawFn) -> dict[str, str]:
     return {name: f"{address}/{draw(bits)}" for name, address in found.items()}
 
 
-def octets(request: requests.PackedMessage) -> bytes:
+def octets(request: PackedMessage) -> bytes:
     request.encode()
     return bytes(request.data)
 
