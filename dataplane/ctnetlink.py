@@ -138,7 +138,9 @@ def parse_flow(body: bytes, between: Ends) -> TrackedFlow:
 
 
 def identity(body: bytes) -> bytes:
-    """What tells a listed flow from all others, also from a later one of the same ends."""
+    """What tells a listed flow from all others, and from a later one of the same ends as well,
+    unless that lies where this one lay: the kernel goes by the place in memory.
+    """
     return b"".join(
         nested(kind, value) if kind == ORIGINAL else attribute(kind, value)
         for kind, value in attributes(body, _HEAD)

@@ -53,6 +53,16 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     add = _Adder(commands)
+    _add_agent(add)
+    _add_readings(add)
+    _add_etcd(add)
+    _add_parts(add, groups=groups)
+    _add_host(add)
+    return parser
+
+
+def _add_agent(add: _Adder) -> None:
+    """What runs it, and asks one that runs."""
     add("run", "run the agent, in the foreground").add_config()
 
     status = add("status", "tell whether the agent runs, is in sync and content")
@@ -74,6 +84,9 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
         "--list", "--dry-run", action="store_true", help="say what is held back, and leave it"
     )
 
+
+def _add_readings(add: _Adder) -> None:
+    """What needs no agent that runs."""
     config = add("config", "print effective parameters, where they come from and what they mean")
     config.add_config()
     config.add_json()
@@ -101,6 +114,8 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
         "--dry-run", action="store_true", help="say what is there, and leave it"
     )
 
+
+def _add_etcd(add: _Adder) -> None:
     etcd = add("etcd", "print the etcdctl commands for a role that a node's agent can do with")
     etcd.add_config()
     etcd.add_json()
@@ -125,6 +140,8 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
         help="the node may have IPsec (default: if this configuration says so)",
     )
 
+
+def _add_parts(add: _Adder, *, groups: bool) -> None:
     bgp = add("bgp", "tell about BGP: refused routes, configurations, permissions")
     if groups:
         bgp.add_group(_BGP)
@@ -141,6 +158,9 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
     if groups:
         doctor.add_group(_DOCTOR)
 
+
+def _add_host(add: _Adder) -> None:
+    """What changes this machine, or shows how."""
     demo = add("demo", "show a policy at work, in network namespaces of its own")
     demo.parser.add_argument(
         "--pause",
@@ -165,7 +185,6 @@ def build_parser(*, groups: bool = True) -> argparse.ArgumentParser:
 
     completion = add("completion", "print a completion script for a shell")
     completion.parser.add_argument("shell", choices=("bash", "zsh", "fish"))
-    return parser
 
 
 class _Offered(tuple[str, ...]):

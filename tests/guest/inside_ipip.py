@@ -60,7 +60,7 @@ async def test_ipip_from_the_first_pool_to_the_last(lab: Lab) -> None:
     assert "UP" in tunnel
     assert "inet 10.65.1.1/32" in tunnel
     assert {BY_IPIP, "blackhole 10.65.1.0/26 proto 80"} <= lab.routes()
-    assert "IPIP packets from Calico hosts" in lab.node.run("iptables-nft-save -t filter")
+    assert "IPIP packets from Calico hosts" in lab.node.saved("-t filter", "iptables")
     answer_by(lab, "via 172.30.0.1 dev tunl0")
     assert ipv4_ways(lab) == WAYS
 
@@ -103,4 +103,4 @@ async def test_ipip_from_the_first_pool_to_the_last(lab: Lab) -> None:
     await lab.settle()
     assert ",UP" not in lab.node.run("ip link show tunl0")
     assert not any("tunl0" in route or "blackhole" in route for route in lab.routes())
-    assert "IPIP packets from" not in lab.node.run("iptables-nft-save -t filter")
+    assert "IPIP packets from" not in lab.node.saved("-t filter", "iptables")

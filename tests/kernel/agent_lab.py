@@ -206,8 +206,8 @@ class Lab:
         return carries
 
     def kernel(self) -> str:
-        text = self.node.run(
-            "iptables-nft-save; ip6tables-nft-save; iptables-legacy-save; ip6tables-legacy-save;"
+        text = self.node.saved() + self.node.run(
+            "iptables-legacy-save; ip6tables-legacy-save;"
             " ipset save | sort; ip neigh show nud permanent;"
             " (ip route show table all; ip -6 route show table all) | grep -v 'proto kernel' || :"
         )
@@ -215,7 +215,7 @@ class Lab:
 
     def rules(self) -> str:
         """With packet counters."""
-        return self.node.run("iptables-nft-save -c")
+        return self.node.saved("-c", "iptables")
 
     def generation(self) -> int:
         """The number of commits that nf_tables has seen in the node's namespace."""

@@ -15,6 +15,7 @@ Code under test runs where `inside` is; in another namespace only commands run (
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import itertools
 import os
@@ -29,6 +30,7 @@ import pytest
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _numbers = itertools.count()
+_LISTINGS = 10  # of a ruleset that is being written
 
 
 def enter(namespace: Path) -> None:
@@ -57,6 +59,22 @@ class Namespace:
     def run(self, command: str, *, stdin: str = "", check: bool = True) -> str:
         """What a shell command prints in this namespace; its failure raises, with its errors."""
         return _host(f"ip netns exec {self.name} sh -c {shlex.quote(command)}", stdin, check)
+
+    def saved(self, options: str = "", *commands: str) -> str:
+        """What iptables-nft-save says, of both families unless one's command is named.
+
+        It fails where a rule and the IP set that it matches on end while it prints: asked again.
+        """
+        return "".join(
+            self._listing(f"{command}-nft-save {options}")
+            for command in commands or ("iptables", "ip6tables")
+        )
+
+    def _listing(self, command: str) -> str:
+        for _ in range(_LISTINGS - 1):
+            with contextlib.suppress(AssertionError):
+                return self.run(command)
+        return self.run(command)
 
     def await_carrier(self, interface: str) -> None:
         """The kernel takes its time to see that a cable has two ends."""

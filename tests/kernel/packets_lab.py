@@ -205,8 +205,8 @@ class Lab:
     def _await_round(self, round_: int) -> None:
         sign = f'"round={round_}"'
         deadline = time.monotonic() + PATIENCE
-        for save in ("iptables-nft-save", "ip6tables-nft-save"):
-            while sign not in self._spaces[HOST].run(f"{save} -t filter", check=False):
+        for command in ("iptables", "ip6tables"):
+            while sign not in self._spaces[HOST].saved("-t filter", command):
                 if self._agent is not None and self._agent.poll() is not None:
                     raise AgentError(f"the agent ended: {self.log()}")
                 if time.monotonic() > deadline:
@@ -231,7 +231,7 @@ class Lab:
     def tables(self, words: Iterable[str]) -> str:
         """The rules of both families in which one of the words is, and the sets."""
         wanted = tuple(words)
-        text = self._spaces[HOST].run("iptables-nft-save; ip6tables-nft-save")
+        text = self._spaces[HOST].saved()
         lines = [line for line in text.splitlines() if any(word in line for word in wanted)]
         return "\n".join(lines) + "\n" + self._spaces[HOST].run("ipset save")
 

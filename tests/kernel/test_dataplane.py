@@ -320,7 +320,7 @@ async def test_an_endpoint_moves_to_another_interface(lab: Lab) -> None:
     moved = wep("w2", "cali9", "10.65.0.2/32", "fd65::2/128", mac=MAC.format(2), profiles=("open",))
     await lab.told(moved)
     assert lab.both(1, 2) == lab.both(2, 1) == {4, 6}
-    assert "cali2" not in lab.node.run("iptables-nft-save; ip6tables-nft-save")
+    assert "cali2" not in lab.node.saved()
 
 
 async def test_an_interface_that_nobody_knows_is_closed(lab: Lab) -> None:
@@ -372,12 +372,12 @@ async def test_the_host_endpoint_follows_its_address(lab: Lab) -> None:
     await lab.settle()
     assert lab.applied[-1].problems == {"host endpoint h": "governs no interface of this host"}
     lab.node.run("ip addr add 172.30.0.10/24 dev eth0")
-    await lab.until(lambda: "cali-fh-eth0" in lab.node.run("iptables-nft-save"))
+    await lab.until(lambda: "cali-fh-eth0" in lab.node.saved("", "iptables"))
     assert "172.30.0.10" in lab.node.run("ipset list cali40this-host")
     lab.node.run("ip addr del 172.30.0.10/24 dev eth0; ip addr add 172.30.0.10/24 dev eth1")
     lab.node.run("ip link set eth1 up")
-    await lab.until(lambda: "cali-fh-eth1" in lab.node.run("iptables-nft-save"))
-    assert "cali-fh-eth0" not in lab.node.run("iptables-nft-save; ip6tables-nft-save")
+    await lab.until(lambda: "cali-fh-eth1" in lab.node.saved("", "iptables"))
+    assert "cali-fh-eth0" not in lab.node.saved()
 
 
 # ---------------------------------------------------------------- what others do
@@ -466,7 +466,7 @@ async def test_close_leaves_the_rules_and_nothing_of_itself(lab: Lab) -> None:
         await lab.stop()
         assert ours() == before
     assert lab.both(1, 2) == {4, 6}
-    assert "cali1" in lab.node.run("iptables-nft-save")
+    assert "cali1" in lab.node.saved("", "iptables")
 
 
 async def test_a_kernel_without_ipv6_is_served_for_ipv4(
@@ -479,5 +479,5 @@ async def test_a_kernel_without_ipv6_is_served_for_ipv4(
     lab.dataplane.desire([OPEN, wep("a", "cali1", "10.65.0.1/32")])
     await lab.settle()
     assert "10.65.0.1 dev cali1" in lab.node.run("ip route show")
-    assert "cali-" not in lab.node.run("ip6tables-nft-save")
+    assert "cali-" not in lab.node.saved("", "ip6tables")
     assert not lab.node.run("ipset list -name | grep ^cali6; true")

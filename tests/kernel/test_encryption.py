@@ -105,7 +105,7 @@ async def test_what_stays_on_the_host_needs_no_encryption(lab: EncryptionLab) ->
 async def test_between_encrypted_pools_without_any_policy(lab: EncryptionLab) -> None:
     await lab.start(SETTINGS)
     await lab.told(OPEN, endpoint(1), endpoint(2))
-    assert "connmark" not in lab.node.run("iptables-nft-save; ip6tables-nft-save")
+    assert "connmark" not in lab.node.saved()
     lab.lead("clear", "clear")
     lab.echo(lab.far)
     flows = lab.talks(lab.workloads[1], FAR)
@@ -122,7 +122,7 @@ async def test_between_encrypted_pools_without_any_policy(lab: EncryptionLab) ->
     lab.lead("clear", "clear")
     await lab.told(*map(PoolUpdate, pools))
     assert heard(flows) == BOTH
-    assert "encrypted" not in lab.node.run("ipset list -n; iptables-nft-save; ip6tables-nft-save")
+    assert "encrypted" not in lab.node.saved() + lab.node.run("ipset list -n")
 
 
 async def test_policy_of_the_host_tracked_and_untracked(lab: EncryptionLab) -> None:

@@ -188,7 +188,7 @@ async def test_off_is_off(lab: Fabric) -> None:
     await lab.guard("Off")
     assert lab.refused() == []
     assert await read_dropped((4, 6)) == Dropped()
-    assert "fabric" not in lab.node.run("iptables-nft-save; ip6tables-nft-save; ipset list -n")
+    assert "fabric" not in lab.node.saved() + lab.node.run("ipset list -n")
 
 
 def guarded(mode: EncapMode) -> tuple[Update, ...]:

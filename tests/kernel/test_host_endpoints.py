@@ -129,7 +129,7 @@ INTERFACES = [
 
 async def test_which_interfaces_an_endpoint_governs(lab: HostLab) -> None:
     await tell(lab, INTERFACES)
-    saved = lab.node.run("iptables-nft-save; ip6tables-nft-save")
+    saved = lab.node.saved()
     assert "-fh-" not in saved
     assert "-th-" not in saved
 

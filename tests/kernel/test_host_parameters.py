@@ -299,8 +299,8 @@ async def test_the_log_action_s_prefix(lab: HostLab) -> None:
     ):
         await lab.configure(**({"LogPrefix": prefix} if prefix else {}))
         lab.check(str(prefix), open="w1 -> w2 tcp 80, w1 -> w2 udp 80")
-        for command in ("iptables-nft-save", "ip6tables-nft-save"):
-            lines = [each for each in lab.node.run(f"{command} -c").split("\n") if "LOG" in each]
+        for command in ("iptables", "ip6tables"):
+            lines = [each for each in lab.node.saved("-c", command).split("\n") if "LOG" in each]
             counted = [re.sub(r"^\[(\d+):.*--log-prefix (\S.*?) --.*", r"\1 \2", e) for e in lines]
             assert counted == [f'1 "{expected}"'], command
 
@@ -354,13 +354,13 @@ async def test_another_mask(lab: HostLab, mask: int) -> None:
         heard="x1 -> node udp 90",  # stateless, and nothing allows the answer
         shut="w1 -> w2 tcp 90, w1 -> node udp 90, x1 -> node tcp 90",
     )
-    for command in ("iptables-nft-save", "ip6tables-nft-save"):
-        rules = [line for line in lab.node.run(f"{command} -c").split("\n") if "cali-" in line]
+    for command in ("iptables", "ip6tables"):
+        rules = [line for line in lab.node.saved("-c", command).split("\n") if "cali-" in line]
         used = re.findall(r"(?:xmark|--mark) 0x\w+/(0x\w+)", "\n".join(rules))
         assert used
         assert {int(each, 16) & ~mask for each in used} == {0}
-        kept = lab.node.run(f"{command} -c -t mangle | grep -- '-A POSTROUTING.*dport 90'")
-        assert kept.startswith("[1:"), kept
+        mangle = lab.node.saved("-c -t mangle", command)
+        assert re.search(r"^\[1:\d+\] -A POSTROUTING.*dport 90", mangle, re.MULTILINE), mangle
 
 
 def test_a_mask_that_is_too_small_is_refused(inside: Namespace, tmp_path: Path) -> None:

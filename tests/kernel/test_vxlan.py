@@ -227,7 +227,7 @@ async def test_pools_change_their_mode_under_a_flow_without_a_loss(
         await lab.settle()
     assert lost == [0]
     assert not any("vxlan" in route for route in lab.routes(family))
-    assert "4789" not in lab.node.run("iptables-nft-save -t raw; ip6tables-nft-save -t raw")
+    assert "4789" not in lab.node.saved("-t raw")
 
 
 @pytest.mark.parametrize("family", [4, 6])
@@ -264,7 +264,7 @@ async def test_a_pool_taken_away_leaves_nothing(
         "10.65.1.2 dev cali1 scope link metric 1024"
     }
     assert not any("/122" in route for route in lab.routes(6))
-    assert "vxlan" not in lab.node.run("ipset list -name; iptables-nft-save; ip6tables-nft-save")
+    assert "vxlan" not in lab.node.run("ipset list -name") + lab.node.saved()
 
 
 async def test_a_block_moves_to_another_node(running: Lab) -> None:

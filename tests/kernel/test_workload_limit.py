@@ -103,7 +103,7 @@ async def test_neighbours_are_found_while_another_one_floods(lab: Lab) -> None:
     lab.workloads[2].run(f"ping -c1 -W0.3 {host}%eth0; true", check=False)
     assert HOST_MAC in lab.workloads[2].run(f"ip neigh show {host}")
     assert set(await dropped()) == {(6, "default/w1")}
-    assert "cali-lw-" not in lab.node.run("iptables-nft-save -t filter")  # nothing to limit in IPv4
+    assert "cali-lw-" not in lab.node.saved("-t filter", "iptables")  # nothing to limit in IPv4
 
 
 async def test_what_policy_allows_is_not_counted(lab: Lab) -> None:
@@ -171,5 +171,5 @@ async def test_nothing_is_limited_by_default(lab: Lab) -> None:
     with ear(lab.node, 4, 53) as heard:
         send(lab.workloads[1], dns(4, 1, FLOOD), HOST_MAC)
         assert len(heard()) == FLOOD
-    assert "limit" not in lab.node.run("iptables-nft-save; ip6tables-nft-save")
+    assert "limit" not in lab.node.saved()
     assert await read_dropped((4, 6)) == Dropped()

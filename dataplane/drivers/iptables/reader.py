@@ -6,6 +6,7 @@ Each reading is taken together with what was written while it ran: that is known
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 
 from dataplane.drivers.iptables.detect import Backend
@@ -14,6 +15,7 @@ from dataplane.errors import CommandError
 from dataplane.runner import Runner
 
 _PORTION = 1000  # lines; about 2 ms
+_READINGS = 5  # of tables that somebody else writes
 _ABSENT = "No chain/target/match by that name"
 
 
@@ -28,7 +30,7 @@ class Reader:
     async def read_tables(self, tables: Sequence[str]) -> dict[str, Contents]:
         """A table that the kernel does not have comes back empty."""
         only = ("-t", tables[0]) if len(tables) == 1 else ()
-        text = await self._runner.run(self._backend.save, *only)
+        text = await self._saved(*only)
         parser = SaveParser()
         lines = text.split("\n")
         for start in range(0, len(lines), _PORTION):
@@ -37,6 +39,15 @@ class Reader:
         found = parser.finish()
         self.notes = parser.notes
         return {table: found.get(table, Contents()) for table in tables}
+
+    async def _saved(self, *only: str) -> str:
+        """Asked again where it fails: iptables-nft-save does, when somebody ends a rule and the IP
+        set that it matches on while the set's name is still to be printed.
+        """
+        for _ in range(_READINGS - 1):
+            with contextlib.suppress(CommandError):
+                return await self._runner.run(self._backend.save, *only)
+        return await self._runner.run(self._backend.save, *only)
 
     async def read_chains(self, table: str, chains: Iterable[str]) -> Contents:
         """Those of the chains that exist; some milliseconds each, however large the table."""
