@@ -34,6 +34,7 @@ from dataplane.ipsec.mesh import Event, Mesh
 from dataplane.ipsec.plan import (
     ADDITIONS_AFTER_MAIN,
     CLOSING,
+    PREPARING,
     REMOVALS_AFTER_ROUTES,
     REMOVALS_BEFORE_MAIN,
     REMOVALS_BEFORE_ROUTES,
@@ -200,7 +201,7 @@ class On:
                 if self._is_held:
                     await driver.additions(CLOSING, only_new=True)
                     break
-                if not await driver.additions():
+                if not await self._prepare_and_open(family):
                     await driver.removals(*REMOVALS_BEFORE_MAIN)
                     break
         finally:
@@ -208,6 +209,18 @@ class On:
             self._settle(family)
             if not self._is_held:
                 self._rested.add(family)
+
+    async def _prepare_and_open(self, family: Family) -> bool:
+        """Whether anything was written.  Bars are there, whatever else the kernel refuses."""
+        driver = self._drivers[family]
+        try:
+            prepared = await driver.additions(PREPARING)
+        except IpsecError:
+            await driver.additions(CLOSING)
+            raise
+        if prepared:
+            self._settle(family)
+        return await driver.additions() or prepared
 
     def _settle(self, family: Family) -> bool:
         """Whether the mesh had anything to say."""

@@ -1,6 +1,7 @@
 """The order of writes: what is to be and what is there in, a list of requests in order out.  Pure.
 
-    additions   what has to be spared -> what closes -> what is for receiving -> receiving states
+    additions   what has to be spared -> what closes: whole pools, and what was open -> what bars a
+                single net or node, and was not there -> what is for receiving -> receiving states
                 -> sending states -> the way out, exchanged in place where it is there
     removals    what stays here no longer: from now on it is closed, or encrypted
                 (then routes of table 200, and the main table's routes)
@@ -10,7 +11,9 @@
                 -> what is for receiving -> receiving states -> what closes
 
 Each stage begins when the kernel has taken the one before, and what one change depends on is wished
-for only when the kernel has it: an error in one stage keeps nobody else waiting.
+for only when the kernel has it: an error in one stage keeps nobody else waiting.  A way that comes
+with its states is spared the bar where bars are written after those: it is written once, as open.
+In a pool it was closed all along.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 Stage: TypeAlias = Literal[
     "spare",
     "close",
+    "bar",
     "accept",
     "receive",
     "send",
@@ -35,8 +39,9 @@ Stage: TypeAlias = Literal[
     "deafen",
     "unlock",
 ]
-ADDITIONS: tuple[Stage, ...] = ("spare", "close", "accept", "receive", "send", "open")
-CLOSING: tuple[Stage, ...] = ("spare", "close", "accept")
+ADDITIONS: tuple[Stage, ...] = ("spare", "close", "bar", "accept", "receive", "send", "open")
+CLOSING: tuple[Stage, ...] = ("spare", "close", "bar", "accept")
+PREPARING: tuple[Stage, ...] = ("spare", "close", "accept", "receive", "send")
 REMOVALS_BEFORE_MAIN: tuple[Stage, ...] = ("leave",)
 ADDITIONS_AFTER_MAIN: tuple[Stage, ...] = ("stay",)
 REMOVALS_BEFORE_ROUTES: tuple[Stage, ...] = ("shut", "mute")
@@ -81,7 +86,8 @@ def additions(
     for policy in policies:
         found = present_policies.get(policy.id)
         if found != policy:
-            puts.append(Put(_stage_of(policy), policy, found is not None))
+            exchanges = found is not None
+            puts.append(Put(_stage_of(policy, exchanges=exchanges), policy, exchanges))
     return sorted(puts, key=lambda put: _PLACES[put.stage])
 
 
@@ -108,9 +114,9 @@ def removals(
     return sorted(gone, key=lambda removal: _PLACES[removal.stage])
 
 
-def _stage_of(policy: PolicyWish) -> Stage:
+def _stage_of(policy: PolicyWish, *, exchanges: bool) -> Stage:
     if policy.action == "block":
-        return "close"
+        return "close" if exchanges or policy.id.mark else "bar"
     if policy.template is None:
         return "stay" if _stays(policy) else "spare"
     return "open" if policy.id.direction == "out" else "accept"

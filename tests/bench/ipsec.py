@@ -4,11 +4,13 @@ machine's has not).
 
 IPsec's part of the dataplane, mesh and drivers and table 200, runs against the kernel in a network
 namespace of its own, which ends with it; what the peers publish is made up, and none of them is
-waited for.  With `shared` as its argument it shows that layout.
+waited for: their records are read before the clock starts, for that is the datastore's part.  With
+`shared` as its argument it shows that layout.
 
 Each step is shown with its messages, and the time that has passed and that this process has used,
-the kernel's on its behalf too.  What the agent has imported by then is imported before the clock
-starts, and the garbage collector is as the agent has it (felixpy/commands/run.py).  The second
+the kernel's on its behalf too.  What the agent has done by then is done before the clock starts: it
+has imported what it needs, and tried the keys of the file, for which the kernel loads its modules.
+The garbage collector is as the agent has it (felixpy/commands/run.py).  The second
 start is that of an agent that finds all of it there: states, policies and routes are read, and
 their keys are compared.
 """
@@ -24,7 +26,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import structlog
@@ -38,6 +40,7 @@ from dataplane.ipsec.ipsec import Ipsec
 from dataplane.ipsec.kernel import open_xfrm
 from dataplane.ipsec.keys import Algorithm, Key, KeyRing
 from dataplane.ipsec.life import Life, tag_of
+from dataplane.ipsec.mesh import Event
 from dataplane.ipsec.retire import IN_FLIGHT_SECONDS
 from dataplane.settings import IpsecSettings, Settings
 from felixpy.commands.run import spare_the_collector
@@ -94,21 +97,26 @@ class Bench:
 
     def _begin(self) -> Ipsec:
         """Another agent's."""
+        self._begun = False
         ours = IpsecSettings(families=frozenset({FAMILY}), layout=self._layout, reqid=REQID)
         return Ipsec((FAMILY,), Settings(OWN_NAME, ipsec=ours))
 
     async def run(self) -> None:
-        start = await self._timed(f"keys, nodes, nets and records of {PEERS} peers", self._start)
+        await self._try_keys(1, 2)
+        cluster = [*self._nodes(), *self._records(sends=1, receive=(1,))]
+        start = await self._timed(f"keys, nodes, nets and records of {PEERS} peers", cluster, 1)
         self._ipsec.close()
         self._ipsec = self._begin()
-        restart = await self._timed("the same, and all is there already", self._start)
+        restart = await self._timed("the same, and all is there already", cluster, 1)
+        received = self._records(sends=1, receive=(1, 2))
+        sent = self._records(sends=2, receive=(1, 2))
         rotation = [
-            await self._timed("the next key comes, and is received", self._key_comes),
-            await self._timed("the peers receive it, and it is sent with", self._peers_receive),
-            await self._timed("they send with it, and the old one leaves the file", self._key_goes),
+            await self._timed("the next key comes, and is received", [], 1, 2),
+            await self._timed("the peers receive it, and it is sent with", received),
+            await self._timed("they send with it, and the old one leaves the file", sent, 2),
         ]
         await asyncio.sleep(IN_FLIGHT_SECONDS)
-        rotation.append(await self._timed("the old one is received no more", self._nothing))
+        rotation.append(await self._timed("the old one is received no more", []))
         await self._show_kernel()
         show("START", start)
         show("RESTART", restart)
@@ -117,34 +125,15 @@ class Bench:
 
     # ---------------------------------------------------------------- what happens
 
-    async def _start(self) -> None:
-        monitor = InterfaceMonitor(Settings(OWN_NAME))
-        for name, interface in (await monitor.start()).items():
-            self._ipsec.interface_changed(name, interface)
-        monitor.close()
-        self._ipsec.offer_life(Life(BOOT, tag_of(OWN_NAME, BOOT)))
-        self._offer(1)
-        self._nodes()
-        self._records(sends=1, receive=(1,))
-
-    async def _key_comes(self) -> None:
-        self._offer(1, 2)
-
-    async def _peers_receive(self) -> None:
-        self._records(sends=1, receive=(1, 2))
-
-    async def _key_goes(self) -> None:
-        self._records(sends=2, receive=(1, 2))
-        self._offer(2)
-
-    async def _nothing(self) -> None:
-        pass
-
-    # ---------------------------------------------------------------- how
-
-    async def _timed(self, what: str, work: Callable[[], Coroutine[Any, Any, None]]) -> Spent:
+    async def _timed(self, what: str, events: Sequence[Event], *key_ids: int) -> Spent:
+        """`key_ids`: those of the file, if it is another than before."""
         written, start, cpu = self._ipsec.written, time.perf_counter(), time.process_time()
-        await work()
+        if not self._begun:
+            await self._meet_the_kernel()
+        if key_ids:
+            self._ipsec.offer_keys(KeyRing(self._keys[key_id] for key_id in key_ids))
+        for event in events:
+            self._ipsec.update(event)
         while True:
             before = self._ipsec.written, self._ipsec.record()
             await self._ipsec.before(FAMILY, self._step)
@@ -157,6 +146,16 @@ class Bench:
         show(what, spent)
         return spent
 
+    async def _meet_the_kernel(self) -> None:
+        self._begun = True
+        monitor = InterfaceMonitor(Settings(OWN_NAME))
+        for name, interface in (await monitor.start()).items():
+            self._ipsec.interface_changed(name, interface)
+        monitor.close()
+        self._ipsec.offer_life(Life(BOOT, tag_of(OWN_NAME, BOOT)))
+
+    # ---------------------------------------------------------------- how
+
     async def _step(self, what: str, work: Coroutine[Any, Any, None]) -> bool:
         await work
         return True
@@ -166,33 +165,37 @@ class Bench:
         if record is not None:
             self._ipsec.update(IpsecPeer(OWN_NAME, record))
 
-    def _offer(self, *key_ids: int) -> None:
+    async def _try_keys(self, *key_ids: int) -> None:
+        xfrm = open_xfrm(REQID)
         for key_id in key_ids:
-            self._keys.setdefault(key_id, key(key_id))
-        self._ipsec.offer_keys(KeyRing(self._keys[key_id] for key_id in key_ids))
+            self._keys[key_id] = key(key_id)
+            reason = await xfrm.trial(self._keys[key_id], FAMILY)
+            if reason:
+                raise SystemExit(f"key {key_id}: {reason}")
+        xfrm.close()
 
-    def _nodes(self) -> None:
-        self._ipsec.update(PoolUpdate(IpPool("10.0.0.0/8")))
-        self._ipsec.update(HostUpdate(OWN_NAME, OWN, ""))
-        own = RouteUpdate(OWN_NET, RouteType.LOCAL_WORKLOAD, "none", OWN_NAME, OWN)
-        self._ipsec.update(own)
+    def _nodes(self) -> Iterator[Event]:
+        yield PoolUpdate(IpPool("10.0.0.0/8"))
+        yield HostUpdate(OWN_NAME, OWN, "")
+        yield RouteUpdate(OWN_NET, RouteType.LOCAL_WORKLOAD, "none", OWN_NAME, OWN)
         for i in range(PEERS):
-            self._ipsec.update(HostUpdate(f"p{i}", address(i), ""))
-            there = RouteUpdate(net(i), RouteType.REMOTE_WORKLOAD, "none", f"p{i}", address(i))
-            self._ipsec.update(there)
+            yield HostUpdate(f"p{i}", address(i), "")
+            yield RouteUpdate(net(i), RouteType.REMOTE_WORKLOAD, "none", f"p{i}", address(i))
 
-    def _records(self, *, sends: int, receive: tuple[int, ...]) -> None:
+    def _records(self, *, sends: int, receive: tuple[int, ...]) -> list[Event]:
         made = IpsecNode(
             enabled=True,
             layout=self._layout,
             receive={key_id: self._keys[key_id].check for key_id in receive},
             peers={OWN_NAME: IpsecPeering(tag_of(OWN_NAME, BOOT), sends)},
         )
+        found: list[Event] = []
         for i in range(PEERS):
             boot = i.to_bytes(16, "big").hex()
             tag = tag_of(f"p{i}", boot)
             end = structs.replace(made, tag=tag, boot=boot, ipv4=address(i))
-            self._ipsec.update(IpsecPeer(f"p{i}", end))
+            found.append(IpsecPeer(f"p{i}", end))
+        return found
 
     async def _show_kernel(self) -> None:
         xfrm = open_xfrm(REQID)

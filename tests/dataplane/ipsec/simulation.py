@@ -196,6 +196,8 @@ class Node:
             self._settle()
             if self.world.random.random() < 0.5:
                 self._publish()
+            yield from self._additions(plan.PREPARING)
+            self._settle()
             yield from self._additions(plan.ADDITIONS)
             self._settle()
             if self.world.random.random() < 0.5:

@@ -143,9 +143,7 @@ async def encrypting(kernel: FakeXfrm) -> Node:
     return node
 
 
-async def test_a_peer_is_closed_received_from_sent_to_and_opened_in_one_apply(
-    kernel: FakeXfrm,
-) -> None:
+async def test_a_peer_is_received_from_sent_to_and_opened_in_one_apply(kernel: FakeXfrm) -> None:
     node = Node(kernel)
     node.offer(3)
     node.meet(3)
@@ -153,12 +151,12 @@ async def test_a_peer_is_closed_received_from_sent_to_and_opened_in_one_apply(
     out = f"policy out 0.0.0.0/0 {NET}"
     state = "state 192.168.77.2"
     places = [
-        written.index(f"+ {out} block"),
         next(n for n, line in enumerate(written) if line.startswith("+ state 192.168.77.1")),
         next(n for n, line in enumerate(written) if line.startswith(f"+ {state}")),
-        written.index(f"= {out} tunnel"),
+        written.index(f"+ {out} tunnel"),
     ]
     assert places == sorted(places)
+    assert not any("block" in line for line in written if NET in line)
     assert node.failures == {}
     assert await node.rest() == []
     assert node.ipsec.settled
@@ -166,6 +164,27 @@ async def test_a_peer_is_closed_received_from_sent_to_and_opened_in_one_apply(
     assert record is not None
     assert record.receive == ring(3).checks
     assert record.peers == {"n2": IpsecPeering(0xBBBBBB, 3)}
+
+
+async def test_a_net_is_barred_in_the_same_apply_where_a_state_is_refused(kernel: FakeXfrm) -> None:
+    node = Node(kernel)
+    node.offer(3)
+    node.meet(3)
+    kernel.fails = ["+ state 192.168.77.2"]
+    assert f"+ policy out 0.0.0.0/0 {NET} block" in await node.apply()
+    assert list(node.failures) == ["IPv4 IPsec"]
+    kernel.fails = []
+    assert f"= policy out 0.0.0.0/0 {NET} tunnel" in await node.apply()
+
+
+async def test_a_net_is_barred_in_the_same_apply_where_there_is_no_state_to_send_with(
+    kernel: FakeXfrm,
+) -> None:
+    node = Node(kernel)
+    node.offer(3)
+    node.meet(4)
+    assert f"+ policy out 0.0.0.0/0 {NET} block" in await node.apply()
+    assert node.failures == {}
 
 
 async def test_it_tells_how_far_it_has_come(kernel: FakeXfrm) -> None:

@@ -43,7 +43,7 @@ def test_what_stays_here_is_opened_last_and_closed_first() -> None:
     spoken = PolicyWish(PolicyId("fwd", Selector("10.60.1.9/32", ALL)), 400)
     ours = [stays, spoken]
     puts = additions([], [*ours, SHUT], present_states={}, present_policies={})
-    assert puts == [Put("spare", spoken), Put("close", SHUT), Put("stay", stays)]
+    assert puts == [Put("spare", spoken), Put("bar", SHUT), Put("stay", stays)]
     there = {policy.id: policy for policy in [*ours, SHUT]}
     gone = removals([], there, present_states={}, present_policies=there)
     assert gone == [
