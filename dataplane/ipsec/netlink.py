@@ -126,8 +126,7 @@ class KernelXfrm:
     async def listen(self) -> XfrmListener:
         async with _asking("listening to changes of IPsec"):
             own = (await self._open()).epid
-            opened = AsyncXFRMSocket(digest=fingerprint, buffer_bytes=_NOTIFICATIONS)
-            opened.marshal.own = own
+            opened = AsyncXFRMSocket(digest=fingerprint, buffer_bytes=_NOTIFICATIONS, deaf_to=own)
             await opened.bind(groups=sum(1 << group - 1 for group in _GROUPS))
         return KernelListener(opened)
 

@@ -32,7 +32,7 @@ class StateId(NamedTuple):
     spi: int
 
 
-class StateWish(Struct, frozen=True, gc=False):
+class StateWish(Struct, frozen=True, cache_hash=True, gc=False):
     """A state of ESP in tunnel mode, with our reqid.
 
     `source` is "0.0.0.0" or "::" where all senders share it.  `peer` is the node at the other end,

@@ -9,6 +9,7 @@
     privacy     keys never come up from the kernel
     marshal     what the kernel says as messages, its refusals as errors
     endpoint    where its datagrams come in
+    filtering   which of them do not
     sockets     AsyncXFRMSocket: state(), policy(), get_states(), get_policies(), execute(),
                 read_states(), read_policies()
 

@@ -24,15 +24,10 @@ from dataplane.xfrm.messages import (
 ERRNO: Final = struct.Struct("=i")
 CAPPED: Final = 0x100  # flag: of what was refused there is no more than the header
 ERROR_BYTES: Final = 2 * HEADER.size + ERRNO.size
-_PORT: Final = struct.Struct("=I")
-_PORT_OFFSET: Final = 12
 
 
 class MarshalXfrm(Marshal):  # type: ignore[misc]  # pyroute2 has no types
-    """What the kernel says, as messages.
-
-    Those caused by requests through the socket of port `own` are left out; 0: none is.
-    """
+    """What the kernel says, as messages."""
 
     msg_map: Final = {
         constants.XFRM_MSG_NEWSA: usersa_info,
@@ -45,14 +40,11 @@ class MarshalXfrm(Marshal):  # type: ignore[misc]  # pyroute2 has no types
         constants.XFRM_MSG_FLUSHSA: nlmsg,
         constants.XFRM_MSG_FLUSHPOLICY: nlmsg,
     }
-    own = 0
 
     def parse_one_message(
         self, key: int, flags: int, sequence_number: int, data: bytes, offset: int, length: int
     ) -> Any:
         """Raises NetlinkDecodeError; pyroute2's own would give back what it got that far."""
-        if self.own and _PORT.unpack_from(data, offset + _PORT_OFFSET)[0] == self.own:
-            return None
         if key == self.error_type:
             return refusal(data, offset, length)
         kind = self.msg_map.get(key)
@@ -105,17 +97,6 @@ def parts(data: bytes) -> Iterator[tuple[int, int, int, int]]:
             return
         yield kind, sequence, start + HEADER.size, start + length
         start += length + 3 & ~3
-
-
-def is_caused_by(port: int, datagram: memoryview) -> bool:
-    """Whether it is one message, caused by a request through the socket of that port; 0: of none.
-
-    Whoever makes thousands of changes need not take each apart that it is told of.
-    """
-    if not port or len(datagram) < HEADER.size:
-        return False
-    length, _, _, _, told = HEADER.unpack_from(datagram)
-    return bool(told == port and length + 3 & ~3 >= len(datagram))
 
 
 def whole(data: bytes, start: int, end: int) -> bytes:

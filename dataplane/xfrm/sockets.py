@@ -32,13 +32,13 @@ from pyroute2.netlink.nlsocket import AsyncNetlinkSocket, NetlinkRequest
 
 from dataplane.xfrm import constants, requests
 from dataplane.xfrm.endpoint import Endpoint
+from dataplane.xfrm.filtering import drop_caused_by
 from dataplane.xfrm.layout import FLAGS, FLAGS_OFFSET, HEADER, SENDER, SENDER_OFFSET
 from dataplane.xfrm.marshal import (
     CAPPED,
     ERRNO,
     ERROR_BYTES,
     MarshalXfrm,
-    is_caused_by,
     parts,
     refusal,
     whole,
@@ -76,9 +76,15 @@ class Request(Protocol):
 class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has no types
     marshal_class = MarshalXfrm
 
-    def __init__(self, *, digest: Digest = zeros, buffer_bytes: int = 1 << 20, **more: Any) -> None:
-        """`digest` stands for keys in what is read; `buffer_bytes` of the kernel for answers."""
+    def __init__(
+        self, *, digest: Digest = zeros, buffer_bytes: int = 1 << 20, deaf_to: int = 0, **more: Any
+    ) -> None:
+        """`digest` stands for keys in what is read; `buffer_bytes` of the kernel for answers.
+
+        Nothing is told that requests through the socket of port `deaf_to` have caused; 0: all is.
+        """
         super().__init__(NETLINK_XFRM, ext_ack=True, **more)
+        self._deaf_to = deaf_to
         self._digest = digest
         self._buffer_bytes = buffer_bytes
         self._sequence = _FIRST_BATCH_SEQUENCE
@@ -95,6 +101,8 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
             # Without them there is only more to read: an old kernel, or a container's rights.
             with contextlib.suppress(OSError):
                 opened.setsockopt(level, option, value)
+        if self._deaf_to:
+            drop_caused_by(self._deaf_to, opened)
         return opened
 
     async def setup_endpoint(self) -> None:
@@ -237,9 +245,6 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
             request.cleanup()
 
     def _received(self, datagram: memoryview) -> None:
-        if is_caused_by(self.marshal.own, datagram):
-            datagram[:] = bytes(len(datagram))  # there may be a key in it
-            return
         conceal(datagram, self._digest)
         self.enqueue(bytes(datagram), None)
 

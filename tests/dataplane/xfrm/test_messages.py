@@ -12,7 +12,6 @@ from pyroute2.netlink.exceptions import NetlinkDecodeError
 
 from dataplane.xfrm import constants, requests
 from dataplane.xfrm.attributes import Algorithm, Mark, ReplayEsn, Template
-from dataplane.xfrm.marshal import is_caused_by
 from dataplane.xfrm.messages import (
     user_expire,
     userpolicy_id,
@@ -124,15 +123,6 @@ def _size(form: str) -> int:
 
 def test_header():
     assert struct.unpack_from("=IHHII", encoded(usersa_id())) == (40, 16, 1, 7, 9)
-
-
-def test_what_one_has_caused_oneself():
-    message = memoryview(encoded(usersa_id()))
-    assert is_caused_by(9, message)
-    assert not is_caused_by(8, message)
-    assert not is_caused_by(0, message)
-    assert not is_caused_by(9, message[:15])
-    assert not is_caused_by(9, memoryview(bytes(message) + encoded(usersa_id()))), "of two"
 
 
 def test_what_is_not_said_has_no_end():
