@@ -137,6 +137,11 @@ class IpsecDriver:
         return bool(self._present.policies.ways_out)
 
     @property
+    def will_send(self) -> bool:
+        """Whether states to send with are to be made, which ways may open through."""
+        return any(not wish.receives for wish in self._present.states.wanting())
+
+    @property
     def sending(self) -> int:
         """How many states of ours are for sending."""
         return self._present.states.sending

@@ -40,7 +40,7 @@ from dataplane.xfrm import attributes as xfrm
 from dataplane.xfrm import constants
 from dataplane.xfrm.sockets import AsyncXFRMSocket
 
-_PATIENCE: Final = 10.0  # seconds; the kernel is done when it is asked
+_PATIENCE: Final = 30.0  # seconds; the kernel is done when it is asked, its modules once loaded
 _AT_ONCE: Final = 200  # for which the kernel may take that long
 _NOTIFICATIONS: Final = 8 << 20
 _SECONDS_OF_A_TRIAL: Final = 10  # should we end in the middle of it, the kernel deletes it

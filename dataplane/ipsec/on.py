@@ -213,6 +213,8 @@ class On:
     async def _prepare_and_open(self, family: Family) -> bool:
         """Whether anything was written.  Bars are there, whatever else the kernel refuses."""
         driver = self._drivers[family]
+        if not driver.will_send:
+            return await driver.additions()
         try:
             prepared = await driver.additions(PREPARING)
         except IpsecError:
