@@ -4,7 +4,7 @@ import pytest
 
 from tests.guest.conftest import Guest
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.lab]
 
 SECONDS = 1200  # some times what it takes
 
