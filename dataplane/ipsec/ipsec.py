@@ -291,6 +291,7 @@ class Ipsec:
             packets=counters.packets,
             added=counters.added,
             used=counters.used,
+            last_used=state.last_used,
             replayed=state.replayed,
             integrity_failed=state.integrity_failed,
             used_up=self._on is not None and self._on.is_used_up(state.id),

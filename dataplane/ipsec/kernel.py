@@ -35,7 +35,7 @@ TUNNEL: Final = 1
 
 
 class Counters(NamedTuple):
-    """Since it was made; times in seconds since 1970, 0: never."""
+    """Since it was made; times in seconds since 1970, 0: never.  `used`: for the first time."""
 
     bytes: int = 0
     packets: int = 0
@@ -71,6 +71,8 @@ class KernelState(Struct, frozen=True, gc=False):
     plain: bool = True
     """Nothing is set that no field here tells of: encapsulation, offload, flags, ports' masks."""
     counters: Counters = Counters()
+    last_used: int = 0
+    """Seconds since 1970; 0 where no packet has come, or from a kernel before 6.2."""
     replayed: int = 0
     integrity_failed: int = 0
 

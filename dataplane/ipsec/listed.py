@@ -55,9 +55,10 @@ def _number(name: str) -> int:
 _TMPL, _TYPE, _MARK, _IF_ID = map(_number, ("TMPL", "POLICY_TYPE", "MARK", "IF_ID"))
 _AEAD, _AUTH, _CRYPT = map(_number, ("ALG_AEAD", "ALG_AUTH_TRUNC", "ALG_CRYPT"))
 _SET_MARK, _SET_MASK, _ESN = map(_number, ("SET_MARK", "SET_MARK_MASK", "REPLAY_ESN_VAL"))
+_LAST_USED: Final = _number("LASTUSED")
 _PLAIN_OF_STATE: Final = frozenset(
-    {_AEAD, _AUTH, _CRYPT, _MARK, _SET_MARK, _SET_MASK, _IF_ID, _ESN}
-    | set(map(_number, ("ALG_AUTH", "REPLAY_VAL", "LASTUSED", "PAD")))
+    {_AEAD, _AUTH, _CRYPT, _MARK, _SET_MARK, _SET_MASK, _IF_ID, _ESN, _LAST_USED}
+    | set(map(_number, ("ALG_AUTH", "REPLAY_VAL", "PAD")))
 )
 _PLAIN_OF_POLICY: Final = frozenset({_TMPL, _MARK, _IF_ID, _TYPE, _number("PAD")})
 
@@ -120,6 +121,7 @@ def state(message: bytes) -> KernelState | None:
         and whole
         and _PLAIN_OF_STATE.issuperset(found),
         counters=Counters(used_bytes, packets, added, used),
+        last_used=int.from_bytes(found.get(_LAST_USED, b""), sys.byteorder),
         replayed=replayed,
         integrity_failed=failed,
     )

@@ -19,7 +19,8 @@ class StateStatus(Struct, frozen=True):
     """A state of ours in the kernel.
 
     `spi` is in host order, `peer` "" where all senders share it; `used_up`: a new key is due, by
-    the packets that it has sent.
+    the packets that it has sent.  Times in seconds since 1970, 0 for never: made, used first, used
+    last, which kernels before 6.2 do not tell.
     """
 
     destination: str
@@ -32,6 +33,7 @@ class StateStatus(Struct, frozen=True):
     packets: int = 0
     added: float = 0.0
     used: float = 0.0
+    last_used: float = 0.0
     replayed: int = 0
     integrity_failed: int = 0
     used_up: bool = False

@@ -67,6 +67,7 @@ def counted(state: StateStatus, now: KernelState) -> StateStatus:
         packets=counters.packets,
         added=float(counters.added),
         used=float(counters.used),
+        last_used=float(now.last_used),
         replayed=now.replayed,
         integrity_failed=now.integrity_failed,
     )

@@ -189,7 +189,7 @@ def _transfer(states: Sequence[StateStatus], now: float) -> Iterator[str]:
         octets, packets = sum(s.bytes for s in mine), sum(s.packets for s in mine)
         ways.append(f"{size(octets)} {word} in {packets} packets")
     yield f"  transfer: {', '.join(ways)}"
-    if last := max(state.used for state in states):
+    if last := max(state.last_used for state in states):
         yield f"  latest packet: {age(now - last)} ago"
     if failed := sum(state.integrity_failed for state in states):
         yield f"  not authentic: {failed} packets"

@@ -124,12 +124,18 @@ def test_counting():
     assert (shared.esn, shared.replay_window, shared.soft_packets) == (False, 0, 1 << 31)
 
 
+def test_a_kernel_that_tells_of_the_last_packet():
+    message = state()
+    message["attrs"].append(("XFRMA_LASTUSED", struct.pack("=Q", 1_800_000_000)))
+    assert found_state(message).last_used == 1_800_000_000
+
+
 def test_a_state_that_is_used():
     message = state()
     message.update(bytes=5, packets=6, add_time=7, use_time=8)
     message.update(stats_replay=9, stats_integrity_failed=10)
     found = found_state(message)
-    assert found.counters == Counters(5, 6, 7, 8)
+    assert (found.counters, found.last_used) == (Counters(5, 6, 7, 8), 0)
     assert (found.replayed, found.integrity_failed) == (9, 10)
     assert found.fits(RECEIVING, REQID)
 

@@ -34,9 +34,11 @@ metadata: {name: n2}
 spec: {bgp: {ipv4Address: 10.0.0.2/24}}
 """
 STATES = (
-    StateStatus("10.0.0.2", 0xABCDE4, 4, 4, False, "n2", 2048, 7, NOW - 100, NOW - 5),
-    StateStatus("10.0.0.2", 0xABCDE3, 3, 4, False, "n2", 10, 1, NOW - 900, NOW - 90),
-    StateStatus("10.0.0.1", 0x123453, 3, 4, True, "n2", 4096, 9, NOW - 900, NOW - 60, 1, 2),
+    StateStatus("10.0.0.2", 0xABCDE4, 4, 4, False, "n2", 2048, 7, NOW - 100, NOW - 99, NOW - 5),
+    StateStatus("10.0.0.2", 0xABCDE3, 3, 4, False, "n2", 10, 1, NOW - 900, NOW - 890, NOW - 90),
+    StateStatus(
+        "10.0.0.1", 0x123453, 3, 4, True, "n2", 4096, 9, NOW - 900, NOW - 890, NOW - 60, 1, 2
+    ),
     StateStatus("10.0.0.1", 0x123454, 4, 4, True, "n2", used_up=True),
 )
 PEERS = (
