@@ -114,7 +114,7 @@ def test_a_version_that_bird_refuses_is_kept_beside_and_the_running_one_stays(la
     before = n1.sessions()
     written = n1.file.read_text()
     change_tor_peers(lab, "ttlSecurity: 1", "ttlSecurity: 1, keepaliveTime: 77s")
-    comes_to(True, lambda: "syntax error, unexpected NUM" in n1.felixpy("status", "bgp")[1])
+    n1.comes_to(True, lambda: "syntax error, unexpected NUM" in n1.felixpy("status", "bgp")[1])
     assert n1.file.read_text() == written
     assert n1.sessions() == before
     beside = [path for path in n1.file.parent.iterdir() if path != n1.file]
@@ -123,9 +123,9 @@ def test_a_version_that_bird_refuses_is_kept_beside_and_the_running_one_stays(la
     for path in beside:
         assert path.stat().st_mode & 0o007 == 0, path
     change_tor_peers(lab, ", keepaliveTime: 77s", "")
-    comes_to("in sync", n1.configuration)
+    n1.comes_to("in sync", n1.configuration)
     assert n1.sessions() == before
-    comes_to([n1.file], lambda: list(n1.file.parent.iterdir()))
+    n1.comes_to([n1.file], lambda: list(n1.file.parent.iterdir()))
 
 
 def test_a_change_whose_sessions_do_not_come_back_is_undone(lab: Lab) -> None:
@@ -145,15 +145,15 @@ def test_a_change_whose_sessions_do_not_come_back_is_undone(lab: Lab) -> None:
         .read_text()
         .replace("ttlSecurity: 1", "ttlSecurity: 1, keepaliveTime: 50s", 1),
     )
-    comes_to(True, lambda: n1.sessions()[session].since != before[session].since)
-    comes_to(True, lambda: "undone" in n1.felixpy("status", "bgp")[1])
-    comes_to(written, n1.file.read_text)
+    n1.comes_to(True, lambda: n1.sessions()[session].since != before[session].since)
+    n1.comes_to(True, lambda: "undone" in n1.felixpy("status", "bgp")[1])
+    n1.comes_to(written, n1.file.read_text)
     after = n1.sessions()
     assert {name for name in after if after[name] != before[name]} == {session}
     lab.tor.space.run(barrier.format("D", "D"))
     n1.await_established([session])
     change_tor_peers(lab, ", keepaliveTime: 50s", "")
-    comes_to("in sync", n1.configuration)
+    n1.comes_to("in sync", n1.configuration)
     lab.await_established()
     assert n1.file.read_text() == written
 
@@ -166,4 +166,4 @@ def test_bgp_turned_off_leaves_no_route_of_bird(lab: Lab) -> None:
     assert block(1, 4) in n3.kernel(4)
     n3.start(BGPEnabled="false")
     for family in FAMILIES:
-        comes_to("", n3.kernel, family)
+        n3.comes_to("", n3.kernel, family)
