@@ -6,12 +6,13 @@ out  each in it, as AsyncXFRMSocket is to send it
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final, assert_never
 
 from dataplane.ipsec.kernel import Change, PolicyDelete, PolicyPut, StateAdd, StateDelete
 from dataplane.ipsec.keys import Material
 from dataplane.ipsec.listed import DIRECTIONS
-from dataplane.ipsec.values import DECRYPTED, MARK_MASK, Action, PolicyId, Template
+from dataplane.ipsec.values import DECRYPTED, MARK_MASK, Action, PolicyId, Selector, Template
 from dataplane.xfrm import attributes, constants, prepared
 from dataplane.xfrm.attributes import Mark
 
@@ -41,7 +42,7 @@ def write(reqid: int, change: Change, buffer: memoryview, start: int) -> int:
             return prepared.delete_policy(
                 buffer,
                 start,
-                selector=prepared.selector(*policy.selector),
+                selector=_selector(policy.selector),
                 direction=_NUMBERS[policy.direction],
                 attributes=_attributes(policy, None, reqid),
             )
@@ -85,7 +86,7 @@ def _put_policy(reqid: int, change: PolicyPut, buffer: memoryview, start: int) -
         buffer,
         start,
         "update" if change.replace else "add",
-        selector=prepared.selector(*name.selector),
+        selector=_selector(name.selector),
         direction=_NUMBERS[name.direction],
         priority=wish.priority,
         action=_ACTIONS[wish.action],
@@ -94,6 +95,23 @@ def _put_policy(reqid: int, change: PolicyPut, buffer: memoryview, start: int) -
     )
 
 
+@lru_cache(prepared.CACHED)
+def _selector(selector: Selector) -> bytes:
+    return prepared.selector(
+        selector.source,
+        selector.destination,
+        selector.protocol,
+        selector.source_port,
+        selector.destination_port,
+    )
+
+
+@lru_cache(prepared.CACHED)
+def _tunnel(template: Template, reqid: int) -> bytes:
+    ends = template.source, template.destination
+    return prepared.tunnel(*ends, template.spi, template.optional, reqid)
+
+
 def _attributes(policy: PolicyId, template: Template | None, reqid: int) -> bytes:
-    found = b"" if template is None else prepared.tunnel(*template, reqid)
+    found = b"" if template is None else _tunnel(template, reqid)
     return found + prepared.mark(policy.mark, MARK_MASK) if policy.mark else found

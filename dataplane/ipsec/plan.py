@@ -19,7 +19,9 @@ In a pool it was closed all along.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+from msgspec import Struct
 
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
@@ -57,7 +59,7 @@ _PLACES: Final[Mapping[str, int]] = {
 }
 
 
-class Put(NamedTuple):
+class Put(Struct, frozen=True, gc=False):
     """`exchanges` what is there: in place for a policy, by removal for a state."""
 
     stage: Stage
@@ -65,7 +67,7 @@ class Put(NamedTuple):
     exchanges: bool = False
 
 
-class Remove(NamedTuple):
+class Remove(Struct, frozen=True, gc=False):
     stage: Stage
     id: StateId | PolicyId
 

@@ -7,7 +7,7 @@ Source: sections 3 and 4 of the IPsec reference; linux include/uapi/linux/xfrm.h
 
 from __future__ import annotations
 
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -25,7 +25,7 @@ ANYBODY: Final[dict[Family, str]] = {4: "0.0.0.0", 6: "::"}  # noqa: S104
 EVERYWHERE: Final[dict[Family, str]] = {4: "0.0.0.0/0", 6: "::/0"}
 
 
-class StateId(NamedTuple):
+class StateId(Struct, frozen=True, cache_hash=True, gc=False):
     """What the kernel tells states apart by; the source is none of it."""
 
     destination: str  # address
@@ -48,7 +48,7 @@ class StateWish(Struct, frozen=True, cache_hash=True, gc=False):
     life: str = ""
 
 
-class Selector(NamedTuple):
+class Selector(Struct, frozen=True, cache_hash=True, gc=False):
     """Canonical CIDRs; protocol and ports 0 for any."""
 
     source: str
@@ -69,7 +69,7 @@ class PolicyId(Struct, frozen=True, cache_hash=True, gc=False):
     mark: int = 0  # under MARK_MASK; 0: no mark is asked for
 
 
-class Template(NamedTuple):
+class Template(Struct, frozen=True, cache_hash=True, gc=False):
     """One ESP tunnel with our reqid.  `spi` 0: any.  `optional`: what is in clear may pass, too."""
 
     source: str

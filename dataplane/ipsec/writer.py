@@ -57,7 +57,8 @@ class Writer:
         changes: list[Change] = []
         last: list[int] = []  # of the changes of each
         new_index = self._present.policies.new_index
-        for _, wish, exchanges in puts:
+        for put in puts:
+            wish, exchanges = put.wish, put.exchanges
             if isinstance(wish, PolicyWish):
                 index = 0 if exchanges else new_index(wish.id)
                 changes.append(PolicyPut(wish, exchanges, index))

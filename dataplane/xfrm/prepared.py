@@ -5,8 +5,8 @@
 
 The bytes are those of the messages of `requests`, at a quarter of the cost (tests/bench/xfrm.py).
 What does not fit raises ValueError or struct.error.  What many have in common is packed once:
-selectors, templates, marks, names of algorithms.  Keys are not: each is copied from where it is
-straight to where it is sent from.
+marks, names of algorithms; selectors and templates by whoever has them (CACHED).  Keys are not:
+each is copied from where it is straight to where it is sent from.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from dataplane.xfrm.layout import (
 )
 from dataplane.xfrm.requests import POLICY_COMMANDS, STATE_COMMANDS, WHOLE_PORT, address, family_of
 
-_CACHED: Final = 8192  # what 1,000 peers need, some 200 bytes each
+CACHED: Final = 8192  # selectors, templates: what 1,000 peers need, some 200 bytes each
 _PADS: Final = tuple(bytes(-length & 3) for length in range(4))
 _UNLIMITED: Final = ENDLESS + UNUSED
 
@@ -140,7 +140,6 @@ def delete_policy(
     return _put(buffer, start + OLD_POLICY.size, attributes)
 
 
-@lru_cache(_CACHED)
 def selector(src: str, dst: str, proto: int = 0, sport: int = 0, dport: int = 0) -> bytes:
     """`src` and `dst` are CIDRs; protocol and ports 0 for any."""
     source, _, source_bits = src.partition("/")
@@ -159,7 +158,6 @@ def selector(src: str, dst: str, proto: int = 0, sport: int = 0, dport: int = 0)
     )
 
 
-@lru_cache(_CACHED)
 def tunnel(src: str, dst: str, spi: int, optional: bool, reqid: int) -> bytes:
     """The attribute of a policy that asks for ESP from `src` to `dst`; `spi` 0: any."""
     template = TEMPLATE.pack(

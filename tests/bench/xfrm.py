@@ -208,9 +208,14 @@ def encoders() -> None:
                 template.spi,
                 reqid=REQID,
             )
-            source, destination, *_ = change.wish.id.selector
+            selector = change.wish.id.selector
             requests.policy(
-                "update", src=source, dst=destination, direction=1, priority=5, templates=[tunnel]
+                "update",
+                src=selector.source,
+                dst=selector.destination,
+                direction=1,
+                priority=5,
+                templates=[tunnel],
             ).encode_into(buffer, 0)
 
     def pyroute2() -> None:

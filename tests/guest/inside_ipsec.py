@@ -473,7 +473,8 @@ def is_back(cluster: IpsecCluster, spi: int) -> bool:
         if policy.direction == "out" and policy.selector.destination == "10.65.2.0/26"
         for template in policy.templates
     }
-    return (H2, spi) in out & {tuple(s.id) for s in kernel.states if s.source == H1}
+    there = {(s.id.destination, s.id.spi) for s in kernel.states if s.source == H1}
+    return (H2, spi) in out & there
 
 
 def test_a_node_leaves(cluster: IpsecCluster) -> None:

@@ -199,7 +199,7 @@ async def test_a_flush_ends_the_life_of_what_was_sent_with(
     driver.begin_life()
     sending = list(states.values())[1]
     other = structs.replace(
-        sending, id=sending.id._replace(spi=0xCCCCCC3), life="c3" * 16 + "b2" * 16
+        sending, id=structs.replace(sending.id, spi=0xCCCCCC3), life="c3" * 16 + "b2" * 16
     )
     driver.desire({sending.id: None, other.id: other}, {})
     await driver.additions()

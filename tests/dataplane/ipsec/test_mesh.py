@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import pytest
+from msgspec import structs
 
 from calc_graph.model import IpPool, IpsecPeering
 from calc_graph.updates import (
@@ -150,8 +151,8 @@ def test_a_key_that_is_told_stays_so_when_a_peer_comes() -> None:
     [
         (False, TAG, (1006, OUT3), (1006, IN)),
         (False, 0, (1006, "block"), (1006, IN)),
-        (True, TAG, (1006, OUT3), (1006, IN._replace(optional=True))),
-        (True, 0, None, (1006, IN._replace(optional=True))),
+        (True, TAG, (1006, OUT3), (1006, structs.replace(IN, optional=True))),
+        (True, 0, None, (1006, structs.replace(IN, optional=True))),
     ],
 )
 def test_policies_of_a_net(allow_clear: bool, taken_in: int, out: object, into: object) -> None:
@@ -356,8 +357,8 @@ def test_the_guides_policies_are_not_those_of_a_pair() -> None:
     ("theirs", "hosts", "taken_in", "out", "into"),
     [
         (False, False, TAG, None, None),
-        (True, False, 0, None, (2000, IN._replace(optional=True))),
-        (True, False, TAG, (2000, OUT3), (2000, IN._replace(optional=True))),
+        (True, False, 0, None, (2000, structs.replace(IN, optional=True))),
+        (True, False, TAG, (2000, OUT3), (2000, structs.replace(IN, optional=True))),
         (True, True, TAG, (2000, OUT3), (2000, IN)),
         (True, True, 0, (2000, "block"), (2000, IN)),
     ],
