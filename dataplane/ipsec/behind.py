@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 
 from dataplane.ipsec import policies
 from dataplane.ipsec.nets import Nets
-from dataplane.ipsec.policies import NetNames, Way
+from dataplane.ipsec.policies import Between, Way
 from dataplane.ipsec.values import PolicyId, PolicyWish
 from dataplane.ipsec.wishes import Wishes
 from dataplane.settings import IpsecSettings
@@ -23,6 +23,19 @@ from dataplane.settings import IpsecSettings
 Owner: TypeAlias = tuple[
     Literal["net", "own", "host", "node", "here", "send", "receive", "former"], str
 ]
+
+
+class _Net:
+    """Behind another node: its names, and what comes from it, which is made anew for another
+    `between` and not for another key.
+    """
+
+    __slots__ = ("between", "into", "names")
+
+    def __init__(self, net: str) -> None:
+        self.names = policies.names_of(net)
+        self.between: Between | None = None
+        self.into: dict[PolicyId, PolicyWish] = {}
 
 
 class Behind:
@@ -38,12 +51,13 @@ class Behind:
         self._routes = routes
         self._shared = settings.layout == "shared"
         self._guarded = not settings.allow_clear
-        self._names: dict[str, NetNames] = {}  # of nets behind others
+        self._behind: dict[str, _Net] = {}
         self._turned: dict[str, None] = {}  # nets whose way is another
 
     def turn(self, name: str) -> None:
         """The way to a peer is another."""
-        self._turned.update(dict.fromkeys(self._nets.on(name)))
+        for net in self._nets.on(name):
+            self._turned[net] = None
 
     def turn_all(self) -> None:
         """Our own nets are others, which are named in each policy of the layout "shared"."""
@@ -60,22 +74,27 @@ class Behind:
             self._set_own(net)
 
     def _set_net(self, net: str, way_to: Callable[[str], Way]) -> None:
+        owner: Owner = ("net", net)
         name = self._nets.node_of(net)
-        wishes: list[PolicyWish] = []
-        route = ""
-        if name:
-            way = way_to(name)
-            names = self._names.get(net)
-            if names is None:
-                names = self._names[net] = policies.names_of(net)
-            wishes += policies.net_policies(names, way)
-            if self._shared:
-                wishes += policies.guide_policies(names, self._nets.own, way)
-            route = way.there if way.spi else ""
-        else:
-            self._names.pop(net, None)
-        self._policies.put(("net", net), {wish.id: wish for wish in wishes})
-        self._routes.put(("net", net), {net: route} if route else {})
+        if not name:
+            self._behind.pop(net, None)
+            self._policies.put(owner, {})
+            self._routes.put(owner, {})
+            return
+        way = way_to(name)
+        between = way.between
+        behind = self._behind.get(net)
+        if behind is None:
+            behind = self._behind[net] = _Net(net)
+        if behind.between is not between:
+            behind.between, behind.into = between, policies.inward(behind.names, between)
+        wishes = policies.outward(behind.names.out, way, behind.names.free)
+        wishes.update(behind.into)
+        if self._shared:
+            more = policies.guide_policies(behind.names, self._nets.own, way)
+            wishes.update({wish.id: wish for wish in more})
+        self._policies.put(owner, wishes)
+        self._routes.put(owner, {net: between.there} if way.spi and between.there else {})
 
     def _set_own(self, net: str) -> None:
         """A pool that is ours alone has nothing that would have to be closed."""

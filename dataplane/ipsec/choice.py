@@ -33,7 +33,6 @@ def choose(
     node: str,
     end: End,
     *,
-    hostname: str,
     layout: str,
     tag: int,
     order: Sequence[int],
@@ -50,7 +49,7 @@ def choose(
     common = common_keys(record, order, alive)
     if not common:
         return Choice(reason=_nothing_common(node, record, order, alive), waits=not record.receive)
-    if layout == "pair" and end.peering(hostname).tag != tag:
+    if layout == "pair" and end.peering.tag != tag:
         return Choice(reason=f"waits for {node} to say that it has taken us in", waits=True)
     if usable != order:
         return Choice(common[0], usable=tuple(common_keys(record, usable, alive)))
@@ -68,9 +67,9 @@ def excluded(node: str, end: End, layout: str) -> str:
         return f"publishes another layout: {record.layout}, here {layout}"
     if layout == "pair" and not (record.tag and record.boot):
         return "publishes no tag"
-    if end.rival:
-        return f"its tag is that of {end.rival} as well"
-    if not end.addresses:
+    if end.place.rival:
+        return f"its tag is that of {end.place.rival} as well"
+    if not end.place.addresses:
         return "has no address of its own"
     return ""
 

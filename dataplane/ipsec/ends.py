@@ -26,9 +26,8 @@ _NO_PEERING: Final = IpsecPeering()
 _NO_ADDRESSES: Final = ("", "")
 
 
-class End(Struct, frozen=True):
-    """`record` is NO_RECORD where nothing is published, and `published` false; of what it says of
-    other peers than this node it may be an older one.
+class Place(Struct, frozen=True):
+    """What a node has of what it claims.
 
     addresses  by family: the tunnel's end by the record if that is enabled, else the node's own;
                left out where there is none, or where it is another node's
@@ -36,15 +35,23 @@ class End(Struct, frozen=True):
     rival      the node that has its tag by right, "" for none
     """
 
-    record: IpsecNode = NO_RECORD
-    published: bool = False
     addresses: Mapping[Family, str] = {}
     hosts: Mapping[Family, str] = {}
     rival: str = ""
 
-    def peering(self, node: str) -> IpsecPeering:
-        """What it says that it has for a node."""
-        return self.record.peers.get(node, _NO_PEERING)
+
+class End(Struct, frozen=True):
+    """`record` is NO_RECORD where nothing is published, and `published` false; of what it says of
+    other peers than this node it may be an older one.
+
+    peering    what it says that it has for this node
+    place      where it is, as far as that is its own
+    """
+
+    record: IpsecNode
+    published: bool
+    peering: IpsecPeering
+    place: Place
 
 
 class _Claim(Struct, frozen=True):
@@ -75,6 +82,7 @@ class Ends:
         self._by_host: Multimap[str, str] = Multimap()
         self._claims: dict[str, _Claim] = {}
         self._told: dict[str, None] = {}  # nodes whose claims may be others
+        self._places: dict[str, Place] = {}
         self._made: dict[str, End] = {}
         self._dirty: dict[str, None] = {}
 
@@ -170,17 +178,22 @@ class Ends:
 
     # ---------------------------------------------------------------- worked out
 
-    def _record(self, node: str) -> IpsecNode | None:
-        return self._records.get(node) if any(self._hosts.get(node, _NO_ADDRESSES)) else None
-
     def _make(self, node: str) -> End:
-        record = self._record(node)
+        place = self._places.get(node)
+        if place is None:
+            place = self._places[node] = self._place(node)
+        record = self._records.get(node)
+        if record is None or self._hosts.get(node, _NO_ADDRESSES) == _NO_ADDRESSES:
+            return End(NO_RECORD, False, _NO_PEERING, place)
+        return End(record, True, record.peers.get(self._hostname, _NO_PEERING), place)
+
+    def _place(self, node: str) -> Place:
         claim = self._claims.get(node, _NO_CLAIM)
         holder = min(self._by_tag.get(claim.tag), default=node) if claim.tag else node
         addresses = {f: a for f, a in claim.addresses.items() if self._has(node, a)}
         hosts = {f: a for f, a in claim.hosts.items() if self._may_have(node, a)}
         rival = "" if holder == node else holder
-        return End(record or NO_RECORD, record is not None, addresses, hosts, rival)
+        return Place(addresses, hosts, rival)
 
     def _has(self, node: str, address: str) -> bool:
         holders = self._by_address.get(address)
@@ -195,12 +208,16 @@ class Ends:
         """Work out what was told."""
         told, self._told = self._told, {}
         for node in told:
-            self._touch(node)
+            self._displace(node)
             self._claim(node)
 
     def _touch(self, node: str) -> None:
         self._dirty[node] = None
         self._made.pop(node, None)
+
+    def _displace(self, node: str) -> None:
+        self._touch(node)
+        self._places.pop(node, None)
 
     def _claim(self, node: str) -> None:
         """Whoever claims the same as before or now may have it, or lose it."""
@@ -214,7 +231,7 @@ class Ends:
             self._move(self._by_address, node, was, now)
             self._move(self._by_host, node, before.hosts.values(), after.hosts.values())
             for address in (*was, *now):  # a tunnel's end is nobody's own address
-                self._touch_all(self._by_host.get(address))
+                self._displace_all(self._by_host.get(address))
 
     def _move(
         self, holders: Multimap[K, str], node: str, before: Collection[K], after: Collection[K]
@@ -222,15 +239,15 @@ class Ends:
         for key in before:
             holders.discard(key, node)
             if key in holders:
-                self._touch_all(holders.get(key))
+                self._displace_all(holders.get(key))
         for key in after:
             if key in holders:
-                self._touch_all(holders.get(key))
+                self._displace_all(holders.get(key))
             holders.add(key, node)
 
-    def _touch_all(self, nodes: Iterable[str]) -> None:
+    def _displace_all(self, nodes: Iterable[str]) -> None:
         for node in nodes:
-            self._touch(node)
+            self._displace(node)
 
     def _claim_of(self, node: str) -> _Claim:
         own = self._hosts.get(node)

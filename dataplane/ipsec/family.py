@@ -25,10 +25,10 @@ from dataplane.ipsec.hosts import Hosts
 from dataplane.ipsec.line import Line, is_possible, receiving, sending, spi_of
 from dataplane.ipsec.nets import Nets
 from dataplane.ipsec.peer import NOBODY, Peer
-from dataplane.ipsec.policies import Way
+from dataplane.ipsec.policies import Between, Way
 from dataplane.ipsec.retire import KeyChange, Picture
 from dataplane.ipsec.seen import Seen
-from dataplane.ipsec.states import PairStates, key_of
+from dataplane.ipsec.states import TunnelStates, key_of
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 from dataplane.ipsec.wishes import Wishes
 from dataplane.settings import IpsecSettings
@@ -86,10 +86,11 @@ class FamilyMesh:
         """A state was observed: what follows from that for its peer?
 
         A receiving one is wished for, there or not, as long as it can be made; a sending one that
-        is wished for and has come stays so, and the way may lead through it.
+        is wished for and has come stays so, and the way may lead through it.  Nothing follows from
+        one whose key has gone.
         """
         line = self._lines.get(state.peer)
-        if line is None:
+        if line is None or state.key not in self._keys.checks:
             return
         if state.receives:
             line.changed |= state.key not in self._keys.makeable
@@ -133,33 +134,43 @@ class FamilyMesh:
 
     # ---------------------------------------------------------------- a peer
 
-    def set_peer(self, name: str, peer: Peer) -> list[StateWish]:
-        """Out: states that are not wished for any more, and are there."""
+    def set_peer(self, name: str, peer: Peer) -> list[StateWish] | None:
+        """Out: states that are not wished for any more, and are there; None: it is as it was."""
         line = self._lines.get(name)
         if line is None:
             if peer == NOBODY:
-                return []
+                return None
             line = self._lines[name] = Line()
         elif line.made_for == self._time and line.peer == peer:
-            return []
-        if self._at.get(line.peer.there) == name:
-            del self._at[line.peer.there]
-        if peer.there:
-            self._at[peer.there] = name
-        is_new = line.made_for != self._time or line.peer.tunnel != peer.tunnel
-        if is_new:
-            line.states = None if peer.tunnel is None else PairStates(peer.tunnel)
-        was_enabled = line.peer.enabled
+            return None
+        before, received, sent = line.peer, line.received, line.sent
+        is_new = line.made_for != self._time or before.tunnel != peer.tunnel
         line.peer, line.made_for = peer, self._time
+        if is_new or before.there != peer.there:
+            self._meet(name, line, before)
         # What is received with does not follow from the choice of a key.
-        gone = self._receive(name, line) if is_new else []
-        gone += self._send(name, line)
-        if self._turn(name, line) or peer.enabled != was_enabled:
+        if is_new:
+            self._receive(name, line)
+        self._send(name, line)
+        if self._turn(name, line) is not None or peer.enabled != before.enabled:
             self._hosts.set_host(name, peer, self.way(name))
-        self._hosts.set_node(name, peer, self.way(name))
+        if self._hosts.with_nodes:
+            self._hosts.set_node(name, peer, self.way(name))
         if peer == NOBODY:
             del self._lines[name]
-        return gone
+        return self._left(received, line.received) + self._left(sent, line.sent)
+
+    def _meet(self, name: str, line: Line, before: Peer) -> None:
+        """Its tunnel, or its address, may be another."""
+        peer = line.peer
+        if self._at.get(before.there) == name:
+            del self._at[before.there]
+        if peer.there:
+            self._at[peer.there] = name
+        line.states = None if peer.tunnel is None else TunnelStates(peer.tunnel)
+        between = self._between(peer.there, encrypted=peer.tunnel is not None)
+        if line.between != between:
+            line.between = between
 
     def look_at(self, name: str) -> bool:
         """Something was observed of a peer, or of its way.  Out: whether of policies."""
@@ -172,7 +183,7 @@ class FamilyMesh:
         used, is_open = line.used, line.way is not None and line.way.spi != 0
         if line.changed or line.stirred or (used and not is_open):
             self._follow(name, line)
-        elif used:
+        elif used and self._hosts.with_nodes:
             # A way that is open does not follow from what leads through it.
             self._hosts.set_node(name, line.peer, self.way(name))
         line.changed = line.stirred = line.used = False
@@ -180,9 +191,11 @@ class FamilyMesh:
 
     def _follow(self, name: str, line: Line) -> None:
         """What its way leads through may be another."""
-        if self._turn(name, line):
-            self._hosts.set_host(name, line.peer, self.way(name))
-        self._hosts.set_node(name, line.peer, self.way(name))
+        way = self._turn(name, line)
+        if way is not None:
+            self._hosts.set_host(name, line.peer, way)
+        if self._hosts.with_nodes:
+            self._hosts.set_node(name, line.peer, self.way(name))
 
     def keep(self, name: str, former: Iterable[StateWish]) -> None:
         """States of a peer that are wished for no more, and may be needed yet."""
@@ -196,54 +209,49 @@ class FamilyMesh:
         }
         self.states.put(owner, left)
 
-    def _receive(self, name: str, line: Line) -> list[StateWish]:
+    def _receive(self, name: str, line: Line) -> None:
         wishes: dict[StateId, StateWish] = {}
         if line.states is not None and not self._shared:
             wishes = receiving(line.states, self._keys, self._seen)
         before = line.received
-        if wishes == before:
-            return []
-        line.received = wishes
-        self._seen.expect(before, wishes)
-        self.states.put(("receive", name), wishes)
-        return self._left(before, wishes)
+        if wishes != before:
+            line.received = wishes
+            self._seen.expect(before, wishes)
+            self.states.put(("receive", name), wishes)
 
-    def _send(self, name: str, line: Line) -> list[StateWish]:
+    def _send(self, name: str, line: Line) -> None:
         wishes: dict[StateId, StateWish] = {}
         if line.states is not None:
             wishes = sending(line.states, line.peer.key, self._keys, self._seen)
-        before = line.sent
-        if wishes == before:
-            return []
-        line.sent = wishes
-        self.states.put(("send", name), wishes)
-        return self._left(before, wishes)
+        if wishes != line.sent:
+            line.sent = wishes
+            self.states.put(("send", name), wishes)
 
     def _left(
         self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
     ) -> list[StateWish]:
-        if not before:
+        if before is after or not before:
             return []
         return [w for name, w in before.items() if name not in after and self._seen.has(w)]
 
-    def _turn(self, name: str, line: Line) -> bool:
-        """Whether the way is another now; the nets follow."""
-        way = self._way(line.peer, spi_of(line, self._keys, self._seen))
-        if way == line.way:
-            return False
-        line.way = way
+    def _turn(self, name: str, line: Line) -> Way | None:
+        """The way, if it is another now; the nets follow."""
+        spi, way = spi_of(line, self._keys, self._seen), line.way
+        if way is not None and way.spi == spi and way.between is line.between:
+            return None
+        way = line.way = Way(line.between, spi)
         self._behind.turn(name)
-        return True
+        return way
 
-    def _way(self, peer: Peer, spi: int) -> Way:
-        return Way(
+    def _between(self, there: str, *, encrypted: bool) -> Between:
+        closed = not self._allow_clear
+        return Between(
             self.here,
-            peer.there,
-            spi,
-            not self._allow_clear or peer.tunnel is not None,
-            not self._allow_clear,
-            self._allow_clear,
-            self._shared,
+            there,
+            asked=closed or encrypted,
+            closed=closed,
+            optional=self._allow_clear,
+            shared=self._shared,
         )
 
     # ---------------------------------------------------------------- a net
@@ -251,6 +259,7 @@ class FamilyMesh:
     def resolve_own(self) -> None:
         """What peers, as they were, need because of nets of ours."""
         if self.nets.take_own_dirty():
+            self._hosts.own_changed()
             for name, line in self._lines.items():
                 self._hosts.set_host(name, line.peer, self.way(name))
             if self._shared:
@@ -267,7 +276,7 @@ class FamilyMesh:
         line = self._lines.get(name)
         if line is not None and line.way is not None:
             return line.way
-        return Way(here=self.here, asked=not self._allow_clear, closed=not self._allow_clear)
+        return Way(self._between("", encrypted=False))
 
     def is_missing(self, key: int) -> bool:
         """Whether a receiving state of that key is not there."""
@@ -278,7 +287,7 @@ class FamilyMesh:
         line = self._lines.get(name)
         if line is None or line.states is None or self._shared:
             return True
-        return all(self._seen.has(line.states.receiving(key)) for key in keys)
+        return all(self._seen.has(line.states.receiving[key]) for key in keys)
 
     def sent_with(self, name: str) -> frozenset[int]:
         """Key IDs that ways out to a peer have in the kernel."""

@@ -10,7 +10,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from dataplane.ipsec.retire import IN_FLIGHT_SECONDS
 from dataplane.ipsec.values import StateId, StateWish
@@ -45,6 +45,11 @@ class Formers:
         self._of: dict[str, _Former] = {}
         self._changed: dict[str, None] = {}
         self._due = _NEVER
+
+    @property
+    def names(self) -> Set[str]:
+        """Peers of which there are any.  A live view."""
+        return self._of.keys()
 
     def wishes(self, name: str) -> Iterable[StateWish]:
         former = self._of.get(name)

@@ -35,38 +35,48 @@ class Hosts:
         self._nets = nets
         self._wishes = wishes
         self._seen = seen
-        self._with_nodes = settings.node_encryption
+        self.with_nodes = settings.node_encryption
         self._ports = settings.clear_ports
+        self._names: dict[str, tuple[str, tuple[PolicyId, ...]]] = {}  # peer -> address, ways out
 
     def set_here(self, here: str) -> None:
         wishes: list[PolicyWish] = []
         if here:
             wishes += policies.rest_policies(self._family, here)
-            if self._with_nodes:
+            if self.with_nodes:
                 wishes += policies.exceptions(self._family, here, self._ports)
         self._wishes.put(_HERE, {wish.id: wish for wish in wishes})
 
+    def own_changed(self) -> None:
+        """Our nets are others: all peers are to be set after."""
+        self._names.clear()
+
     def set_host(self, name: str, peer: Peer, way: Way) -> None:
         """Between our nets and a peer's own address."""
-        wishes: list[PolicyWish] = []
-        if peer.enabled and way.there:
-            wishes += policies.host_policies(self._nets.own, way)
-        self._wishes.put(("host", name), {wish.id: wish for wish in wishes})
+        there = way.between.there
+        if not (peer.enabled and there):
+            self._names.pop(name, None)
+            self._wishes.put(("host", name), {})
+            return
+        known = self._names.get(name)
+        if known is None or known[0] != there:
+            known = self._names[name] = there, policies.host_names(self._nets.own, there)
+        self._wishes.put(("host", name), policies.outward(known[1], way))
 
     def set_node(self, name: str, peer: Peer, way: Way) -> None:
-        """Between the two nodes, where both ask for it."""
-        if not self._with_nodes:
-            return
+        """Between the two nodes, where both ask for it; only with node encryption."""
         wishes: list[PolicyWish] = []
-        if peer.enabled and peer.nodes and way.here and way.there:
-            into, _ = policies.node_names(way)
+        between = way.between
+        if peer.enabled and peer.nodes and between.here and between.there:
+            into, _ = policies.node_names(between)
             settled = peer.hosts or self._seen.is_strict(into)
             wishes += policies.node_policies(way, settled=settled)
         self._wishes.put(("node", name), {wish.id: wish for wish in wishes})
 
     def is_encrypted(self, way: Way) -> bool:
         """Whether what this node itself says to a peer goes encrypted."""
-        if not (self._with_nodes and way.here and way.there):
+        between = way.between
+        if not (self.with_nodes and between.here and between.there):
             return False
-        _, out = policies.node_names(way)
+        _, out = policies.node_names(between)
         return self._seen.leads_out(out)

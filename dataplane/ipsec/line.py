@@ -7,16 +7,17 @@ Source: sections 4.6, 4.7 and 5.5 of the IPsec reference.
 from __future__ import annotations
 
 from dataplane.ipsec.peer import NOBODY
-from dataplane.ipsec.policies import Way
+from dataplane.ipsec.policies import Between, Way
 from dataplane.ipsec.retire import Picture
 from dataplane.ipsec.seen import Seen
-from dataplane.ipsec.states import PairStates
+from dataplane.ipsec.states import TunnelStates
 from dataplane.ipsec.values import StateId, StateWish
 
 
 class Line:
     """To a peer: what was decided of it, and what is wished for because of that.
 
+    between   what its way is made of, but for the SPI
     made_for  the time of the family that `peer` was worked out in
     changed   something was observed that its states follow from
     stirred   something was observed that its way follows from
@@ -25,6 +26,7 @@ class Line:
     """
 
     __slots__ = (
+        "between",
         "changed",
         "made_for",
         "peer",
@@ -38,11 +40,12 @@ class Line:
 
     def __init__(self) -> None:
         self.peer = NOBODY
+        self.between = Between()
         self.made_for = -1
         self.changed = False
         self.stirred = False
         self.used = False
-        self.states: PairStates | None = None
+        self.states: TunnelStates | None = None
         self.received: dict[StateId, StateWish] = {}
         self.sent: dict[StateId, StateWish] = {}
         self.way: Way | None = None
@@ -52,19 +55,23 @@ def is_possible(wish: StateWish, keys: Picture, seen: Seen) -> bool:
     return wish.key in keys.makeable or seen.can_stay(wish)
 
 
-def receiving(states: PairStates, keys: Picture, seen: Seen) -> dict[StateId, StateWish]:
+def receiving(states: TunnelStates, keys: Picture, seen: Seen) -> dict[StateId, StateWish]:
     """To be wished for, layout "pair"."""
-    wishes = [states.receiving(key) for key in keys.received]
-    return {wish.id: wish for wish in wishes if is_possible(wish, keys, seen)}
+    wishes: dict[StateId, StateWish] = {}
+    for key in keys.received:
+        wish = states.receiving[key]
+        if key in keys.makeable or seen.can_stay(wish):
+            wishes[wish.id] = wish
+    return wishes
 
 
-def sending(states: PairStates, best: int, keys: Picture, seen: Seen) -> dict[StateId, StateWish]:
+def sending(states: TunnelStates, best: int, keys: Picture, seen: Seen) -> dict[StateId, StateWish]:
     """To be wished for.  A state that was sent with stays as long as its key is alive: it could not
     be made again, as that would count anew under the same key.
     """
     wishes: dict[StateId, StateWish] = {}
     for key in keys.checks:
-        wish = states.sending(key)
+        wish = states.sending[key]
         if (key == best and key in keys.makeable) or seen.was_made(wish):
             wishes[wish.id] = wish
     return wishes
@@ -78,15 +85,13 @@ def spi_of(line: Line, keys: Picture, seen: Seen) -> int:
         return 0
     for key in (line.peer.key, *line.peer.usable):
         if key in keys.checks:
-            wish = line.states.sending(key)
-            if seen.has(wish) and _may_turn(line, wish, seen):
+            wish = line.states.sending[key]
+            if seen.has(wish) and (key == line.peer.key or _may_go_on(line, wish, seen)):
                 return wish.id.spi
     return 0
 
 
-def _may_turn(line: Line, wish: StateWish, seen: Seen) -> bool:
-    """To the best key at once; while its state is missing, only what is in use stays so."""
-    if wish.key == line.peer.key:
-        return True
+def _may_go_on(line: Line, wish: StateWish, seen: Seen) -> bool:
+    """While the state of the best key is missing, only what is in use stays so."""
     before = 0 if line.way is None else line.way.spi
     return wish.id.spi == before or (before == 0 and seen.is_used(wish.id))

@@ -176,12 +176,11 @@ class Mesh:
         touched.pop(self._hostname, None)
         for mesh in self._families.values():
             mesh.resolve_own()
-        for name in dirty:
-            self._peers.decide(name, self._now)
+        decided = [name for name in dirty if self._peers.decide(name, self._now)]
         used = [name for name in touched if self._peers.look_at(name, self._now)]
         for mesh in self._families.values():
             mesh.resolve_nets()
-        self._peers.describe([*dirty, *used], touched)
+        self._peers.describe([*decided, *used], {**dirty, **touched})
         return min(self._retire(), self._peers.let_go(self._now))
 
     def _set_here(self) -> dict[str, None]:
@@ -262,7 +261,7 @@ class Mesh:
             self._peers.choose(name, end),
             self._families,
             sends=self._peers.record.peering(name).sends,
-            sent=end.peering(self._hostname).sends,
+            sent=end.peering.sends,
             common=common_keys(end.record, self._keys.order, self._keys.alive),
             allow_clear=self._settings.allow_clear,
         )
@@ -273,8 +272,8 @@ class Mesh:
         found = report.key_problems(self._keys, held, self._ends.records())
         for name in self._ends.nodes():
             end = self._ends.end(name)
-            if end.rival:
-                found[name] = f"its tag is that of {end.rival} as well"
+            if end.place.rival:
+                found[name] = f"its tag is that of {end.place.rival} as well"
             elif end.record.enabled and end.record.layout != self._settings.layout:
                 found[name] = excluded(name, end, self._settings.layout)
         rival = self._ends.own_rival()

@@ -1,6 +1,4 @@
-"""Another node as one address family needs it: what was decided of it in, one value out.
-Pure.
-"""
+"""Another node as one address family needs it, by what was decided of it.  Pure."""
 
 from __future__ import annotations
 
@@ -8,10 +6,6 @@ from typing import Final
 
 from msgspec import Struct
 
-from dataplane.families import Family
-from dataplane.ipsec.choice import Choice
-from dataplane.ipsec.ends import End
-from dataplane.ipsec.life import Life
 from dataplane.ipsec.states import Tunnel
 
 
@@ -37,33 +31,3 @@ class Peer(Struct, frozen=True, gc=False):
 
 
 NOBODY: Final = Peer()
-
-
-def peer_of(
-    name: str,
-    end: End,
-    choice: Choice,
-    family: Family,
-    *,
-    here: str,
-    life: Life,
-    shared: bool,
-    hosts: bool,
-) -> Peer:
-    """`here`: this node's address, "" where there is none; `hosts`: as in Peer."""
-    record, there = end.record, end.addresses.get(family, "")
-    tunnel = None
-    if choice.eligible and here and there:
-        if shared:
-            tunnel = Tunnel(name, here, there, shared=True)
-        else:
-            tunnel = Tunnel(name, here, there, False, life.tag, life.boot, record.tag, record.boot)
-    return Peer(
-        there or end.hosts.get(family, ""),
-        tunnel,
-        choice.key,
-        choice.usable,
-        record.enabled,
-        record.node_encryption,
-        hosts,
-    )

@@ -14,6 +14,7 @@ Pure.  Source: sections 5.2 to 5.5 of the IPsec reference.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from calc_graph.model import IpsecPeering
 from dataplane.families import Family
@@ -22,12 +23,15 @@ from dataplane.ipsec.ends import End, Ends
 from dataplane.ipsec.family import FamilyMesh
 from dataplane.ipsec.former import Formers
 from dataplane.ipsec.life import Life
-from dataplane.ipsec.peer import NOBODY, peer_of
+from dataplane.ipsec.peer import NOBODY, Peer
 from dataplane.ipsec.record import Record, told
 from dataplane.ipsec.retire import KeyChange, Keys, Picture
+from dataplane.ipsec.states import Tunnel
 from dataplane.ipsec.usage import Usage
 from dataplane.ipsec.values import StateWish
 from dataplane.settings import IpsecSettings
+
+_NONE: Final = frozenset[int]()
 
 
 class Peers:
@@ -49,10 +53,12 @@ class Peers:
         self._keys = keys
         self._families = families
         self._former = Formers(settings.key_grace)
+        self._have_former = self._former.names
         self.life = Life("", 0)
         self.record = Record(settings)
         self.usage = Usage()
         self.choices: dict[str, Choice] = {}
+        self._ends_taken: dict[str, End] = {}  # that these were made for
         self._taken = Picture()  # that all peers were decided on with, or need not be
         self._complete = False  # all receiving states of all keys that are published are there
 
@@ -97,40 +103,63 @@ class Peers:
             return choice.key != keys.order[0] or choice.key not in keys.published
         return choice.key != 0 and choice.key not in keys.order
 
-    def decide(self, name: str, now: float) -> None:
-        """What was told of it, or of this node, is another; or its node is gone."""
+    def decide(self, name: str, now: float) -> bool:
+        """What was told of it, or of this node, is another; or its node is gone.  Out: whether
+        anything of what the record says of it may be another, if all states are there.
+        """
         if not self._ends.is_host(name):
             self._forget(name, now)
-            return
-        end = self._ends.end(name)
-        choice = self.choices[name] = self.choose(name, end)
-        peering = end.peering(self._hostname)
-        sends = peering.sends != 0
-        gone: list[StateWish] = []
+            return False
+        end, before = self._ends.end(name), self._ends_taken.get(name)
+        choice = self.choose(name, end)
+        is_another = before is None or before.place is not end.place or choice != self.choices[name]
+        self.choices[name], self._ends_taken[name] = choice, end
+        here: list[StateWish] = []
         for family, mesh in self._families.items():
-            peer = peer_of(
-                name,
-                end,
-                choice,
-                family,
-                here=mesh.here,
-                life=self.life,
-                shared=self._shared,
-                hosts=peering.hosts,
-            )
-            gone += mesh.set_peer(name, peer)
-        # In its new life a peer does not send with what it had before, and one that is switched off
-        # says when it has come to its end.
-        gone = [wish for wish in gone if self._is_of_now(wish)]
-        self._former.keep(name, gone, quiet=sends == choice.eligible, now=now)
-        self.usage.set_record(name, end.record, self._hostname, self._keys.picture)
+            gone = mesh.set_peer(name, self._peer(name, end, choice, family, mesh.here))
+            if gone is not None:
+                is_another = True
+                here += gone
+        if here or name in self._have_former:
+            # In its new life a peer does not send with what it had before, and one that is switched
+            # off says when it has come to its end.
+            quiet = (end.peering.sends != 0) == choice.eligible
+            kept = [wish for wish in here if self._is_of_now(wish)]
+            self._former.keep(name, kept, quiet=quiet, now=now)
+        keys = self._keys.picture
+        if keys.retired:
+            self.usage.set_record(name, end.record, self._hostname, keys)
+        return is_another
+
+    def _peer(self, name: str, end: End, choice: Choice, family: Family, here: str) -> Peer:
+        """`here`: this node's address, "" where there is none."""
+        record, place = end.record, end.place
+        there = place.addresses.get(family, "")
+        tunnel = None
+        if choice.eligible and here and there:
+            if self._shared:
+                tunnel = Tunnel(name, here, there, shared=True)
+            else:
+                life = self.life
+                own = life.tag, life.boot
+                tunnel = Tunnel(name, here, there, False, *own, record.tag, record.boot)
+        return Peer(
+            there or place.hosts.get(family, ""),
+            tunnel,
+            choice.key,
+            choice.usable,
+            record.enabled,
+            record.node_encryption,
+            end.peering.hosts,
+        )
 
     def look_at(self, name: str, now: float) -> bool:
         """Something was observed of it: what was decided stays, but for keys that are on their way
         out, which are taken only where they are in use.  Out: whether policies were among it,
         which is what tells who is sent to with which key.
         """
-        self._former.look_at(name)
+        if name in self._have_former:
+            self._former.look_at(name)
         used = False
         for mesh in self._families.values():
             used |= mesh.look_at(name)
@@ -144,7 +173,6 @@ class Peers:
         return choose(
             name,
             end,
-            hostname=self._hostname,
             layout=self._layout,
             tag=self.life.tag,
             order=self.usage.order(name, keys),
@@ -154,10 +182,11 @@ class Peers:
 
     def _forget(self, name: str, now: float) -> None:
         """Its node is gone."""
-        gone = [wish for mesh in self._families.values() for wish in mesh.set_peer(name, NOBODY)]
+        gone = [w for m in self._families.values() for w in m.set_peer(name, NOBODY) or ()]
         self._former.keep(name, gone, quiet=True, now=now)
         self.record.set_peer(name)
         self.choices.pop(name, None)
+        self._ends_taken.pop(name, None)
         self.usage.forget(name)
 
     def let_go(self, now: float) -> float:
@@ -177,7 +206,7 @@ class Peers:
 
     def describe(self, changed: Iterable[str], heard: Iterable[str]) -> None:
         """What the record says: of keys, of peers of which anything is another, and of those of
-        which states were observed.
+        which something was told, or states were observed.
         """
         was_complete = self._complete
         others_listed = self._list_keys()
@@ -207,11 +236,11 @@ class Peers:
         choice = self.choices.get(name)
         if choice is None:
             return
-        used: frozenset[int] = frozenset()
+        used = _NONE
         for mesh in self._families.values():
-            used |= mesh.sent_with(name)
+            used = used | mesh.sent_with(name) if used else mesh.sent_with(name)
         self.usage.set_sent(name, used, choice.key)
-        end = self._ends.end(name)
+        end = self._ends_taken[name]
         there = choice.eligible and self._has_taken_in(name, end)
         tag = end.record.tag if there else 0
         hosts = self._with_nodes and self._encrypts_hosts(name, end)
@@ -236,4 +265,4 @@ class Peers:
     def _common(self, end: End) -> list[FamilyMesh]:
         """Of the families that both ends have an address of."""
         families = self._families.items()
-        return [mesh for family, mesh in families if mesh.here and family in end.addresses]
+        return [mesh for family, mesh in families if mesh.here and family in end.place.addresses]

@@ -58,12 +58,12 @@ _INCOMING: tuple[Direction, ...] = ("in", "fwd")
 Port: TypeAlias = tuple[Literal["tcp", "udp"], int]
 
 
-class Way(Struct, frozen=True, gc=False):
-    """To a peer, one family.  `here` and `there`: ends of the tunnel, "" where there are none.
+class Between(Struct, frozen=True, gc=False):
+    """This node and a peer, one family; what of it does not follow from any key.
 
-    spi       of the state to send with, 0: not encrypted
-    asked     what comes from there must have come through the tunnel, if `here` and `there` are
-              known; else nothing comes from there
+    here, there  ends of the tunnel, "" where there are none
+    asked     what comes from there must have come through the tunnel, if both ends are known; else
+              nothing comes from there
     closed    not encrypted means nowhere
     optional  what comes from there may be in clear
     shared    layout: all senders share a receiving state
@@ -71,31 +71,33 @@ class Way(Struct, frozen=True, gc=False):
 
     here: str = ""
     there: str = ""
-    spi: int = 0
     asked: bool = True
     closed: bool = True
     optional: bool = False
     shared: bool = False
-
-    @property
-    def out(self) -> Template:
-        return Template(self.here, self.there, self.spi)
 
     def incoming(self, *, optional: bool) -> Template:
         family = family_of(self.here)
         return Template(ANYBODY[family] if self.shared else self.there, self.here, 0, optional)
 
 
+class Way(Struct, frozen=True, gc=False):
+    """To a peer: `spi` is that of the state to send with, 0: not encrypted."""
+
+    between: Between
+    spi: int = 0
+
+
 class NetNames(NamedTuple):
     """A net, and what the policies for it are called.
 
-    out   anything to it
+    out   anything to it, alone
     into  it to anything, for this node and for others
     free  bits that the prefix leaves free
     """
 
     net: str
-    out: PolicyId
+    out: tuple[PolicyId, ...]
     into: tuple[PolicyId, ...]
     free: int
 
@@ -106,7 +108,7 @@ def names_of(net: str) -> NetNames:
     back = Selector(net, everywhere)
     return NetNames(
         net,
-        PolicyId("out", Selector(everywhere, net)),
+        (PolicyId("out", Selector(everywhere, net)),),
         tuple(PolicyId(direction, back) for direction in _INCOMING),
         BITS[family] - int(net.partition("/")[2]),
     )
@@ -116,62 +118,69 @@ def _single(address: str) -> str:
     return f"{address}/{BITS[family_of(address)]}"
 
 
-def _outward(names: Iterable[PolicyId], priority: int, way: Way) -> list[PolicyWish]:
-    """One object each: what closes the way is exchanged for what encrypts."""
+def outward(names: Iterable[PolicyId], way: Way, free: int = 0) -> dict[PolicyId, PolicyWish]:
+    """What leads out to a peer: to nets that leave so many bits `free`, or to itself.
+
+    One object each: what closes the way is exchanged for what encrypts.  What the host itself sends
+    to a net is caught as well.
+    """
+    between, priority = way.between, TUNNEL + free
     if way.spi:
-        template = way.out
-        return [PolicyWish(name, priority, "allow", template) for name in names]
-    return [PolicyWish(name, priority, "block") for name in names] if way.closed else []
+        template = Template(between.here, between.there, way.spi)
+        return {name: PolicyWish(name, priority, "allow", template) for name in names}
+    return {name: PolicyWish(name, priority, "block") for name in names} if between.closed else {}
 
 
-def net_policies(names: NetNames, way: Way) -> list[PolicyWish]:
-    """Of a net behind a peer.  What the host itself sends there is caught as well."""
+def inward(names: NetNames, between: Between) -> dict[PolicyId, PolicyWish]:
+    """What comes from a net behind a peer."""
     priority = TUNNEL + names.free
-    wishes = _outward((names.out,), priority, way)
-    if way.asked and way.here and way.there:
-        template = way.incoming(optional=way.optional)
-        wishes += [PolicyWish(name, priority, "allow", template) for name in names.into]
-    elif way.closed:
-        wishes += [PolicyWish(name, priority, "block") for name in names.into]
-    return wishes
+    if between.asked and between.here and between.there:
+        template = between.incoming(optional=between.optional)
+        return {name: PolicyWish(name, priority, "allow", template) for name in names.into}
+    return (
+        {name: PolicyWish(name, priority, "block") for name in names.into} if between.closed else {}
+    )
 
 
 def guide_policies(names: NetNames, own: Iterable[str], way: Way) -> Iterator[PolicyWish]:
     """The guide's own, in the layout "shared", of a net behind a peer and each of ours."""
-    if not (way.asked and way.here and way.there):
+    between = way.between
+    if not (between.asked and between.here and between.there):
         return
-    priority, incoming = GUIDE + names.free, way.incoming(optional=False)
+    priority, incoming = GUIDE + names.free, between.incoming(optional=False)
+    out = Template(between.here, between.there, way.spi)
     for mine in own:
         selector = Selector(names.net, mine)
         for direction in _INCOMING:
             yield PolicyWish(PolicyId(direction, selector, DECRYPTED), priority, template=incoming)
         if way.spi:
             name = PolicyId("out", Selector(mine, names.net), ENCRYPT)
-            yield PolicyWish(name, priority, template=way.out)
+            yield PolicyWish(name, priority, template=out)
 
 
-def host_policies(own: Iterable[str], way: Way) -> list[PolicyWish]:
-    """What our workloads say to the peer itself: as encrypted as what it says to them."""
-    there = _single(way.there)
-    return _outward([PolicyId("out", Selector(mine, there)) for mine in own], TUNNEL, way)
+def host_names(own: Iterable[str], there: str) -> tuple[PolicyId, ...]:
+    """What our workloads say to a peer itself: as encrypted as what it says to them."""
+    single = _single(there)
+    return tuple([PolicyId("out", Selector(mine, single)) for mine in own])
 
 
 def node_policies(way: Way, *, settled: bool) -> Iterator[PolicyWish]:
     """Between the nodes.  Until `settled`, when the peer says that its own words to this node go
     encrypted, clear may come, and goes where nothing encrypts.
     """
-    into, out = node_names(way)
-    optional = way.optional or not settled
-    yield PolicyWish(into, NODE, template=way.incoming(optional=optional))
+    between = way.between
+    into, out = node_names(between)
+    optional = between.optional or not settled
+    yield PolicyWish(into, NODE, template=between.incoming(optional=optional))
     if way.spi:
-        yield PolicyWish(out, NODE, template=way.out)
-    elif way.closed and settled:
+        yield PolicyWish(out, NODE, template=Template(between.here, between.there, way.spi))
+    elif between.closed and settled:
         yield PolicyWish(out, NODE, "block")
 
 
-def node_names(way: Way) -> tuple[PolicyId, PolicyId]:
+def node_names(between: Between) -> tuple[PolicyId, PolicyId]:
     """What comes from the peer itself, and what goes there."""
-    here, there = _single(way.here), _single(way.there)
+    here, there = _single(between.here), _single(between.there)
     return PolicyId("in", Selector(there, here)), PolicyId("out", Selector(here, there))
 
 

@@ -79,6 +79,7 @@ class Record:
         return self._makeable + [key for key in others if key not in self._makeable]
 
     def peering(self, node: str) -> IpsecPeering:
+        """What is said of a peer."""
         return self._peers.get(node, _NO_PEERING)
 
     def value(self, life: Life, addresses: Mapping[Family, str]) -> IpsecNode:

@@ -28,7 +28,7 @@ def progress(
     allow_clear: bool,
 ) -> PeerProgress:
     reasons = dict(_family_reasons(name, end, choice, families))
-    both = [m for f, m in families.items() if m.here and f in end.addresses]
+    both = [m for f, m in families.items() if m.here and f in end.place.addresses]
     through = bool(both) and all(mesh.way(name).spi for mesh in both)
     stage: Stage = "in clear" if allow_clear else "closed"
     if choice.key and through:
@@ -44,7 +44,7 @@ def progress(
         sent=sent,
         common=tuple(common),
         spis=tuple(dict.fromkeys(spi for mesh in both for spi in mesh.spis(name))),
-        ends=dict(end.addresses),
+        ends=dict(end.place.addresses),
         families=reasons if choice.key else {},
     )
 
@@ -55,7 +55,7 @@ def _family_reasons(
     for family, mesh in families.items():
         if not mesh.here:
             yield family, f"this node has no IPv{family} address"
-        elif family not in end.addresses:
+        elif family not in end.place.addresses:
             yield family, f"has no IPv{family} address"
         elif choice.key and not mesh.way(name).spi:
             yield family, f"waits for the kernel to have the state of key {choice.key}"

@@ -141,12 +141,8 @@ class Keys:
         self._begun = False
         self._found: set[int] = set()
         self._dropped: set[int] = set()
-        self._picture = Picture()
-
-    @property
-    def picture(self) -> Picture:
-        """As of the last `take_over` or `advance`; the same object until anything is another."""
-        return self._picture
+        # As of the last `take_over` or `advance`; the same object until anything is another.
+        self.picture = Picture()
 
     @property
     def alive(self) -> Mapping[int, str]:
@@ -238,9 +234,9 @@ class Keys:
             makeable=frozenset(key for key in self._checks if self.can_be_made(key)),
             closing=len(published) != len(self._checks),
         )
-        if now == self._picture:
+        if now == self.picture:
             return False
-        self._picture = now
+        self.picture = now
         return True
 
     def _sort(self, now: float) -> None:

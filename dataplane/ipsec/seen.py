@@ -14,9 +14,9 @@ from collections.abc import Mapping
 
 from calc_graph.multimap import Multimap
 from dataplane.ipsec.states import key_of
-from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
+from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish, Template
 
-_NOT_USED: Mapping[StateId, int] = {}
+_NO_SPIS: Mapping[PolicyId, int] = {}
 _NO_KEYS: frozenset[int] = frozenset()
 
 
@@ -29,8 +29,8 @@ class Seen:
         self._adopted: dict[StateId, str] = {}
         self._expected: dict[StateId, StateWish] = {}
         self._missing: Multimap[int, StateId] = Multimap()
-        self._named: dict[PolicyId, StateId] = {}  # of ways out
-        self._users: dict[str, dict[StateId, int]] = {}  # how many of those, by the other end
+        self._out: dict[PolicyId, Template] = {}  # ways out
+        self._spis: dict[str, dict[PolicyId, int]] = {}  # what they name, by the other end
         self._keys_to: dict[str, frozenset[int]] = {}  # by the other end, until it is another
         self._strict: set[PolicyId] = set()  # ways in that nothing clear passes
 
@@ -42,10 +42,12 @@ class Seen:
 
     def state(self, name: StateId, state: StateWish | None) -> StateWish | None:
         """Out: what was there before."""
-        before = self._present.pop(name, None)
+        before = self._present.get(name)
         if state is not None:
             self._present[name] = state
-        else:
+        elif before is not None:
+            del self._present[name]
+        if state is None and self._adopted:
             self._adopted.pop(name, None)
         expected = self._expected.get(name)
         if expected is not None:
@@ -58,11 +60,17 @@ class Seen:
         for name, policy in policies.items():
             template = None if policy is None else policy.template
             if name.direction == "out":
-                after = None if template is None else StateId(template.destination, template.spi)
-                before = self._named.get(name)
-                if before != after:
-                    self._name(name, before, after)
-                    ends.update({s.destination: None for s in (before, after) if s is not None})
+                before = self._out.get(name)
+                if before == template:
+                    continue
+                if before is not None and (
+                    template is None or template.destination != before.destination
+                ):
+                    self._end_way(name, before.destination)
+                    ends[before.destination] = None
+                if template is not None:
+                    self._lead_way(name, template)
+                    ends[template.destination] = None
             elif self._with_nodes and name.direction == "in":
                 if template is None or template.optional:
                     self._strict.discard(name)
@@ -71,38 +79,36 @@ class Seen:
                     ends[name.selector.source.partition("/")[0]] = None
         return ends
 
-    def _name(self, policy: PolicyId, before: StateId | None, after: StateId | None) -> None:
-        if before is not None:
-            del self._named[policy]
-            self._count(before, -1)
-        if after is not None:
-            self._named[policy] = after
-            self._count(after, 1)
+    def _lead_way(self, policy: PolicyId, template: Template) -> None:
+        self._out[policy] = template
+        there = template.destination
+        spis = self._spis.get(there)
+        if spis is None:
+            spis = self._spis[there] = {}
+        spis[policy] = template.spi
+        self._keys_to.pop(there, None)
 
-    def _count(self, state: StateId, by: int) -> None:
-        there = state.destination
-        users = self._users.setdefault(there, {})
-        before = users.get(state, 0)
-        users[state] = before + by
-        if not users[state]:
-            del users[state]
-            if not users:
-                del self._users[there]
-        elif before:
-            return
+    def _end_way(self, policy: PolicyId, there: str) -> None:
+        del self._out[policy]
+        spis = self._spis[there]
+        del spis[policy]
+        if not spis:
+            del self._spis[there]
         self._keys_to.pop(there, None)
 
     def expect(
         self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
     ) -> None:
         """Receiving states: those that an owner has wished for, and those that it does now."""
+        expected = self._expected
         for name, wish in before.items():
-            if self._expected.get(name) == wish:
-                del self._expected[name]
+            if name not in after and expected.get(name) == wish:
+                del expected[name]
                 self._missing.discard(wish.key, name)
         for name, wish in after.items():
-            self._expected[name] = wish
-            self._note_missing(wish)
+            if expected.get(name) is not wish:
+                expected[name] = wish
+                self._note_missing(wish)
 
     def _note_missing(self, wish: StateWish) -> None:
         if self._present.get(wish.id) == wish:
@@ -130,21 +136,21 @@ class Seen:
 
     def is_used(self, state: StateId) -> bool:
         """Whether a way out leads through it."""
-        return state in self._users.get(state.destination, _NOT_USED)
+        return state.spi in self._spis.get(state.destination, _NO_SPIS).values()
 
     def keys_to(self, there: str) -> frozenset[int]:
         """Key IDs that ways out to an address have."""
         keys = self._keys_to.get(there)
         if keys is None:
-            users = self._users.get(there)
-            if users is None:
+            spis = self._spis.get(there)
+            if spis is None:
                 return _NO_KEYS
-            keys = self._keys_to[there] = frozenset([key_of(state.spi) for state in users])
+            keys = self._keys_to[there] = frozenset(map(key_of, {*spis.values()}))
         return keys
 
     def leads_out(self, policy: PolicyId) -> bool:
         """Whether it is a way out through a tunnel that is there."""
-        return policy in self._named
+        return policy in self._out
 
     def is_strict(self, policy: PolicyId) -> bool:
         """Whether it is a way in that is there and that nothing clear passes."""

@@ -10,6 +10,7 @@ Source: sections 4.2 and 4.4 of the IPsec reference.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -68,27 +69,32 @@ def receiving(tunnel: Tunnel, key: int) -> StateWish:
     )
 
 
-class PairStates:
-    """States of one tunnel, each of which is made once however often it is asked for."""
+class _ByKey(dict[int, StateWish]):
+    """Key ID -> a state of a tunnel, made when it is asked for first.
 
-    __slots__ = ("_receiving", "_sending", "tunnel")
+    Each is asked for several times in a rotation, most of which cost no call this way.
+    """
+
+    __slots__ = ("_make", "_tunnel")
+
+    def __init__(self, make: Callable[[Tunnel, int], StateWish], tunnel: Tunnel) -> None:
+        self._make = make
+        self._tunnel = tunnel
+
+    def __missing__(self, key: int) -> StateWish:
+        wish = self[key] = self._make(self._tunnel, key)
+        return wish
+
+
+class TunnelStates:
+    """States of one tunnel by key ID, each of which is made once."""
+
+    __slots__ = ("receiving", "sending", "tunnel")
 
     def __init__(self, tunnel: Tunnel) -> None:
         self.tunnel = tunnel
-        self._sending: dict[int, StateWish] = {}
-        self._receiving: dict[int, StateWish] = {}
-
-    def sending(self, key: int) -> StateWish:
-        wish = self._sending.get(key)
-        if wish is None:
-            wish = self._sending[key] = sending(self.tunnel, key)
-        return wish
-
-    def receiving(self, key: int) -> StateWish:
-        wish = self._receiving.get(key)
-        if wish is None:
-            wish = self._receiving[key] = receiving(self.tunnel, key)
-        return wish
+        self.sending: Mapping[int, StateWish] = _ByKey(sending, tunnel)
+        self.receiving: Mapping[int, StateWish] = _ByKey(receiving, tunnel)
 
 
 def receiving_from_all(family: Family, here: str, key: int) -> StateWish:

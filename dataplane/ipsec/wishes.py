@@ -38,32 +38,33 @@ class Wishes(Generic[O, K, V]):
         elif before == wishes and owner not in self._beaten:
             return
         else:
-            self._beaten.discard(owner)
             self._take_back(owner, before, wishes)
-        if wishes:
-            self._of[owner] = wishes
-            self._wish(owner, wishes)
-        else:
+        if not wishes:
             del self._of[owner]
-
-    def _take_back(self, owner: O, before: Mapping[K, V], wishes: Mapping[K, V]) -> None:
-        for key in before:
-            if key not in wishes and self._owner.get(key) == owner:
-                self._before.setdefault(key, self._all[key])
-                del self._all[key], self._owner[key]
-
-    def _wish(self, owner: O, wishes: Mapping[K, V]) -> None:
+            return
+        self._of[owner] = wishes
         everything, owners, touched = self._all, self._owner, self._before
         for key, value in wishes.items():
             there = everything.get(key)
-            if there is None:
-                owners[key] = owner
-            elif (other := owners[key]) != owner:
-                self._beaten.add(other)
+            if there is None or owners[key] != owner:
+                if there is not None:
+                    self._beaten.add(owners[key])
                 owners[key] = owner
             if there is not value and there != value:
-                touched.setdefault(key, there)
+                if key not in touched:
+                    touched[key] = there
                 everything[key] = value
+
+    def _take_back(self, owner: O, before: Mapping[K, V], wishes: Mapping[K, V]) -> None:
+        if self._beaten:
+            self._beaten.discard(owner)
+        everything, owners = self._all, self._owner
+        for key in before:
+            if key not in wishes and key in owners and owners[key] == owner:
+                there = everything.pop(key)
+                if key not in self._before:
+                    self._before[key] = there
+                del owners[key]
 
     def take(self) -> dict[K, V | None]:
         """What is another than at the last take; None: gone."""

@@ -28,13 +28,13 @@ def test_who_else_a_record_concerns() -> None:
     made.update(IpsecPeer("b", node(5, "10.0.0.2")))
     made.update(IpsecPeer("c", node(6, "10.0.0.3")))
     made.take_dirty()
-    assert (made.end("b").rival, made.end("c").addresses) == ("", {4: "10.0.0.3"})
+    assert (made.end("b").place.rival, made.end("c").place.addresses) == ("", {4: "10.0.0.3"})
     made.update(IpsecPeer("a", node(5, "10.0.0.3")))
     assert set(made.take_dirty()) == {"a", "b", "c"}
-    assert (made.end("b").rival, made.end("c").addresses) == ("a", {})
+    assert (made.end("b").place.rival, made.end("c").place.addresses) == ("a", {})
     made.update(IpsecPeerRemove("a"))
     assert set(made.take_dirty()) == {"a", "b", "c"}
-    assert (made.end("b").rival, made.end("c").addresses) == ("", {4: "10.0.0.3"})
+    assert (made.end("b").place.rival, made.end("c").place.addresses) == ("", {4: "10.0.0.3"})
     made.update(HostRemove("b"))
     assert set(made.take_dirty()) == {"b"}
     assert not made.end("b").published
@@ -51,7 +51,7 @@ def test_an_end_is_the_same_until_anything_of_it_is_another() -> None:
     assert made.end("a") is end
     made.update(IpsecPeer("a", node(5, "10.0.0.1", others=3, ours=9)))
     assert set(made.take_dirty()) == {"a"}
-    assert made.end("a").peering("here").tag == 9
+    assert made.end("a").peering.tag == 9
     assert made.records()["a"].peers["other"].tag == 3
 
 
@@ -84,30 +84,30 @@ def test_another_nodes_end_of_a_tunnel_is_nobodys_own_address() -> None:
     made = ends(a="10.0.0.1", b="10.0.0.2")
     made.update(IpsecPeer("b", node(6, "")))
     made.take_dirty()
-    assert made.end("b").hosts == {4: "10.0.0.2"}
+    assert made.end("b").place.hosts == {4: "10.0.0.2"}
     made.update(IpsecPeer("a", node(5, "10.0.0.2")))
     assert set(made.take_dirty()) == {"a", "b"}
-    assert (made.end("a").addresses, made.end("b").hosts) == ({4: "10.0.0.2"}, {})
+    assert (made.end("a").place.addresses, made.end("b").place.hosts) == ({4: "10.0.0.2"}, {})
     made.update(IpsecPeer("a", node(5, "10.0.0.9")))
-    assert (made.end("a").addresses, made.end("a").hosts) == ({}, {4: "10.0.0.1"})
-    assert made.end("b").hosts == {4: "10.0.0.2"}
+    assert (made.end("a").place.addresses, made.end("a").place.hosts) == ({}, {4: "10.0.0.1"})
+    assert made.end("b").place.hosts == {4: "10.0.0.2"}
 
 
 def test_of_two_nodes_with_one_address_and_no_tunnel_one_has_it() -> None:
     made = ends(a="10.0.0.1", b="10.0.0.1", c="10.0.0.9")
     for name in "abc":
         made.update(IpsecPeer(name, node(ord(name), "")))
-    assert [made.end(name).hosts for name in "abc"] == [{4: "10.0.0.1"}, {}, {}]
+    assert [made.end(name).place.hosts for name in "abc"] == [{4: "10.0.0.1"}, {}, {}]
 
 
 def test_our_own_tag_and_address_are_claimed_as_well() -> None:
     made = ends(z="10.0.0.1")
     made.update(IpsecPeer("z", node(7, "10.0.0.1")))
     made.take_dirty()
-    assert made.end("z").rival == ""
+    assert made.end("z").place.rival == ""
     made.own_tag(7)
     assert set(made.take_dirty()) == {"here", "z"}
-    assert (made.end("z").rival, made.own_rival()) == ("here", "")
+    assert (made.end("z").place.rival, made.own_rival()) == ("here", "")
     made.update(HostUpdate("here", "10.0.0.1", ""))
     assert made.own_addresses() == {4: "10.0.0.1"}
-    assert made.end("z").addresses == {}
+    assert made.end("z").place.addresses == {}
