@@ -21,21 +21,21 @@ from dataplane.settings import IpsecSettings
 
 # Who wishes: for the net, the peer, or the node of that name.
 Owner: TypeAlias = tuple[
-    Literal["net", "own", "host", "node", "here", "send", "receive", "former"], str
+    Literal["net", "into", "own", "host", "node", "here", "send", "receive", "former"], str
 ]
 
 
 class _Net:
-    """Behind another node: its names, and what comes from it, which is made anew for another
-    `between` and not for another key.
+    """Behind another node: its names, and what the policies for what comes from it, and its route,
+    were made for; those do not follow from the choice of a key.
     """
 
-    __slots__ = ("between", "into", "names")
+    __slots__ = ("between", "names", "route")
 
     def __init__(self, net: str) -> None:
         self.names = policies.names_of(net)
         self.between: Between | None = None
-        self.into: dict[PolicyId, PolicyWish] = {}
+        self.route = ""
 
 
 class Behind:
@@ -74,12 +74,12 @@ class Behind:
             self._set_own(net)
 
     def _set_net(self, net: str, way_to: Callable[[str], Way]) -> None:
-        owner: Owner = ("net", net)
         name = self._nets.node_of(net)
         if not name:
-            self._behind.pop(net, None)
-            self._policies.put(owner, {})
-            self._routes.put(owner, {})
+            if self._behind.pop(net, None) is not None:
+                self._policies.put(("net", net), {})
+                self._policies.put(("into", net), {})
+                self._routes.put(("net", net), {})
             return
         way = way_to(name)
         between = way.between
@@ -87,14 +87,17 @@ class Behind:
         if behind is None:
             behind = self._behind[net] = _Net(net)
         if behind.between is not between:
-            behind.between, behind.into = between, policies.inward(behind.names, between)
+            behind.between = between
+            self._policies.put(("into", net), policies.inward(behind.names, between))
         wishes = policies.outward(behind.names.out, way, behind.names.free)
-        wishes.update(behind.into)
         if self._shared:
             more = policies.guide_policies(behind.names, self._nets.own, way)
             wishes.update({wish.id: wish for wish in more})
-        self._policies.put(owner, wishes)
-        self._routes.put(owner, {net: between.there} if way.spi and between.there else {})
+        self._policies.put(("net", net), wishes)
+        route = between.there if way.spi else ""
+        if route != behind.route:
+            behind.route = route
+            self._routes.put(("net", net), {net: route} if route else {})
 
     def _set_own(self, net: str) -> None:
         """A pool that is ours alone has nothing that would have to be closed."""

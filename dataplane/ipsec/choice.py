@@ -75,7 +75,8 @@ def excluded(node: str, end: End, layout: str) -> str:
 
 
 def common_keys(record: IpsecNode, order: Iterable[int], alive: Mapping[int, str]) -> list[int]:
-    return [key for key in order if record.receive.get(key) == alive.get(key, "")]
+    receive = record.receive
+    return [key for key in order if key in receive and receive[key] == alive.get(key)]
 
 
 def _nothing_common(

@@ -135,7 +135,9 @@ class FamilyMesh:
     # ---------------------------------------------------------------- a peer
 
     def set_peer(self, name: str, peer: Peer) -> list[StateWish] | None:
-        """Out: states that are not wished for any more, and are there; None: it is as it was."""
+        """Out: states that are not wished for any more, and are there.  None: there are none, and
+        its tunnel is as it was.
+        """
         line = self._lines.get(name)
         if line is None:
             if peer == NOBODY:
@@ -158,7 +160,8 @@ class FamilyMesh:
             self._hosts.set_node(name, peer, self.way(name))
         if peer == NOBODY:
             del self._lines[name]
-        return self._left(received, line.received) + self._left(sent, line.sent)
+        gone = self._left(received, line.received) + self._left(sent, line.sent)
+        return gone if gone or is_new else None
 
     def _meet(self, name: str, line: Line, before: Peer) -> None:
         """Its tunnel, or its address, may be another."""

@@ -83,10 +83,13 @@ def spi_of(line: Line, keys: Picture, seen: Seen) -> int:
     """
     if line.states is None or not line.peer.key:
         return 0
+    present = seen.present
     for key in (line.peer.key, *line.peer.usable):
         if key in keys.checks:
             wish = line.states.sending[key]
-            if seen.has(wish) and (key == line.peer.key or _may_go_on(line, wish, seen)):
+            if present.get(wish.id) == wish and (
+                key == line.peer.key or _may_go_on(line, wish, seen)
+            ):
                 return wish.id.spi
     return 0
 

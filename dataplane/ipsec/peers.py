@@ -112,7 +112,12 @@ class Peers:
             return False
         end, before = self._ends.end(name), self._ends_taken.get(name)
         choice = self.choose(name, end)
-        is_another = before is None or before.place is not end.place or choice != self.choices[name]
+        is_another = before is None or before.place is not end.place
+        if before is not None:
+            was = self.choices[name]
+            is_another |= was.eligible != choice.eligible or before.record.tag != end.record.tag
+            if was.key != choice.key:
+                self.usage.set_sent(name, self._used(name), choice.key)
         self.choices[name], self._ends_taken[name] = choice, end
         here: list[StateWish] = []
         for family, mesh in self._families.items():
@@ -175,7 +180,7 @@ class Peers:
             end,
             layout=self._layout,
             tag=self.life.tag,
-            order=self.usage.order(name, keys),
+            order=self.usage.order(name, keys) if keys.closing else keys.order,
             alive=keys.checks,
             usable=keys.order,
         )
@@ -236,11 +241,8 @@ class Peers:
         choice = self.choices.get(name)
         if choice is None:
             return
-        used = _NONE
-        for mesh in self._families.values():
-            used = used | mesh.sent_with(name) if used else mesh.sent_with(name)
+        used, end = self._used(name), self._ends_taken[name]
         self.usage.set_sent(name, used, choice.key)
-        end = self._ends_taken[name]
         there = choice.eligible and self._has_taken_in(name, end)
         tag = end.record.tag if there else 0
         hosts = self._with_nodes and self._encrypts_hosts(name, end)
@@ -248,13 +250,21 @@ class Peers:
         if (tag, sends, hosts) != (said.tag, said.sends, said.hosts):
             self.record.set_peer(name, IpsecPeering(tag, sends, hosts))
 
+    def _used(self, name: str) -> frozenset[int]:
+        """Keys that ways out to it have in the kernel."""
+        used = _NONE
+        for mesh in self._families.values():
+            keys = mesh.sent_with(name)
+            used = used | keys if used else keys
+        return used
+
     def _has_taken_in(self, name: str, end: End) -> bool:
         """Whether all that a peer needs to send to us with is there."""
-        if not self.record.listed:
-            return False
         meshes = self._common(end)
         if self._complete:
             return bool(meshes)
+        if not self.record.listed:
+            return False
         needed = self.record.needed_keys(end.record)
         return bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
 

@@ -25,7 +25,7 @@ class Seen:
 
     def __init__(self, *, with_nodes: bool) -> None:
         self._with_nodes = with_nodes
-        self._present: dict[StateId, StateWish] = {}
+        self.present: dict[StateId, StateWish] = {}  # to be read: as they are wished for
         self._adopted: dict[StateId, str] = {}
         self._expected: dict[StateId, StateWish] = {}
         self._missing: Multimap[int, StateId] = Multimap()
@@ -42,11 +42,11 @@ class Seen:
 
     def state(self, name: StateId, state: StateWish | None) -> StateWish | None:
         """Out: what was there before."""
-        before = self._present.get(name)
+        before = self.present.get(name)
         if state is not None:
-            self._present[name] = state
+            self.present[name] = state
         elif before is not None:
-            del self._present[name]
+            del self.present[name]
         if state is None and self._adopted:
             self._adopted.pop(name, None)
         expected = self._expected.get(name)
@@ -69,8 +69,14 @@ class Seen:
                     self._end_way(name, before.destination)
                     ends[before.destination] = None
                 if template is not None:
-                    self._lead_way(name, template)
-                    ends[template.destination] = None
+                    there = template.destination
+                    self._out[name] = template
+                    spis = self._spis.get(there)
+                    if spis is None:
+                        spis = self._spis[there] = {}
+                    spis[name] = template.spi
+                    self._keys_to.pop(there, None)
+                    ends[there] = None
             elif self._with_nodes and name.direction == "in":
                 if template is None or template.optional:
                     self._strict.discard(name)
@@ -78,15 +84,6 @@ class Seen:
                     self._strict.add(name)
                     ends[name.selector.source.partition("/")[0]] = None
         return ends
-
-    def _lead_way(self, policy: PolicyId, template: Template) -> None:
-        self._out[policy] = template
-        there = template.destination
-        spis = self._spis.get(there)
-        if spis is None:
-            spis = self._spis[there] = {}
-        spis[policy] = template.spi
-        self._keys_to.pop(there, None)
 
     def _end_way(self, policy: PolicyId, there: str) -> None:
         del self._out[policy]
@@ -111,7 +108,7 @@ class Seen:
                 self._note_missing(wish)
 
     def _note_missing(self, wish: StateWish) -> None:
-        if self._present.get(wish.id) == wish:
+        if self.present.get(wish.id) == wish:
             self._missing.discard(wish.key, wish.id)
         else:
             self._missing.add(wish.key, wish.id)
@@ -120,11 +117,11 @@ class Seen:
 
     def has(self, wish: StateWish) -> bool:
         """Whether it is there as it is wished for."""
-        return self._present.get(wish.id) == wish
+        return self.present.get(wish.id) == wish
 
     def was_made(self, wish: StateWish) -> bool:
         """Whether one of its ID is there, or was found at the start with its source."""
-        return wish.id in self._present or self._adopted.get(wish.id) == wish.source
+        return wish.id in self.present or self._adopted.get(wish.id) == wish.source
 
     def can_stay(self, wish: StateWish) -> bool:
         """Whether it is there without being made."""

@@ -53,10 +53,8 @@ class Usage:
         return list(self._sent)
 
     def order(self, name: str, keys: Picture) -> tuple[int, ...]:
-        """Keys to send to a peer with.  It takes it that nobody begins with one that he himself
-        does not publish any more.
+        """Keys to send to a peer with, while some are closing.  It takes it that nobody begins with
+        one that he himself does not publish any more.
         """
-        if not keys.closing:
-            return keys.order
         sent = self._sent_to.get(name, _NONE)
         return tuple(k for k in keys.order if k in keys.published or k in sent)

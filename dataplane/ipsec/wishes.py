@@ -38,7 +38,11 @@ class Wishes(Generic[O, K, V]):
         elif before == wishes and owner not in self._beaten:
             return
         else:
-            self._take_back(owner, before, wishes)
+            if self._beaten:
+                self._beaten.discard(owner)
+            for key in before:
+                if key not in wishes:
+                    self._take_back(owner, key)
         if not wishes:
             del self._of[owner]
             return
@@ -55,16 +59,10 @@ class Wishes(Generic[O, K, V]):
                     touched[key] = there
                 everything[key] = value
 
-    def _take_back(self, owner: O, before: Mapping[K, V], wishes: Mapping[K, V]) -> None:
-        if self._beaten:
-            self._beaten.discard(owner)
-        everything, owners = self._all, self._owner
-        for key in before:
-            if key not in wishes and key in owners and owners[key] == owner:
-                there = everything.pop(key)
-                if key not in self._before:
-                    self._before[key] = there
-                del owners[key]
+    def _take_back(self, owner: O, key: K) -> None:
+        if self._owner.get(key) == owner:
+            self._before.setdefault(key, self._all[key])
+            del self._all[key], self._owner[key]
 
     def take(self) -> dict[K, V | None]:
         """What is another than at the last take; None: gone."""
