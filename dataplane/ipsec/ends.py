@@ -9,13 +9,12 @@ is made from is another: its own record or address, or a claim to one of the sam
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, TypeVar
 
 from msgspec import Struct
 
 from calc_graph.model import IpsecNode, IpsecPeering
-from calc_graph.multimap import Multimap
 from calc_graph.updates import HostRemove, HostUpdate, IpsecPeer, IpsecPeerRemove
 from dataplane.families import Family
 
@@ -77,9 +76,9 @@ class Ends:
         self._records: dict[str, IpsecNode] = {}
         self._hosts: dict[str, tuple[str, str]] = {}
         self._own_tag = 0
-        self._by_tag: Multimap[int, str] = Multimap()
-        self._by_address: Multimap[str, str] = Multimap()
-        self._by_host: Multimap[str, str] = Multimap()
+        self._by_tag: dict[int, set[str]] = {}
+        self._by_address: dict[str, set[str]] = {}
+        self._by_host: dict[str, set[str]] = {}
         self._claims: dict[str, _Claim] = {}
         self._told: dict[str, None] = {}  # nodes whose claims may be others
         self._places: dict[str, Place] = {}
@@ -167,7 +166,7 @@ class Ends:
     def own_rival(self) -> str:
         """The node of a smaller name that has our tag as well, "" for none."""
         self._settle()
-        holder = min(self._by_tag.get(self._own_tag), default="") if self._own_tag else ""
+        holder = min(self._by_tag.get(self._own_tag, ()), default="")
         return "" if holder == self._hostname else holder
 
     def take_dirty(self) -> dict[str, None]:
@@ -189,19 +188,19 @@ class Ends:
 
     def _place(self, node: str) -> Place:
         claim = self._claims.get(node, _NO_CLAIM)
-        holder = min(self._by_tag.get(claim.tag), default=node) if claim.tag else node
+        holder = min(self._by_tag.get(claim.tag, ()), default=node)
         addresses = {f: a for f, a in claim.addresses.items() if self._has(node, a)}
         hosts = {f: a for f, a in claim.hosts.items() if self._may_have(node, a)}
         rival = "" if holder == node else holder
         return Place(addresses, hosts, rival)
 
     def _has(self, node: str, address: str) -> bool:
-        holders = self._by_address.get(address)
+        holders = self._by_address[address]
         return self._hostname not in holders and min(holders) == node
 
     def _may_have(self, node: str, address: str) -> bool:
         """Whoever has it for a tunnel comes first."""
-        holders = self._by_address.get(address) or self._by_host.get(address)
+        holders = self._by_address.get(address) or self._by_host[address]
         return self._hostname not in holders and min(holders) == node
 
     def _settle(self) -> None:
@@ -225,25 +224,27 @@ class Ends:
         if after != _NO_CLAIM:
             self._claims[node] = after
         if before.tag != after.tag:
-            self._move(self._by_tag, node, (before.tag,), (after.tag,) if after.tag else ())
+            self._move(self._by_tag, node, _tags(before), _tags(after))
         if before.addresses != after.addresses or before.hosts != after.hosts:
             was, now = before.addresses.values(), after.addresses.values()
             self._move(self._by_address, node, was, now)
             self._move(self._by_host, node, before.hosts.values(), after.hosts.values())
             for address in (*was, *now):  # a tunnel's end is nobody's own address
-                self._displace_all(self._by_host.get(address))
+                self._displace_all(self._by_host.get(address, ()))
 
     def _move(
-        self, holders: Multimap[K, str], node: str, before: Collection[K], after: Collection[K]
+        self, holders: dict[K, set[str]], node: str, before: Iterable[K], after: Iterable[K]
     ) -> None:
         for key in before:
-            holders.discard(key, node)
-            if key in holders:
-                self._displace_all(holders.get(key))
+            others = holders[key]
+            others.discard(node)
+            self._displace_all(others)
+            if not others:
+                del holders[key]
         for key in after:
-            if key in holders:
-                self._displace_all(holders.get(key))
-            holders.add(key, node)
+            others = holders.setdefault(key, set())
+            self._displace_all(others)
+            others.add(node)
 
     def _displace_all(self, nodes: Iterable[str]) -> None:
         for node in nodes:
@@ -269,6 +270,10 @@ def _claims_else(before: IpsecNode, after: IpsecNode) -> bool:
         or before.ipv6 != after.ipv6
         or before.enabled != after.enabled
     )
+
+
+def _tags(claim: _Claim) -> tuple[int, ...]:
+    return (claim.tag,) if claim.tag else ()
 
 
 def _present(v4: str, v6: str) -> dict[Family, str]:

@@ -79,7 +79,8 @@ class FamilyMesh:
             name = self._at.get(address, "")
             if name:
                 touched[name] = None
-                self._lines[name].used = True
+                line = self._lines[name]
+                line.used, line.keys = True, seen.keys_to(address)
         return touched
 
     def _stir(self, state: StateWish, *, there: bool) -> None:
@@ -166,6 +167,7 @@ class FamilyMesh:
     def _meet(self, name: str, line: Line, before: Peer) -> None:
         """Its tunnel, or its address, may be another."""
         peer = line.peer
+        line.keys = self._seen.keys_to(peer.there)
         if self._at.get(before.there) == name:
             del self._at[before.there]
         if peer.there:
@@ -295,7 +297,7 @@ class FamilyMesh:
     def sent_with(self, name: str) -> frozenset[int]:
         """Key IDs that ways out to a peer have in the kernel."""
         line = self._lines.get(name)
-        return frozenset() if line is None else self._seen.keys_to(line.peer.there)
+        return frozenset() if line is None else line.keys
 
     def encrypts_hosts(self, name: str) -> bool:
         """Whether what this node itself says to a peer goes encrypted."""

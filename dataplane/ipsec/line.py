@@ -22,12 +22,14 @@ class Line:
     changed   something was observed that its states follow from
     stirred   something was observed that its way follows from
     used      something was observed of policies between the two nodes
+    keys      IDs that ways out to it have in the kernel
     states    None where it cannot be a peer
     """
 
     __slots__ = (
         "between",
         "changed",
+        "keys",
         "made_for",
         "peer",
         "received",
@@ -45,6 +47,7 @@ class Line:
         self.changed = False
         self.stirred = False
         self.used = False
+        self.keys: frozenset[int] = frozenset()
         self.states: TunnelStates | None = None
         self.received: dict[StateId, StateWish] = {}
         self.sent: dict[StateId, StateWish] = {}

@@ -11,6 +11,7 @@ Pure.  Source: section 6.1 of the IPsec reference.
 from __future__ import annotations
 
 from collections.abc import Set
+from typing import Final
 
 from calc_graph.model import IpPool
 from calc_graph.multimap import Multimap
@@ -19,8 +20,14 @@ from dataplane import rtnetlink
 from dataplane.families import Family, family_of
 from dataplane.wireguard.nets import Cover
 
-_THEIRS = RouteType.REMOTE_WORKLOAD | RouteType.REMOTE_TUNNEL
-_OURS = RouteType.LOCAL_WORKLOAD | RouteType.LOCAL_TUNNEL
+# As numbers: of flags each operation is a call, and makes another object.
+_REMOTE_HOST: Final = int(RouteType.REMOTE_HOST)
+_OF_WORKLOADS: Final = int(
+    RouteType.REMOTE_WORKLOAD
+    | RouteType.REMOTE_TUNNEL
+    | RouteType.LOCAL_WORKLOAD
+    | RouteType.LOCAL_TUNNEL
+)
 _USES_OF_WORKLOADS = ("Workload", "Tunnel")
 
 
@@ -107,9 +114,10 @@ class Nets:
     def _owner(self, update: RouteUpdate) -> str:
         if update.local_workload:
             return self._hostname
-        if RouteType.REMOTE_HOST in update.types:
+        types = int(update.types)
+        if types & _REMOTE_HOST:
             return ""
-        return update.node if update.types & (_THEIRS | _OURS) else ""
+        return update.node if types & _OF_WORKLOADS else ""
 
     def _change_own(self, cidr: str, *, there: bool) -> None:
         if not cidr.endswith(self._single):

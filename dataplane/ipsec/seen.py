@@ -31,7 +31,6 @@ class Seen:
         self._missing: Multimap[int, StateId] = Multimap()
         self._out: dict[PolicyId, Template] = {}  # ways out
         self._spis: dict[str, dict[PolicyId, int]] = {}  # what they name, by the other end
-        self._keys_to: dict[str, frozenset[int]] = {}  # by the other end, until it is another
         self._strict: set[PolicyId] = set()  # ways in that nothing clear passes
 
     # ---------------------------------------------------------------- told
@@ -75,7 +74,6 @@ class Seen:
                     if spis is None:
                         spis = self._spis[there] = {}
                     spis[name] = template.spi
-                    self._keys_to.pop(there, None)
                     ends[there] = None
             elif self._with_nodes and name.direction == "in":
                 if template is None or template.optional:
@@ -91,7 +89,6 @@ class Seen:
         del spis[policy]
         if not spis:
             del self._spis[there]
-        self._keys_to.pop(there, None)
 
     def expect(
         self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
@@ -137,13 +134,8 @@ class Seen:
 
     def keys_to(self, there: str) -> frozenset[int]:
         """Key IDs that ways out to an address have."""
-        keys = self._keys_to.get(there)
-        if keys is None:
-            spis = self._spis.get(there)
-            if spis is None:
-                return _NO_KEYS
-            keys = self._keys_to[there] = frozenset(map(key_of, {*spis.values()}))
-        return keys
+        spis = self._spis.get(there)
+        return _NO_KEYS if spis is None else frozenset(map(key_of, {*spis.values()}))
 
     def leads_out(self, policy: PolicyId) -> bool:
         """Whether it is a way out through a tunnel that is there."""
