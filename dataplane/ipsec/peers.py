@@ -260,19 +260,18 @@ class Peers:
 
     def _has_taken_in(self, name: str, end: End) -> bool:
         """Whether all that a peer needs to send to us with is there."""
-        meshes = self._common(end)
-        if self._complete:
-            return bool(meshes)
-        if not self.record.listed:
+        if not self._complete and not self.record.listed:
             return False
-        needed = self.record.needed_keys(end.record)
-        return bool(meshes) and all(mesh.receives(name, needed) for mesh in meshes)
+        needed = () if self._complete else self.record.needed_keys(end.record)
+        any_common = False
+        for family, mesh in self._families.items():
+            if mesh.here and family in end.place.addresses:
+                if needed and not mesh.receives(name, needed):
+                    return False
+                any_common = True
+        return any_common
 
     def _encrypts_hosts(self, name: str, end: End) -> bool:
-        meshes = self._common(end)
-        return bool(meshes) and all(mesh.encrypts_hosts(name) for mesh in meshes)
-
-    def _common(self, end: End) -> list[FamilyMesh]:
-        """Of the families that both ends have an address of."""
         families = self._families.items()
-        return [mesh for family, mesh in families if mesh.here and family in end.place.addresses]
+        common = [m for f, m in families if m.here and f in end.place.addresses]
+        return bool(common) and all(mesh.encrypts_hosts(name) for mesh in common)
