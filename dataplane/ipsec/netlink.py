@@ -209,10 +209,8 @@ async def _asking(doing: str) -> AsyncIterator[None]:
 
 def _random(material: Material) -> dict[str, xfrm.Algorithm]:
     """The same algorithms with other keys."""
-    given = codec.algorithms(material)
-    for one in given.values():
-        one.key = secrets.token_bytes(len(one.key))
-    return given
+    keys = [secrets.token_bytes(key.nbytes) for key in material.keys]
+    return codec.algorithms(material.algorithm, keys)
 
 
 def _reason(algorithm: Algorithm, family: Family, refusal: Refused) -> str:
