@@ -19,7 +19,6 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from types import TracebackType
 from typing import Final, NoReturn, TypeAlias
 
@@ -149,7 +148,7 @@ class Key(_Secret):
     def material(self, wish: StateWish) -> Material:
         """For that state: derived for its two ends where it has a life, else the key as it is."""
         if wish.life:
-            ends = _packed(wish.source) + _packed(wish.id.destination)
+            ends = parse_address(wish.source)[1] + parse_address(wish.id.destination)[1]
             info = self._prefix + ends + wish.life.encode("ascii")
             octets = hkdf_expand(self._extracted, info, self._length)
         else:
@@ -168,11 +167,6 @@ class Key(_Secret):
 
     def __repr__(self) -> str:
         return f"Key({self.id}, {self.algorithm}, check {self.check})"
-
-
-@lru_cache(4096)
-def _packed(address: str) -> bytes:
-    return parse_address(address)[1]
 
 
 class KeyRing(Mapping[int, Key]):
