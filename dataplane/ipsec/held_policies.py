@@ -38,7 +38,7 @@ class HeldPolicies:
         """What has changed; None: no longer wished for."""
         if wishes:
             self._ahead = None
-        self._tracker.desire_these(wishes)
+            self._tracker.desire_these(wishes)
 
     def found(self, policies: Iterable[KernelPolicy]) -> list[str]:
         """Everything of the family, whoever made it.  What is doubtful, in words."""

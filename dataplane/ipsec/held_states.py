@@ -25,7 +25,7 @@ from typing import Final
 
 from dataplane.delta_tracker import DeltaTracker
 from dataplane.ipsec.kernel import KernelState
-from dataplane.ipsec.keys import KeyRing
+from dataplane.ipsec.keys import Key, KeyRing
 from dataplane.ipsec.news import News
 from dataplane.ipsec.ours import claim_of_state
 from dataplane.ipsec.values import StateId, StateWish
@@ -38,7 +38,7 @@ class HeldStates:
     def __init__(self, reqid: int) -> None:
         self._reqid = reqid
         self._own: frozenset[str] = frozenset()
-        self._ring = KeyRing()
+        self._ring: dict[int, Key] = {}
         self._tracker: DeltaTracker[StateId, StateWish] = DeltaTracker()
         self._listed: dict[StateId, KernelState] = {}  # of ours, and not written since
         self._foreign: set[StateId] = set()
@@ -56,20 +56,19 @@ class HeldStates:
 
     def offer_keys(self, ring: KeyRing) -> None:
         """States are compared with the keys of this one from now on."""
-        before, self._ring = self._ring, ring
-        ids = set(ring)
-        others = {key for key in ids.union(before) if before.get(key) != ring.get(key)}
+        before, self._ring = self._ring, dict(ring)
+        others = {key for key in before.keys() | ring.keys() if before.get(key) != ring.get(key)}
         self._compared = {w: told for w, told in self._compared.items() if w.key not in others}
-        desired = self._tracker.desired
-        there: dict[StateId, StateWish] = {}
-        for name, state in self._listed.items():
-            wish = desired.get(name)
-            if wish is None or wish.key not in others:
-                continue
+        compared, gone = others & ring.keys(), others - ring.keys()
+        listed, desired, actual = self._listed, self.desired, self.actual
+        wishes = {name: desired[name] for name in listed if name in desired}
+        again = {
+            name: wish
+            for name, wish in wishes.items()
             # What has agreed with its key does so without it.
-            if wish.key in ids or self.actual[name] is not wish:
-                there[name] = self._judged(state, wish)
-        self._note(there)
+            if wish.key in compared or (wish.key in gone and actual[name] is not wish)
+        }
+        self._note({name: self._judged(listed[name], wish) for name, wish in again.items()})
 
     def begin_life(self) -> None:
         """From now on no key is one that was used before."""
@@ -77,6 +76,8 @@ class HeldStates:
 
     def desire(self, wishes: Mapping[StateId, StateWish | None]) -> None:
         """What has changed; None: no longer wished for."""
+        if not wishes:
+            return
         self._tracker.desire_these(wishes)
         self._news.touch(wishes)
         listed = self._listed
@@ -92,8 +93,9 @@ class HeldStates:
         self._foreign.clear()
         doubtful = [_told(state.id) for state in states if self._is_doubtful(state)]
         self.gone([name for name in self._tracker.actual if name not in self._listed])
-        desired = self._tracker.desired
-        self._note({n: self._judged(state, desired.get(n)) for n, state in self._listed.items()})
+        listed, desired = self._listed, self.desired
+        wished = dict.fromkeys(listed) | {n: desired[n] for n in listed if n in desired}
+        self._note({name: self._judged(listed[name], wish) for name, wish in wished.items()})
         return doubtful
 
     def _is_doubtful(self, state: KernelState) -> bool:
@@ -172,7 +174,7 @@ class HeldStates:
 
     def wanting(self) -> list[StateWish]:
         """Without what cannot be: in the place of others, or under a key that was used up."""
-        keys = set(self._ring)
+        keys = self._ring
         return [
             wish
             for name, wish in self._tracker.updates().items()

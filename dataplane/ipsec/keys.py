@@ -33,6 +33,7 @@ _HASH: Final = "sha256"
 _HASH_BYTES: Final = hashlib.sha256().digest_size
 _HASH_BLOCK: Final = hashlib.sha256().block_size
 _FINGERPRINT_BLOCK: Final = hashlib.sha512().block_size
+_FINGERPRINT_BYTES: Final = hashlib.sha512().digest_size
 _FINGERPRINTS: Final = hashlib.sha512(secrets.token_bytes(_FINGERPRINT_BLOCK))
 
 Octets: TypeAlias = bytes | bytearray | memoryview
@@ -218,7 +219,8 @@ def fingerprint(key: Octets) -> bytes:
     """
     hashed = _FINGERPRINTS.copy()
     hashed.update(key)
-    return hashed.digest()[: len(key)].ljust(len(key), b"\0")
+    digest, size = hashed.digest(), len(key)
+    return digest[:size] if size <= _FINGERPRINT_BYTES else digest.ljust(size, b"\0")
 
 
 class Extracted(_Secret):

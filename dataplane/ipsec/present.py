@@ -70,6 +70,8 @@ class Present:
 
         `only_new`: without what is exchanged.
         """
+        if self.settled:
+            return []
         states, policies = self.states.wanting(), self.policies.wanting()
         if only_new:
             states = [state for state in states if state.id not in self.states.actual]
@@ -77,7 +79,7 @@ class Present:
         return plan.additions(states, policies, present_policies=self.policies.actual)
 
     def removals(self) -> list[Removals]:
-        return plan.removals(self.states.going(), self.policies.going())
+        return [] if self.settled else plan.removals(self.states.going(), self.policies.going())
 
     @property
     def adopted(self) -> dict[StateId, str]:

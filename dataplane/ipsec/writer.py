@@ -72,7 +72,8 @@ class Writer:
 
     async def _put_policies(self, puts: Puts) -> list[str]:
         policies = self._present.policies
-        new = [wish.id for wish in puts.policies if wish.id not in policies.actual]
+        there = policies.actual
+        new = [wish.id for wish in puts.policies if wish.id not in there]
         indices = dict(zip(new, policies.new_indices(new), strict=True))
         changes = [
             PolicyPut(wish, replace=False, index=indices[wish.id])

@@ -11,6 +11,7 @@ them (CACHED).  Keys are not: each is copied from where it is straight to where 
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -35,11 +36,12 @@ from dataplane.xfrm.layout import (
     TEMPLATE,
     UNUSED,
 )
-from dataplane.xfrm.requests import POLICY_COMMANDS, WHOLE_PORT, address, family_of
+from dataplane.xfrm.requests import POLICY_COMMANDS, WHOLE_PORT, address
 
 CACHED: Final = 8192  # selectors, templates: what 1,000 peers need, some 200 bytes each
 _UNLIMITED: Final = ENDLESS + UNUSED
 _NO_PORTS: Final = bytes(PORTS.size)
+_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _TUNNEL: Final = ATTRIBUTE.pack(ATTRIBUTE.size + TEMPLATE.size, BY_NAME["XFRMA_TMPL"].number)
 _MARK: Final = ATTRIBUTE.pack(ATTRIBUTE.size + MARK.size, BY_NAME["XFRMA_MARK"].number)
 
@@ -152,9 +154,8 @@ def selector(src: str, dst: str, proto: int = 0, sport: int = 0, dport: int = 0)
     if sport or dport:
         masks = WHOLE_PORT if dport else 0, WHOLE_PORT if sport else 0
         ports = PORTS.pack(dport, masks[0], sport, masks[1])
-    family = family_of(dst)
     bits = destination_bits, source_bits
-    return SELECTOR.pack(destination, source, ports, family, *bits, proto, 0, 0)
+    return SELECTOR.pack(destination, source, ports, _FAMILIES[":" in dst], *bits, proto, 0, 0)
 
 
 @lru_cache(CACHED)
@@ -169,7 +170,7 @@ def tunnel(src: str, dst: str, spi: int, optional: bool, reqid: int) -> bytes:
         address(dst),
         spi.to_bytes(4, "big"),
         constants.IPPROTO_ESP,
-        family_of(dst),
+        _FAMILIES[":" in dst],
         address(src),
         reqid,
         constants.XFRM_MODE_TUNNEL,
