@@ -204,7 +204,7 @@ def find_route(address: bytes) -> Request:
 
 def parse_next_hop(body: bytes) -> NextHop | None:
     """None for a gateway of the other family."""
-    kind = _ROUTE.unpack_from(body)[7]
+    kind = body[7]
     device = mtu = 0
     gateway = b""
     for name, value in attribute_table(body, _ROUTE.size).items():

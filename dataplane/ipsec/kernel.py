@@ -37,7 +37,7 @@ ALL_PACKETS: Final = {  # the selector of a state that is for all, by whether it
 }
 
 
-class Counters(NamedTuple):
+class Counters(Struct, frozen=True, gc=False):
     """Since it was made; times in seconds since 1970, 0: never.  `used`: for the first time."""
 
     bytes: int = 0
