@@ -209,7 +209,8 @@ class Socket:
         ]
         self._send(b"".join(packed))
         answers: dict[int, Message | int] = {}
-        while len(answers) < len(requests):
+        wanted = len(requests)
+        while len(answers) < wanted:
             for kind, _, sequence, _, start, end in self._receive():
                 if sequence < first:
                     continue  # left over from a request that was given up

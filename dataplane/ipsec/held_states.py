@@ -128,11 +128,10 @@ class HeldStates:
             return False
         if not state.fingerprint:
             return True
-        known = self._compared.get(wish, b"")
-        if not known:
+        if wish not in self._compared:
             with key.material(wish) as material:
-                known = self._compared[wish] = material.fingerprint
-        return hmac.compare_digest(known, state.fingerprint)
+                self._compared[wish] = material.fingerprint
+        return hmac.compare_digest(self._compared[wish], state.fingerprint)
 
     def done(self, wishes: Iterable[StateWish]) -> None:
         """The kernel has taken them."""
