@@ -73,7 +73,7 @@ class StateForm:
 
 
 def _overwrite_keys(data: bytearray) -> list[tuple[int, int]]:
-    """Where those of a state are."""
+    """In a state that is to be made.  Where they begin and end."""
     places: list[tuple[int, int]] = []
     start = HEADER.size + STATE.size
     while start < len(data):
