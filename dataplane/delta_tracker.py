@@ -6,6 +6,7 @@
          additions, removals    SetDelta, a set
 
 Nothing here touches the kernel.  Values are immutable; None means that the key is not there.
+Where there are thousands of keys their loops call nothing: a second look into a dict costs less.
 """
 
 from __future__ import annotations
@@ -45,36 +46,55 @@ class DeltaTracker(Generic[K, V]):
         desired, actual = self._desired, self._actual
         updates, deletions = self._updates, self._deletions
         for key, value in values.items():
+            if key in deletions:
+                del deletions[key]
             if value is None:
-                self.desire(key, None)
+                if key in desired:
+                    del desired[key]
+                if key in updates:
+                    del updates[key]
+                if key in actual:
+                    deletions[key] = None
                 continue
             desired[key] = value
-            if deletions:
-                deletions.pop(key, None)
-            there = actual.get(key)
-            if there is not value and there != value:
+            if key not in actual or (actual[key] is not value and actual[key] != value):
                 updates[key] = value
-            elif updates:
-                updates.pop(key, None)
+            elif key in updates:
+                del updates[key]
 
     def observe_these(self, values: Mapping[K, V]) -> None:
         """Many that are there, at once."""
         self._actual.update(values)
         desired, updates, deletions = self._desired, self._updates, self._deletions
         for key, value in values.items():
-            wanted = desired.get(key)
-            if wanted is value or wanted == value:
-                updates.pop(key, None)
-                if deletions:
-                    deletions.pop(key, None)
-            else:
-                self._compare(key, wanted, value)
+            if key in updates:
+                del updates[key]
+            if key in deletions:
+                del deletions[key]
+            if key not in desired:
+                deletions[key] = None
+            elif desired[key] is not value and desired[key] != value:
+                updates[key] = desired[key]
+
+    def observe_gone(self, keys: Iterable[K]) -> None:
+        """Many that are not there, at once."""
+        desired, actual = self._desired, self._actual
+        updates, deletions = self._updates, self._deletions
+        for key in keys:
+            if key in actual:
+                del actual[key]
+            if key in deletions:
+                del deletions[key]
+            if key in updates:
+                del updates[key]
+            if key in desired:
+                updates[key] = desired[key]
 
     def observe_all(self, actual: Mapping[K, V]) -> None:
         """`actual` is everything that is there."""
-        self._actual = dict(actual)
-        self._updates = {k: v for k, v in self._desired.items() if self._actual.get(k) != v}
-        self._deletions = {k: None for k in self._actual if k not in self._desired}
+        self._actual = there = dict(actual)
+        self._updates = {k: v for k, v in self._desired.items() if k not in there or there[k] != v}
+        self._deletions = {k: None for k in there if k not in self._desired}
 
     def updates(self) -> dict[K, V]:
         """What has to be written: keys that are missing or have another value."""
@@ -86,6 +106,13 @@ class DeltaTracker(Generic[K, V]):
 
     def differs(self, key: K) -> bool:
         return key in self._updates or key in self._deletions
+
+    def agreeing(self, keys: Iterable[K]) -> dict[K, V]:
+        """Those of them that are there as they should be."""
+        actual, updates, deletions = self._actual, self._updates, self._deletions
+        return {
+            k: actual[k] for k in keys if k in actual and k not in updates and k not in deletions
+        }
 
     @property
     def in_sync(self) -> bool:

@@ -19,7 +19,9 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
+
+from msgspec import Struct
 
 from dataplane.errors import DataplaneError
 
@@ -61,13 +63,13 @@ class OverrunError(DataplaneError):
     """Notifications were lost: whatever they told of has to be read anew."""
 
 
-class Request(NamedTuple):
+class Request(Struct, frozen=True, gc=False):
     type: int
     flags: int  # besides REQUEST and ACK
     body: bytes
 
 
-class Message(NamedTuple):
+class Message(Struct, frozen=True, gc=False):
     """`port` is that of the socket whose request caused it; 0: the kernel itself."""
 
     type: int
@@ -97,6 +99,20 @@ def attributes(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
             return
         yield kind & 0x3FFF, body[start + 4 : start + length]
         start += length + (-length % 4)
+
+
+def attribute_table(body: bytes, start: int = 0) -> dict[int, bytes]:
+    """The same as a dict, for what comes by the thousand: nothing is called for each attribute."""
+    found: dict[int, bytes] = {}
+    end = len(body)
+    words = memoryview(body)[: end & ~1].cast("H")
+    while start + 4 <= end:
+        length, kind = words[start >> 1], words[(start >> 1) + 1]
+        if length < 4 or start + length > end:
+            break
+        found[kind & 0x3FFF] = body[start + 4 : start + length]
+        start += length + (-length & 3)
+    return found
 
 
 class Socket:
@@ -173,10 +189,11 @@ class Socket:
         self._sequence += len(requests)
         packed = []
         for sequence, request in enumerate(requests, first):
-            flags = request.flags | REQUEST
+            flags, body = request.flags | REQUEST, request.body
             if sequence == self._sequence:
                 flags |= ACK  # errors come unasked: one acknowledgement at the end is enough
-            packed.append(_header(request.type, flags, sequence, len(request.body)) + request.body)
+            length = _HEADER.size + len(body)
+            packed.append(_HEADER.pack(length, request.type, flags, sequence, 0) + body)
         self._send(b"".join(packed))
         return self._results(first, len(requests))
 
@@ -184,13 +201,16 @@ class Socket:
         first = self._sequence + 1
         self._sequence += len(requests)
         packed = [
-            _header(request.type, request.flags | REQUEST, sequence, len(request.body))
+            _HEADER.pack(
+                _HEADER.size + len(request.body), request.type, request.flags | REQUEST, sequence, 0
+            )
             + request.body
             for sequence, request in enumerate(requests, first)
         ]
         self._send(b"".join(packed))
         answers: dict[int, Message | int] = {}
-        while len(answers) < len(requests):
+        wanted = len(requests)
+        while len(answers) < wanted:
             for kind, _, sequence, _, start, end in self._receive():
                 if sequence < first:
                     continue  # left over from a request that was given up
@@ -354,10 +374,11 @@ def _messages(buffer: bytearray, length: int) -> Iterator[_Answer]:
 def _slices(requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
     start = size = 0
     for index, request in enumerate(requests):
-        full = index - start >= _SLICE_MESSAGES or size + len(request.body) > _SLICE_BYTES
+        length = len(request.body)
+        full = index - start >= _SLICE_MESSAGES or size + length > _SLICE_BYTES
         if full and index > start:
             yield requests[start:index]
             start, size = index, 0
-        size += len(request.body) + _HEADER.size
+        size += length + _HEADER.size
     if start < len(requests):
         yield requests[start:]

@@ -13,10 +13,21 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from typing import NamedTuple
+from functools import lru_cache
+
+from msgspec import Struct
 
 from dataplane.families import Family
-from dataplane.netlink import CREATE, DUMP, EXCL, REPLACE, Request, attribute, attributes
+from dataplane.netlink import (
+    CREATE,
+    DUMP,
+    EXCL,
+    REPLACE,
+    Request,
+    attribute,
+    attribute_table,
+    attributes,
+)
 
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
@@ -49,9 +60,17 @@ _LINK = struct.Struct("=BxHiII")  # family, device type, index, flags, changed f
 _ROUTE = struct.Struct("=BBBBBBBBI")
 _NEIGH = struct.Struct("=B3xiHBB")  # family, index, state, flags, type
 _U32 = struct.Struct("=I")
+# Attributes of routes, which come by the thousand: packed at once.
+_NUMBER = struct.Struct("=HHI")  # length, type, number
+_ONE_METRIC = struct.Struct("=HHHHI")  # length and type of metrics, and of one of them; number
+_HEADS = {  # of addresses, by their size and the type
+    (size, kind): struct.pack("=HH", 4 + size, kind)
+    for size in (4, 16)
+    for kind in (_DST, _GATEWAY, _PREFSRC)
+}
 
 
-class LinkState(NamedTuple):
+class LinkState(Struct, frozen=True, gc=False):
     device: int
     name: str
     admin_up: bool
@@ -60,7 +79,7 @@ class LinkState(NamedTuple):
     mac: bytes = b""
 
 
-class RouteKey(NamedTuple):
+class RouteKey(Struct, frozen=True, cache_hash=True, gc=False):
     """What the kernel tells routes of one table apart by."""
 
     destination: bytes
@@ -69,7 +88,7 @@ class RouteKey(NamedTuple):
     tos: int = 0
 
 
-class KernelRoute(NamedTuple):
+class KernelRoute(Struct, frozen=True, gc=False):
     """`gateway` is b"" for none; `on_link` takes it to be behind the device, whatever the addresses
     there.  `simple` is false for several next hops and metrics other than the MTU: ours have none.
     """
@@ -86,7 +105,7 @@ class KernelRoute(NamedTuple):
     simple: bool = True
 
 
-class NextHop(NamedTuple):
+class NextHop(Struct, frozen=True, gc=False):
     """Where the kernel sends packets to an address.
 
     `gateway` is b"" for what is on the link; `mtu` 0: that of the device.  `type` is that of a
@@ -99,13 +118,13 @@ class NextHop(NamedTuple):
     type: int = UNICAST
 
 
-class RouteMessage(NamedTuple):
+class RouteMessage(Struct, frozen=True, gc=False):
     family: Family
     table: int
     route: KernelRoute
 
 
-class Neighbour(NamedTuple):
+class Neighbour(Struct, frozen=True, gc=False):
     device: int
     address: bytes
     mac: bytes
@@ -149,7 +168,7 @@ def parse_route(body: bytes) -> RouteMessage | None:
     destination, source, gateway = bytes(BITS[family] // 8), b"", b""
     device = metric = mtu = 0
     simple = True
-    for name, value in attributes(body, _ROUTE.size):
+    for name, value in attribute_table(body, _ROUTE.size).items():
         if name == _DST:
             destination = value
         elif name == _OIF:
@@ -163,7 +182,7 @@ def parse_route(body: bytes) -> RouteMessage | None:
         elif name == _GATEWAY:
             gateway = value
         elif name == _METRICS:
-            found = dict(attributes(value))
+            found = attribute_table(value)
             mtu = _U32.unpack(found.pop(_ROUTE_MTU, bytes(4)))[0]
             simple &= not found
         elif name in (_VIA, _MULTIPATH, _NEXTHOP):
@@ -178,23 +197,23 @@ def parse_route(body: bytes) -> RouteMessage | None:
 
 def find_route(address: bytes) -> Request:
     """Ask where a packet to an address would go that carries no mark; one message is the answer."""
-    family: Family = 4 if len(address) == 4 else 6
-    body = _ROUTE.pack(SOCKET_FAMILY[family], 8 * len(address), 0, 0, 0, 0, 0, 0, 0)
-    return Request(GETROUTE, 0, body + attribute(_DST, address))
+    size = len(address)
+    body = _ROUTE.pack(SOCKET_FAMILY[4 if size == 4 else 6], 8 * size, 0, 0, 0, 0, 0, 0, 0)
+    return Request(GETROUTE, 0, body + _HEADS[size, _DST] + address)
 
 
 def parse_next_hop(body: bytes) -> NextHop | None:
     """None for a gateway of the other family."""
-    kind = _ROUTE.unpack_from(body)[7]
+    kind = body[7]
     device = mtu = 0
     gateway = b""
-    for name, value in attributes(body, _ROUTE.size):
+    for name, value in attribute_table(body, _ROUTE.size).items():
         if name == _OIF:
             device = _U32.unpack(value)[0]
         elif name == _GATEWAY:
             gateway = value
         elif name == _METRICS:
-            mtu = _U32.unpack(dict(attributes(value)).get(_ROUTE_MTU, bytes(4)))[0]
+            mtu = _U32.unpack(attribute_table(value).get(_ROUTE_MTU, bytes(4)))[0]
         elif name == _VIA:
             return None
     return NextHop(device, gateway, mtu, kind)
@@ -210,14 +229,15 @@ def replace_route(family: Family, table: int, route: KernelRoute, *, new: bool =
     scope = route.scope if family == 4 else 0
     flags = _ONLINK if route.on_link else 0
     body = _route_head(family, table, route.key, route.protocol, scope, route.type, flags)
+    size = BITS[family] // 8
     if route.device:
-        body += attribute(_OIF, _U32.pack(route.device))
+        body += _NUMBER.pack(_NUMBER.size, _OIF, route.device)
     if route.gateway:
-        body += attribute(_GATEWAY, route.gateway)
+        body += _HEADS[size, _GATEWAY] + route.gateway
     if route.source:
-        body += attribute(_PREFSRC, route.source)
+        body += _HEADS[size, _PREFSRC] + route.source
     if route.mtu:
-        body += attribute(_METRICS, attribute(_ROUTE_MTU, _U32.pack(route.mtu)))
+        body += _ONE_METRIC.pack(_ONE_METRIC.size, _METRICS, _NUMBER.size, _ROUTE_MTU, route.mtu)
     return Request(NEWROUTE, CREATE | (EXCL if new else REPLACE), body)
 
 
@@ -271,6 +291,7 @@ def parse_net(text: str) -> tuple[Family, bytes, int]:
     return family, packed, int(length)
 
 
+@lru_cache(4096)  # each node's is asked for many times
 def parse_address(text: str) -> tuple[Family, bytes]:
     """Raises ValueError."""
     family: Family = 6 if ":" in text else 4
@@ -300,7 +321,7 @@ def _route_head(
     head = _ROUTE.pack(
         SOCKET_FAMILY[family], key.length, 0, key.tos, short, protocol, scope, kind, flags
     )
-    body = head + attribute(_DST, key.destination)
+    body = head + _HEADS[BITS[family] // 8, _DST] + key.destination
     if short != table:
-        body += attribute(_TABLE, _U32.pack(table))
-    return body + attribute(_PRIORITY, _U32.pack(key.metric)) if key.metric else body
+        body += _NUMBER.pack(_NUMBER.size, _TABLE, table)
+    return body + _NUMBER.pack(_NUMBER.size, _PRIORITY, key.metric) if key.metric else body

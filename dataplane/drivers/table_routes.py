@@ -65,6 +65,10 @@ class TableRoutes(ABC):
     def desire_route(self, key: RouteKey, route: KernelRoute | None) -> None:
         self._routes.desire(key, route)
 
+    def desire_routes(self, routes: Mapping[RouteKey, KernelRoute | None]) -> None:
+        """Many at once."""
+        self._routes.desire_these(routes)
+
     @property
     def wanted(self) -> Mapping[RouteKey, KernelRoute]:
         return self._routes.desired
@@ -194,26 +198,26 @@ class TableRoutes(ABC):
         routes = order_of_writing(routes)
         requests = [
             rtnetlink.replace_route(
-                self._family, self._table, r, new=self.yields and not self._is_ours(actual, r.key)
+                self._family,
+                self._table,
+                r,
+                new=self.yields and not (r.key in actual and self.is_ours(actual[r.key])),
             )
             for r in routes
         ]
         refused: list[str] = []
-        done = 0
+        done: dict[RouteKey, KernelRoute] = {}
         for route, code in zip(routes, await self._socket.execute(requests), strict=True):
             if not code:
-                self._routes.observe(route.key, route)
-                done += 1
+                done[route.key] = route
                 continue
             self._read_at = None  # what is there instead is not known
             gone = route.device and code in (errno.ENETDOWN, errno.ENODEV)
             why = "somebody else's is in its place" if code == errno.EEXIST else os.strerror(code)
             refused.append("" if gone else f"{net_of(route)}: {why}")
-        self._count("table_route.written", done)
+        self._routes.observe_these(done)
+        self._count("table_route.written", len(done))
         return refused
-
-    def _is_ours(self, actual: Mapping[RouteKey, KernelRoute], key: RouteKey) -> bool:
-        return key in actual and self.is_ours(actual[key])
 
     async def _delete(self, routes: list[KernelRoute]) -> list[str]:
         routes = order_of_removal(routes)

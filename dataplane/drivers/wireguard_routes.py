@@ -23,6 +23,8 @@ routes reference.
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from dataplane import rtnetlink
 from dataplane.drivers.table_routes import TableRoutes, net_of
 from dataplane.families import Family
@@ -57,7 +59,7 @@ def routes_of(
         return {key: KernelRoute(key, 0, protocol, 0, type=_TYPES[kind]), floor: None}
     refusal = KernelRoute(floor, 0, protocol, 0, type=rtnetlink.UNREACHABLE)
     if not device:
-        return {key: refusal._replace(key=key), floor: refusal}
+        return {key: structs.replace(refusal, key=key), floor: refusal}
     scope = rtnetlink.LINK_SCOPE if family == 4 else 0
     return {key: KernelRoute(key, device, protocol, scope), floor: refusal}
 

@@ -6,15 +6,18 @@ out  each in it, as AsyncXFRMSocket is to send it
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
+from dataplane.families import Family
 from dataplane.ipsec.kernel import Change, PolicyDelete, PolicyPut, StateAdd, StateDelete
-from dataplane.ipsec.keys import Material
+from dataplane.ipsec.keys import Algorithm
 from dataplane.ipsec.listed import DIRECTIONS
-from dataplane.ipsec.values import DECRYPTED, MARK_MASK, Action, PolicyId, Selector, Template
+from dataplane.ipsec.values import ANYBODY, DECRYPTED, MARK_MASK, Action, Selector, Template
 from dataplane.xfrm import attributes, constants, prepared
-from dataplane.xfrm.attributes import Mark
+from dataplane.xfrm.attributes import Mark, Octets
+from dataplane.xfrm.prepared import StateForm
 
 # Packets.  Network cards with several queues reorder, and so does a crypto worker that has to wait
 # for its turn; what comes later than this is taken for another round of the counter, and dropped.
@@ -32,10 +35,26 @@ _NUMBERS: Final = {direction: number for number, direction in enumerate(DIRECTIO
 def write(reqid: int, change: Change, buffer: memoryview, start: int) -> int:
     """Returns the end of the message.  Raises ValueError or struct.error where it does not fit."""
     match change:
-        case PolicyPut():
-            return _put_policy(reqid, change, buffer, start)
-        case StateAdd():
-            return _add_state(reqid, change, buffer, start)
+        case PolicyPut(wish, replace, index):
+            policy = wish.id
+            return prepared.put_policy(
+                buffer,
+                start,
+                "update" if replace else "add",
+                selector=_selector(policy.selector),
+                direction=_NUMBERS[policy.direction],
+                priority=wish.priority,
+                action=_ACTIONS[wish.action],
+                index=index,
+                attributes=_attributes(policy.mark, wish.template, reqid),
+            )
+        case StateAdd(wish, material):
+            name, keys = wish.id, material.keys
+            sizes = tuple([key.nbytes for key in keys])
+            family: Family = 6 if ":" in name.destination else 4
+            kind = family, wish.receives, bool(wish.life)
+            form = _form(reqid, material.algorithm, sizes, *kind)
+            return form.write(buffer, start, wish.source, name.destination, name.spi, keys)
         case StateDelete(state):
             return prepared.delete_state(buffer, start, dst=state.destination, spi=state.spi)
         case PolicyDelete(policy):
@@ -44,55 +63,43 @@ def write(reqid: int, change: Change, buffer: memoryview, start: int) -> int:
                 start,
                 selector=_selector(policy.selector),
                 direction=_NUMBERS[policy.direction],
-                attributes=_attributes(policy, None, reqid),
+                attributes=_attributes(policy.mark, None, reqid),
             )
         case _:
             assert_never(change)
 
 
-def _add_state(reqid: int, change: StateAdd, buffer: memoryview, start: int) -> int:
-    wish = change.wish
-    esn = bool(wish.life)
-    return prepared.add_state(
-        buffer,
-        start,
-        src=wish.source,
-        dst=wish.id.destination,
-        spi=wish.id.spi,
+@lru_cache
+def _form(
+    reqid: int,
+    algorithm: Algorithm,
+    sizes: tuple[int, ...],
+    family: Family,
+    receives: bool,
+    esn: bool,
+) -> StateForm:
+    """`sizes`: of the keys, in bytes."""
+    return StateForm(
+        ANYBODY[family],
         reqid=reqid,
-        set_mark=_MARK_DECRYPTED if wish.receives else None,
+        set_mark=_MARK_DECRYPTED if receives else None,
         esn=esn,
         replay_window=REPLAY_WINDOW if esn else 0,
         soft_packets=0 if esn else SOFT_PACKETS,
-        **algorithms(change.material),
+        **algorithms(algorithm, [bytes(size) for size in sizes]),
     )
 
 
-def algorithms(material: Material) -> dict[str, Any]:
-    """As requests.state has them."""
-    algorithm = material.algorithm
+def algorithms(algorithm: Algorithm, keys: Iterable[Octets]) -> dict[str, attributes.Algorithm]:
+    """As requests.state has them; `keys` as Material.keys."""
     if algorithm.aead:
-        return {"aead": attributes.Algorithm(algorithm.aead, material.aead, algorithm.icv_bits)}
+        (key,) = keys
+        return {"aead": attributes.Algorithm(algorithm.aead, key, algorithm.icv_bits)}
+    auth, encryption = keys
     return {
-        "auth": attributes.Algorithm(algorithm.auth, material.auth, algorithm.trunc_bits),
-        "crypt": attributes.Algorithm(algorithm.encryption, material.encryption),
+        "auth": attributes.Algorithm(algorithm.auth, auth, algorithm.trunc_bits),
+        "crypt": attributes.Algorithm(algorithm.encryption, encryption),
     }
-
-
-def _put_policy(reqid: int, change: PolicyPut, buffer: memoryview, start: int) -> int:
-    wish = change.wish
-    name = wish.id
-    return prepared.put_policy(
-        buffer,
-        start,
-        "update" if change.replace else "add",
-        selector=_selector(name.selector),
-        direction=_NUMBERS[name.direction],
-        priority=wish.priority,
-        action=_ACTIONS[wish.action],
-        index=change.index,
-        attributes=_attributes(name, wish.template, reqid),
-    )
 
 
 @lru_cache(prepared.CACHED)
@@ -107,11 +114,10 @@ def _selector(selector: Selector) -> bytes:
 
 
 @lru_cache(prepared.CACHED)
-def _tunnel(template: Template, reqid: int) -> bytes:
-    ends = template.source, template.destination
-    return prepared.tunnel(*ends, template.spi, template.optional, reqid)
-
-
-def _attributes(policy: PolicyId, template: Template | None, reqid: int) -> bytes:
-    found = b"" if template is None else _tunnel(template, reqid)
-    return found + prepared.mark(policy.mark, MARK_MASK) if policy.mark else found
+def _attributes(mark: int, template: Template | None, reqid: int) -> bytes:
+    """Of a policy."""
+    found = b""
+    if template is not None:
+        ends = template.source, template.destination
+        found = prepared.tunnel(*ends, template.spi, template.optional, reqid)
+    return found + prepared.mark(mark, MARK_MASK) if mark else found

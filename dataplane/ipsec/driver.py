@@ -139,7 +139,7 @@ class IpsecDriver:
     @property
     def will_send(self) -> bool:
         """Whether states to send with are to be made, which ways may open through."""
-        return any(not wish.receives for wish in self._present.states.wanting())
+        return False in {wish.receives for wish in self._present.states.wanting()}
 
     @property
     def sending(self) -> int:
@@ -244,9 +244,8 @@ class IpsecDriver:
         async with self._lock:
             if self._stale:
                 await self._read()
-            puts = [put for put in self._present.additions() if put.stage in stages]
-            if only_new:
-                puts = [put for put in puts if not put.exchanges]
+            planned = self._present.additions(only_new=only_new)
+            puts = [each for each in planned if each.stage in stages]
             with self._asking():
                 failures = await self._writer.put(puts)
             self._complain(failures)
@@ -257,7 +256,7 @@ class IpsecDriver:
         async with self._lock:
             if self._stale:
                 await self._read()
-            removals = [r for r in self._present.removals() if r.stage in stages]
+            removals = [each for each in self._present.removals() if each.stage in stages]
             with self._asking():
                 failures = await self._writer.remove(removals)
             self._complain(failures)

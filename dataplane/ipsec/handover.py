@@ -50,22 +50,20 @@ class Handover:
             self._hold_keys()
             changes = self._mesh.take_changes(family)
             driver.desire(changes.states, changes.policies)
-            for net, node in changes.routes.items():
-                if node is None:
-                    leaving.add(net)
-                else:
-                    leaving.discard(net)
-                    table.desire(net, node)
+            routes = changes.routes
+            nets = {net: node for net, node in routes.items() if node is not None}
+            leaving |= routes.keys() - nets.keys()
+            leaving -= nets.keys()
+            table.desire(nets)
             states, policies = driver.take_observed()
             self._mesh.observe(family, states, policies)
-            if not (changes.states or changes.policies or changes.routes or states or policies):
+            if not (changes.states or changes.policies or routes or states or policies):
                 return any_change
             any_change = True
 
     def let_go(self, family: Family) -> None:
         """Of routes to nets that have gone."""
-        for net in self._leaving[family]:
-            self._tables[family].desire(net, None)
+        self._tables[family].let_go(self._leaving[family])
         self._leaving[family].clear()
 
     def _hold_keys(self) -> None:

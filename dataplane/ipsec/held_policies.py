@@ -3,22 +3,21 @@
 in   desire      wishes that have changed
      found       all that was listed
      done, gone  what was surely written since
-out  wanting, deletions      the difference
-     new_index               the number of one that is to be made
+out  wanting, going          the difference
+     new_indices             the numbers of those that are to be made
      take_observed           what has come to be there, or has gone
      ahead, in_the_way       what of others keeps ours from being asked, in words
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from dataplane.delta_tracker import DeltaTracker
-from dataplane.families import family_of
 from dataplane.ipsec.kernel import KernelPolicy
 from dataplane.ipsec.news import News
-from dataplane.ipsec.ours import LAST_PRIORITY, Numbers, claim_of_policy, index_of, number_of
+from dataplane.ipsec.ours import LAST_PRIORITY, SIGNATURE, SIGNED, Numbers, claim_of_policy
 from dataplane.ipsec.rivals import ahead_of
 from dataplane.ipsec.values import Direction, PolicyId, PolicyWish, Selector, Template
 
@@ -39,30 +38,31 @@ class HeldPolicies:
         """What has changed; None: no longer wished for."""
         if wishes:
             self._ahead = None
-        self._tracker.desire_these(wishes)
+            self._tracker.desire_these(wishes)
 
     def found(self, policies: Iterable[KernelPolicy]) -> list[str]:
         """Everything of the family, whoever made it.  What is doubtful, in words."""
         doubtful: list[str] = []
         there: dict[PolicyId, PolicyWish] = {}
-        self._numbers = Numbers()
+        indices: list[int] = []
         self._foreign.clear()
         self._early, self._ahead = [], None
         for policy in policies:
-            number, claim = number_of(policy.index), "ours"
-            wish = None if number is None else policy.wish(self._reqid)
+            signed, claim = policy.index & SIGNED == SIGNATURE, "ours"
+            wish = policy.wish(self._reqid) if signed else None
             if wish is None or wish.priority > LAST_PRIORITY:  # hardly any of ours
                 claim = claim_of_policy(policy, self._reqid)
                 wish = _as_another(policy) if claim == "ours" else None
-            if number is not None and wish is not None:
+            if signed and wish is not None:
                 there[wish.id] = wish
-                self._numbers.note(number)
+                indices += (policy.index,)
                 continue
             self._note_foreign(policy)
             if claim == "doubtful":
                 doubtful.append(_told(policy.direction, policy.selector))
-        self._news.touch_all(self._tracker.actual)
-        self._news.touch_all(there)
+        self._numbers = Numbers(indices)
+        self._news.touch(self._tracker.actual)
+        self._news.touch(there)
         self._tracker.observe_all(there)
         return doubtful
 
@@ -77,11 +77,11 @@ class HeldPolicies:
         """The kernel has taken them."""
         there = {wish.id: wish for wish in wishes}
         self._tracker.observe_these(there)
-        self._news.touch_all(there)
+        self._news.touch(there)
 
-    def gone(self, name: PolicyId) -> None:
-        self._tracker.observe(name, None)
-        self._news.touch(name)
+    def gone(self, names: Collection[PolicyId]) -> None:
+        self._tracker.observe_gone(names)
+        self._news.touch(names)
 
     # ---------------------------------------------------------------- out
 
@@ -102,20 +102,21 @@ class HeldPolicies:
         """Without those in the place of others."""
         return [w for name, w in self._tracker.updates().items() if name not in self._foreign]
 
-    def deletions(self) -> list[PolicyId]:
-        return self._tracker.deletions()
+    def going(self) -> dict[PolicyId, PolicyWish]:
+        """What is there, and not wished for any more."""
+        actual = self.actual
+        return {name: actual[name] for name in self._tracker.deletions()}
 
     @property
     def closed(self) -> bool:
         """Whether nothing that is to be blocked goes in clear: a tunnel in its place will do."""
-        blocks = (wish for wish in self.wanting() if wish.action == "block")
-        there = (self.actual.get(wish.id) for wish in blocks)
+        blocks = [wish for wish in self.wanting() if wish.action == "block"]
+        there = [self.actual.get(wish.id) for wish in blocks]
         return all(p is not None and (p.template or p.action == "block") for p in there)
 
-    def new_index(self, policy: PolicyId) -> int:
-        """For one that is to be made: what no other has."""
-        family = family_of(policy.selector.destination)
-        return index_of(self._numbers.take(), family, policy.direction)
+    def new_indices(self, policies: Sequence[PolicyId]) -> list[int]:
+        """For those that are to be made: what no other has."""
+        return self._numbers.indices(policies)
 
     @property
     def ways_out(self) -> list[PolicyWish]:
@@ -128,7 +129,7 @@ class HeldPolicies:
 
     def take_observed(self) -> dict[PolicyId, PolicyWish | None]:
         """What has changed since the last time."""
-        return self._news.take(self._tracker.actual.get)
+        return self._news.take(self._tracker.actual)
 
     @property
     def ahead(self) -> list[str]:

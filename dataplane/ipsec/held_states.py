@@ -4,7 +4,7 @@
          offer_keys  what states are compared with
          found       all that was listed
          done, gone  what was surely written since
-    out  wanting, deletions      the difference
+    out  wanting, going          the difference
          take_observed           what has come to be there as wished, or has gone
          in_the_way              what is left alone where ours should be, in words
          spent                   why another life has to begin
@@ -20,12 +20,12 @@ twice, or two packets would be encrypted alike: one that was there and is to be 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from dataplane.delta_tracker import DeltaTracker
 from dataplane.ipsec.kernel import KernelState
-from dataplane.ipsec.keys import KeyRing
+from dataplane.ipsec.keys import Key, KeyRing
 from dataplane.ipsec.news import News
 from dataplane.ipsec.ours import claim_of_state
 from dataplane.ipsec.values import StateId, StateWish
@@ -38,7 +38,7 @@ class HeldStates:
     def __init__(self, reqid: int) -> None:
         self._reqid = reqid
         self._own: frozenset[str] = frozenset()
-        self._ring = KeyRing()
+        self._ring: dict[int, Key] = {}
         self._tracker: DeltaTracker[StateId, StateWish] = DeltaTracker()
         self._listed: dict[StateId, KernelState] = {}  # of ours, and not written since
         self._foreign: set[StateId] = set()
@@ -56,16 +56,19 @@ class HeldStates:
 
     def offer_keys(self, ring: KeyRing) -> None:
         """States are compared with the keys of this one from now on."""
-        before, self._ring = self._ring, ring
-        others = {key for key in {*before, *ring} if before.get(key) != ring.get(key)}
+        before, self._ring = self._ring, dict(ring)
+        others = {key for key in before.keys() | ring.keys() if before.get(key) != ring.get(key)}
         self._compared = {w: told for w, told in self._compared.items() if w.key not in others}
-        desired = self._tracker.desired
-        there: dict[StateId, StateWish] = {}
-        for name, state in self._listed.items():
-            wish = desired.get(name)
-            if wish is not None and wish.key in others:
-                there[name] = self._judged(state, wish)
-        self._note(there)
+        compared, gone = others & ring.keys(), others - ring.keys()
+        listed, desired, actual = self._listed, self.desired, self.actual
+        wishes = {name: desired[name] for name in listed if name in desired}
+        again = {
+            name: wish
+            for name, wish in wishes.items()
+            # What has agreed with its key does so without it.
+            if wish.key in compared or (wish.key in gone and actual[name] is not wish)
+        }
+        self._note({name: self._judged(listed[name], wish) for name, wish in again.items()})
 
     def begin_life(self) -> None:
         """From now on no key is one that was used before."""
@@ -73,11 +76,14 @@ class HeldStates:
 
     def desire(self, wishes: Mapping[StateId, StateWish | None]) -> None:
         """What has changed; None: no longer wished for."""
+        if not wishes:
+            return
         self._tracker.desire_these(wishes)
-        self._news.touch_all(wishes)
-        if self._listed:
-            listed = self._listed
-            self._note({n: self._judged(listed[n], w) for n, w in wishes.items() if n in listed})
+        self._news.touch(wishes)
+        listed = self._listed
+        if listed:
+            again = {n: w for n, w in wishes.items() if w is not None and n in listed}
+            self._note({name: self._judged(listed[name], w) for name, w in again.items()})
 
     # ---------------------------------------------------------------- what is there
 
@@ -86,10 +92,10 @@ class HeldStates:
         self._listed.clear()
         self._foreign.clear()
         doubtful = [_told(state.id) for state in states if self._is_doubtful(state)]
-        for name in [name for name in self._tracker.actual if name not in self._listed]:
-            self.gone(name)
-        desired = self._tracker.desired
-        self._note({n: self._judged(state, desired.get(n)) for n, state in self._listed.items()})
+        self.gone([name for name in self._tracker.actual if name not in self._listed])
+        listed, desired = self._listed, self.desired
+        wished = dict.fromkeys(listed) | {n: desired[n] for n in listed if n in desired}
+        self._note({name: self._judged(listed[name], wish) for name, wish in wished.items()})
         return doubtful
 
     def _is_doubtful(self, state: KernelState) -> bool:
@@ -122,31 +128,33 @@ class HeldStates:
             return False
         if not state.fingerprint:
             return True
-        known = self._compared.get(wish, b"")
-        if not known:
+        if wish not in self._compared:
             with key.material(wish) as material:
-                known = self._compared[wish] = material.fingerprint
-        return hmac.compare_digest(known, state.fingerprint)
+                self._compared[wish] = material.fingerprint
+        return hmac.compare_digest(self._compared[wish], state.fingerprint)
 
     def done(self, wishes: Iterable[StateWish]) -> None:
         """The kernel has taken them."""
         there = {wish.id: wish for wish in wishes}
-        if self._listed:
-            for name in there.keys() & self._listed.keys():
-                del self._listed[name]
+        self._unlist(there)
         self._note(there)
 
-    def gone(self, name: StateId) -> None:
-        self._listed.pop(name, None)
-        self._tracker.observe(name, None)
-        self._news.touch(name)
-        self._mine.discard(name)
+    def gone(self, names: Collection[StateId]) -> None:
+        self._unlist(names)
+        self._tracker.observe_gone(names)
+        self._news.touch(names)
+        self._mine.difference_update(names)
+
+    def _unlist(self, names: Iterable[StateId]) -> None:
+        for name in self._listed.keys() & names:
+            del self._listed[name]
 
     def _note(self, there: Mapping[StateId, StateWish]) -> None:
         self._tracker.observe_these(there)
-        self._news.touch_all(there)
+        self._news.touch(there)
         self._mine.update(there)
-        self._sent.update([s for s in there.values() if s.life != _OTHER and _counts(s)])
+        lives = ("", _OTHER)  # that count nothing
+        self._sent.update([s for s in there.values() if not s.receives and s.life not in lives])
 
     # ---------------------------------------------------------------- out
 
@@ -165,14 +173,17 @@ class HeldStates:
 
     def wanting(self) -> list[StateWish]:
         """Without what cannot be: in the place of others, or under a key that was used up."""
+        keys = self._ring
         return [
             wish
             for name, wish in self._tracker.updates().items()
-            if name not in self._foreign and wish.key in self._ring and wish not in self._sent
+            if name not in self._foreign and wish.key in keys and wish not in self._sent
         ]
 
-    def deletions(self) -> list[StateId]:
-        return self._tracker.deletions()
+    def going(self) -> dict[StateId, StateWish]:
+        """What is there, and not wished for any more."""
+        actual = self.actual
+        return {name: actual[name] for name in self._tracker.deletions()}
 
     @property
     def spent(self) -> str:
@@ -182,14 +193,11 @@ class HeldStates:
     @property
     def sending(self) -> int:
         """How many are for sending."""
-        return sum(not state.receives for state in self.actual.values())
+        return len([state for state in self.actual.values() if not state.receives])
 
     def take_observed(self) -> dict[StateId, StateWish | None]:
         """What has changed since the last time; those count that are as wished."""
-        actual, differs = self._tracker.actual, self._tracker.differs
-        if self._tracker.in_sync:
-            return self._news.take(actual.get)
-        return self._news.take(lambda name: None if differs(name) else actual.get(name))
+        return self._news.take(self._tracker.agreeing(self._news.touched))
 
     @property
     def in_the_way(self) -> list[str]:

@@ -124,7 +124,7 @@ class Ipsec:
     def update(self, event: Event) -> None:
         if self._on is not None:
             self._on.update(event)
-        if not isinstance(event, RouteUpdate | RouteRemove | PoolUpdate | PoolRemove):
+        if self._off and not isinstance(event, RouteUpdate | RouteRemove | PoolUpdate | PoolRemove):
             for each in self._off.values():
                 each.update(event)
 

@@ -32,9 +32,12 @@ from dataplane.ipsec.values import (
 
 ESP: Final = 50
 TUNNEL: Final = 1
+ALL_PACKETS: Final = {  # the selector of a state that is for all, by whether it is of IPv6
+    family == 6: Selector(everywhere, everywhere) for family, everywhere in EVERYWHERE.items()
+}
 
 
-class Counters(NamedTuple):
+class Counters(Struct, frozen=True, gc=False):
     """Since it was made; times in seconds since 1970, 0: never.  `used`: for the first time."""
 
     bytes: int = 0
@@ -82,7 +85,6 @@ class KernelState(Struct, frozen=True, gc=False):
 
     def fits(self, wish: StateWish, reqid: int) -> bool:
         """Whether it is the one that was wished for, but for its key."""
-        everywhere = EVERYWHERE[self.family]
         marks = (DECRYPTED, MARK_MASK) if wish.receives else (0, 0)
         return (
             self.id == wish.id
@@ -91,7 +93,7 @@ class KernelState(Struct, frozen=True, gc=False):
             and (self.set_mark, self.set_mark_mask) == marks
             and self.mark_mask == 0
             and self.if_id == 0
-            and self.selector == Selector(everywhere, everywhere)
+            and self.selector == ALL_PACKETS[":" in self.id.destination]
             and self.esn == bool(wish.life)
             and self.plain
             and not self.limited
@@ -147,15 +149,15 @@ class KernelPolicy(Struct, frozen=True, gc=False):
 
     def wish(self, reqid: int) -> PolicyWish | None:
         """The wish that this fulfils; None: no wish of ours can have led to it."""
-        name = self.id
-        if name is None or len(self.templates) > 1:
+        templates, template = self.templates, None
+        if not self.has_name or templates[1:]:
             return None
-        template = None
-        if self.templates:
-            source, destination, spi, protocol, mode, its, optional, plain = self.templates[0]
+        if templates:
+            source, destination, spi, protocol, mode, its, optional, plain = templates[0]
             if (protocol, mode, its, plain) != (ESP, TUNNEL, reqid, True):
                 return None
             template = Template(source, destination, spi, optional)
+        name = PolicyId(self.direction, self.selector, self.mark)
         return PolicyWish(name, self.priority, self.action, template)
 
 

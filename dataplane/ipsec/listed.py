@@ -45,6 +45,7 @@ _BODY: Final = HEADER.size
 _STATE_END: Final = _BODY + STATE.size
 _POLICY_END: Final = _BODY + POLICY.size
 _NO_PORTS: Final = bytes(PORTS.size)
+_NO_DIRECTION: Final = len(DIRECTIONS)  # from here on: of sockets
 _FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 
 
@@ -63,26 +64,10 @@ _PLAIN_OF_STATE: Final = frozenset(
 _PLAIN_OF_POLICY: Final = frozenset({_TMPL, _MARK, _IF_ID, _TYPE, _number("PAD")})
 
 
-class _SelectorFound(NamedTuple):
-    selector: Selector
-    family: int
-    interface: int
-    whole: bool  # ports are asked for as they are, or not at all, and nobody's own
-
-
 class _LimitsFound(NamedTuple):
     end: bool
     end_softly: bool  # but for what follows
     soft_packets: int
-
-
-class _PolicyFound(NamedTuple):
-    """Of attributes."""
-
-    mark: tuple[int, int]
-    if_id: int
-    templates: tuple[KernelTemplate, ...]
-    plain: bool
 
 
 def state(message: bytes) -> KernelState | None:
@@ -103,11 +88,11 @@ def state(message: bytes) -> KernelState | None:
         protocol=protocol,
         mode=mode,
         reqid=reqid,
-        set_mark=_word(found, _SET_MARK),
-        set_mark_mask=_word(found, _SET_MASK),
+        set_mark=_word(found[_SET_MARK]) if _SET_MARK in found else 0,
+        set_mark_mask=_word(found[_SET_MASK]) if _SET_MASK in found else 0,
         mark=mark,
         mark_mask=mark_mask,
-        if_id=_word(found, _IF_ID),
+        if_id=_word(found[_IF_ID]) if _IF_ID in found else 0,
         selector=selector,
         algorithm=algorithm,
         fingerprint=fingerprint,
@@ -121,7 +106,7 @@ def state(message: bytes) -> KernelState | None:
         and whole
         and _PLAIN_OF_STATE.issuperset(found),
         counters=Counters(used_bytes, packets, added, used),
-        last_used=int.from_bytes(found.get(_LAST_USED, b""), sys.byteorder),
+        last_used=int.from_bytes(found[_LAST_USED], sys.byteorder) if _LAST_USED in found else 0,
         replayed=replayed,
         integrity_failed=failed,
     )
@@ -140,7 +125,7 @@ def policy(message: bytes) -> KernelPolicy | None:
     octets, limits, used_bytes, packets, added, used = fields[:6]
     priority, index, direction, action, flags, share = fields[6:]
     selector, family, interface, whole = _selector(octets)
-    if direction >= len(DIRECTIONS) or family not in _FAMILIES:
+    if direction >= _NO_DIRECTION or family not in _FAMILIES:
         return None
     (mark, mark_mask), if_id, templates, plain = _of_policy(message[_POLICY_END:])
     return KernelPolicy(
@@ -166,7 +151,10 @@ def text(address: bytes, family: int) -> str:
 
 
 @lru_cache(_CACHED)
-def _selector(octets: bytes) -> _SelectorFound:
+def _selector(octets: bytes) -> tuple[Selector, int, int, bool]:
+    """With its family and interface; and whether ports are asked for as they are, or not at all,
+    and it is nobody's own.
+    """
     fields = SELECTOR.unpack(octets)
     destination, source, ports, family = fields[:4]
     destination_bits, source_bits, protocol, interface, user = fields[4:]
@@ -175,9 +163,9 @@ def _selector(octets: bytes) -> _SelectorFound:
     to_net = f"{text(destination, shown)}/{destination_bits}"
     if ports == _NO_PORTS:
         selector = Selector(from_net, to_net, protocol)
-        return _SelectorFound(selector, family, interface, user == 0)
+        return selector, family, interface, user == 0
     to_port, to_mask, from_port, from_mask = PORTS.unpack(ports)
-    return _SelectorFound(
+    return (
         Selector(from_net, to_net, protocol, from_port, to_port),
         family,
         interface,
@@ -200,14 +188,15 @@ def _limits(octets: bytes) -> _LimitsFound:
 
 
 @lru_cache(_CACHED)
-def _of_policy(octets: bytes) -> _PolicyFound:
+def _of_policy(octets: bytes) -> tuple[tuple[int, int], int, tuple[KernelTemplate, ...], bool]:
+    """Of attributes: mark, ID of an interface, templates, and whether there is nothing besides."""
     found = attributes(octets, 0)
     templates = _templates(found.pop(_TMPL, b""))
     if not found:
-        return _PolicyFound((0, 0), 0, templates, True)
+        return (0, 0), 0, templates, True
     value, mask = MARK.unpack_from(found[_MARK]) if _MARK in found else (0, 0)
     plain = _PLAIN_OF_POLICY.issuperset(found) and not any(found.get(_TYPE, b""))
-    return _PolicyFound((value, mask), _word(found, _IF_ID), templates, plain)
+    return (value, mask), _word(found.get(_IF_ID, b"")), templates, plain
 
 
 def _templates(octets: bytes) -> tuple[KernelTemplate, ...]:
@@ -238,22 +227,19 @@ def _template(
 
 
 def _algorithm(found: dict[int, bytes]) -> tuple[Algorithm | None, bytes]:
-    """And the fingerprint of its key: what the socket has put in the place of that."""
+    """And the fingerprint of its key, what the socket has put in the place of that: b"" if this
+    kernel keeps it to itself.
+    """
     aead = found.get(_AEAD)
     if aead is not None:
-        head, key = _parted(aead, ALGORITHM_WITH_BITS.size)
-        return _aead(head), key
+        key = aead[ALGORITHM_WITH_BITS.size :]
+        return _aead(aead[: ALGORITHM_WITH_BITS.size]), key if any(key) else b""
     if _AUTH not in found or _CRYPT not in found:
         return None, b""
-    auth, auth_key = _parted(found[_AUTH], ALGORITHM_WITH_BITS.size)
-    crypt, crypt_key = _parted(found[_CRYPT], ALGORITHM.size)
-    return _pair(auth, crypt), auth_key + crypt_key if auth_key and crypt_key else b""
-
-
-def _parted(value: bytes, head_bytes: int) -> tuple[bytes, bytes]:
-    """What stands before the key, and the key, if this kernel tells it."""
-    key = value[head_bytes:]
-    return value[:head_bytes], key if any(key) else b""
+    auth, crypt = found[_AUTH], found[_CRYPT]
+    keys = auth[ALGORITHM_WITH_BITS.size :], crypt[ALGORITHM.size :]
+    pair = _pair(auth[: ALGORITHM_WITH_BITS.size], crypt[: ALGORITHM.size])
+    return pair, b"".join(keys) if all(map(any, keys)) else b""
 
 
 @lru_cache
@@ -273,7 +259,7 @@ def _name(octets: bytes) -> str:
     return octets.partition(b"\0")[0].decode("ascii", "replace")
 
 
-def _word(found: dict[int, bytes], number: int) -> int:
-    """Of 32 bits; 0 if it is not there."""
-    value = found.get(number)
-    return 0 if value is None else int.from_bytes(value, sys.byteorder)
+@lru_cache
+def _word(value: bytes) -> int:
+    """Marks and the like, which are the same again and again."""
+    return int.from_bytes(value, sys.byteorder)

@@ -85,12 +85,14 @@ class KernelXfrm:
     async def read_states(self, family: Family) -> list[KernelState]:
         async with _asking("reading states of IPsec"), self._reading:
             found = await (await self._open()).read_states(listed.state)
-        return [state for state in found if state is not None and state.family == family]
+        of_6 = family == 6
+        return [s for s in found if s is not None and (":" in s.id.destination) == of_6]
 
     async def read_policies(self, family: Family) -> list[KernelPolicy]:
         async with _asking("reading policies of IPsec"), self._reading:
             found = await (await self._open()).read_policies(listed.policy)
-        return [policy for policy in found if policy is not None and policy.family == family]
+        of_6 = family == 6
+        return [p for p in found if p is not None and (":" in p.selector.destination) == of_6]
 
     async def change(self, changes: Sequence[Change]) -> list[int]:
         """In order; an error of one does not stop the next."""
@@ -209,10 +211,8 @@ async def _asking(doing: str) -> AsyncIterator[None]:
 
 def _random(material: Material) -> dict[str, xfrm.Algorithm]:
     """The same algorithms with other keys."""
-    given = codec.algorithms(material)
-    for one in given.values():
-        one.key = secrets.token_bytes(len(one.key))
-    return given
+    keys = [secrets.token_bytes(key.nbytes) for key in material.keys]
+    return codec.algorithms(material.algorithm, keys)
 
 
 def _reason(algorithm: Algorithm, family: Family, refusal: Refused) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping, Set
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
@@ -10,32 +10,33 @@ V = TypeVar("V")
 
 
 class News(Generic[K, V]):
-    """Values are immutable; None means that there is none."""
+    """Values are immutable; in what is told, None means that there is none any more."""
 
     def __init__(self) -> None:
         self._touched: dict[K, None] = {}
         self._told: dict[K, V] = {}
 
-    def touch(self, key: K) -> None:
-        """It may have another value now."""
-        self._touched[key] = None
-
-    def touch_all(self, keys: Iterable[K]) -> None:
+    def touch(self, keys: Iterable[K]) -> None:
+        """They may have other values now."""
         self._touched.update(dict.fromkeys(keys))
 
-    def take(self, value_of: Callable[[K], V | None]) -> dict[K, V | None]:
+    @property
+    def touched(self) -> Set[K]:
+        return self._touched.keys()
+
+    def take(self, values: Mapping[K, V]) -> dict[K, V | None]:
         """Of what was touched, what has another value than was told before."""
         news: dict[K, V | None] = {}
         told = self._told
-        for key in self._touched:
-            value = value_of(key)
-            if value is None:
-                if told.pop(key, None) is not None:
+        for key in self._touched:  # thousands: nothing is called for each
+            if key not in values:
+                if key in told:
+                    del told[key]
                     news[key] = None
                 continue
-            before = told.get(key)
+            value = values[key]
             # Nearly always it is the same object, or a new one.
-            if before is not value and before != value:
+            if key not in told or (told[key] is not value and told[key] != value):
                 news[key] = told[key] = value
         self._touched.clear()
         return news

@@ -36,17 +36,17 @@ class NextHops:
         self.unreachable: Mapping[str, str] = {}  # why, of those that cannot
         self._family: Family = family
         self._socket = Socket(ROUTE)
-        self._wanted: frozenset[str] = frozenset()
+        self._wanted: dict[str, bytes] = {}  # as text, and packed
         self._numbers: list[int] = []  # the same
         self._interfaces: dict[str, tuple[object, frozenset[str]]] = {}
         self._stale = True
         self._asked_at: float | None = None
 
     def desire(self, addresses: frozenset[str]) -> None:
-        if addresses != self._wanted:
-            self._wanted, self._stale = addresses, True
-            packed = (rtnetlink.parse_address(address)[1] for address in addresses)
-            self._numbers = [int.from_bytes(address, "big") for address in packed]
+        if addresses != self._wanted.keys():
+            self._stale = True
+            self._wanted = {a: rtnetlink.parse_address(a)[1] for a in sorted(addresses)}
+            self._numbers = [int.from_bytes(packed, "big") for packed in self._wanted.values()]
 
     def interface_changed(self, name: str, interface: Interface | None) -> None:
         """It came, went, changed, or is another one by the same name; None: it is gone."""
@@ -97,8 +97,8 @@ class NextHops:
             return
         self._asked_at = asyncio.get_running_loop().time()  # also if it fails
         self._stale = False
-        wanted = sorted(self._wanted)
-        requests = [rtnetlink.find_route(rtnetlink.parse_address(a)[1]) for a in wanted]
+        wanted = list(self._wanted)
+        requests = [rtnetlink.find_route(packed) for packed in self._wanted.values()]
         ways: dict[str, NextHop] = {}
         unreachable: dict[str, str] = {}
         for address, answer in zip(wanted, await self._socket.ask(requests), strict=True):

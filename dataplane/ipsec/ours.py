@@ -19,16 +19,23 @@ Source: section 10.1 of the IPsec reference; linux net/xfrm/xfrm_policy.c, xfrm_
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, Literal, TypeAlias
 
 from dataplane.families import Family
-from dataplane.ipsec.kernel import ESP, TUNNEL, KernelPolicy, KernelState
-from dataplane.ipsec.values import ANYBODY, DECRYPTED, EVERYWHERE, MARK_MASK, Direction, Selector
+from dataplane.ipsec.kernel import ALL_PACKETS, ESP, TUNNEL, KernelPolicy, KernelState
+from dataplane.ipsec.values import (
+    ANYBODY,
+    DECRYPTED,
+    MARK_MASK,
+    Direction,
+    PolicyId,
+)
 
 Claim: TypeAlias = Literal["ours", "doubtful", "foreign"]
 
 SIGNATURE: Final = 0x66000000  # the highest byte of the number of each policy of ours
+SIGNED: Final = 0xFF000000  # where it is
 LAST_PRIORITY: Final = 65000  # the largest of ours; those of others are larger by far
 NUMBERS: Final = 1 << 20  # what is left beside signature, family and direction
 
@@ -36,9 +43,9 @@ NUMBERS: Final = 1 << 20  # what is left beside signature, family and direction
 _FAMILIES: Final[dict[Family, int]] = {4: 0, 6: 8}
 _DIRECTIONS: Final[dict[Direction, int]] = {"in": 0, "out": 1, "fwd": 2}
 _OTHER_BITS: Final = 4
-_SIGNED: Final = 0xFF000000
 _ID_BITS: Final = 4
 _SPIS: Final = 1 << 28  # a tag of 24 bits and an ID of four
+_ANYBODY: Final = tuple(ANYBODY.values())
 
 
 def index_of(number: int, family: Family, direction: Direction) -> int:
@@ -46,28 +53,43 @@ def index_of(number: int, family: Family, direction: Direction) -> int:
     return SIGNATURE | number << _OTHER_BITS | _FAMILIES[family] | _DIRECTIONS[direction]
 
 
+_FIRST: Final = {  # by whether it is of IPv6, and direction
+    (family == 6, direction): index_of(0, family, direction)
+    for family in _FAMILIES
+    for direction in _DIRECTIONS
+}
+
+
 def number_of(index: int) -> int | None:
     """None for what does not carry our signature."""
-    if index & _SIGNED != SIGNATURE:
+    if index & SIGNED != SIGNATURE:
         return None
-    return (index & ~_SIGNED) >> _OTHER_BITS
+    return (index & ~SIGNED) >> _OTHER_BITS
 
 
 class Numbers:
     """Those of policies of one family: each is given out once, for as long as there are others."""
 
-    def __init__(self) -> None:
-        self._used: set[int] = set()
-        self._next = 0
+    def __init__(self, indices: Iterable[int] = ()) -> None:
+        """`indices` with our signature are in use."""
+        self._used = {(index & ~SIGNED) >> _OTHER_BITS for index in indices}
+        self._next = max(self._used, default=-1) + 1
 
-    def note(self, number: int) -> None:
-        """It is in use."""
-        self._used.add(number)
-        if number >= self._next:
-            self._next = number + 1
+    def indices(self, policies: Sequence[PolicyId]) -> list[int]:
+        """For policies that are to be made, of numbers that are not in use, if there are any."""
+        end = self._next + len(policies)
+        numbers: Sequence[int] = range(self._next, end)
+        if end <= NUMBERS and self._used.isdisjoint(numbers):
+            self._used.update(numbers)
+            self._next = end
+        else:
+            numbers = [self._take() for _ in policies]
+        return [
+            _FIRST[":" in policy.selector.destination, policy.direction] | number << _OTHER_BITS
+            for policy, number in zip(policies, numbers, strict=True)
+        ]
 
-    def take(self) -> int:
-        """One that is not in use, if there is any."""
+    def _take(self) -> int:
         used = self._used
         if len(used) >= NUMBERS:
             used.clear()
@@ -96,29 +118,26 @@ def claim_of_policy(policy: KernelPolicy, reqid: int) -> Claim:
 
 def claim_of_state(state: KernelState, reqid: int, own: Collection[str]) -> Claim:
     """`own`: addresses of this node."""
-    if (state.protocol, state.mode, state.reqid) != (ESP, TUNNEL, reqid) or not _is_spi(state):
+    spi = state.id.spi
+    if (state.protocol, state.mode, state.reqid) != (ESP, TUNNEL, reqid) or not _is_spi(spi):
         return "foreign"
     marks = (state.set_mark, state.set_mark_mask)
     receives = marks == (DECRYPTED, MARK_MASK) and state.id.destination in own
     sends = marks == (0, 0) and state.source in own
     if not receives and not sends:
         return "doubtful" if state.id.destination in own or state.source in own else "foreign"
-    everywhere = EVERYWHERE[state.family]
+    # With an SPI that is a key's ID all senders share it; else it is of two nodes, who count.
+    if spi < 1 << _ID_BITS:
+        counts = not state.esn and state.replay_window == 0
+    else:
+        counts = state.esn and state.source not in _ANYBODY
     alone = (
         state.plain
         and not (state.mark or state.mark_mask or state.if_id or state.limited)
-        and state.selector == Selector(everywhere, everywhere)
+        and state.selector == ALL_PACKETS[":" in state.id.destination]
     )
-    return "ours" if alone and _counts_as_it_should(state) else "doubtful"
+    return "ours" if alone and counts else "doubtful"
 
 
-def _is_spi(state: KernelState) -> bool:
-    return state.id.spi < _SPIS and state.id.spi & ((1 << _ID_BITS) - 1) != 0
-
-
-def _counts_as_it_should(state: KernelState) -> bool:
-    """With an SPI that is a key's ID all senders share it; else it is of two nodes, who count."""
-    shared = state.id.spi < 1 << _ID_BITS
-    if shared:
-        return not state.esn and state.replay_window == 0
-    return state.esn and state.source != ANYBODY[state.family]
+def _is_spi(spi: int) -> bool:
+    return spi < _SPIS and spi & ((1 << _ID_BITS) - 1) != 0

@@ -1,4 +1,4 @@
-"""The order of writes: what is to be and what is there in, a list of requests in order out.  Pure.
+"""The order of writes: what is to be and what is there in, what each stage does out.  Pure.
 
     additions   what has to be spared -> what closes: whole pools, and what was open -> what bars a
                 single net or node, and was not there -> what is for receiving -> receiving states
@@ -14,12 +14,15 @@ Each stage begins when the kernel has taken the one before, and what one change 
 for only when the kernel has it: an error in one stage keeps nobody else waiting.  A way that comes
 with its states is spared the bar where bars are written after those: it is written once, as open.
 In a pool it was closed all along.
+
+Each stage is of states or of policies, and there may be thousands of them: what belongs to a stage
+is said of all at once, and nothing is called for each.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal, TypeAlias
+from collections.abc import Container, Mapping, Sequence
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -49,93 +52,72 @@ ADDITIONS_AFTER_MAIN: tuple[Stage, ...] = ("stay",)
 REMOVALS_BEFORE_ROUTES: tuple[Stage, ...] = ("shut", "mute")
 REMOVALS_AFTER_ROUTES: tuple[Stage, ...] = ("refuse", "deafen", "unlock")
 
-_PLACES: Final[Mapping[str, int]] = {
-    stage: place
-    for order in (
-        (*ADDITIONS, *ADDITIONS_AFTER_MAIN),
-        (*REMOVALS_BEFORE_MAIN, *REMOVALS_BEFORE_ROUTES, *REMOVALS_AFTER_ROUTES),
-    )
-    for place, stage in enumerate(order)
-}
 
-
-class Put(Struct, frozen=True, gc=False):
-    """`exchanges` what is there: in place for a policy, by removal for a state."""
+class Puts(Struct, frozen=True):
+    """What one stage makes, or exchanges: a policy in its place, a state by removal."""
 
     stage: Stage
-    wish: StateWish | PolicyWish
-    exchanges: bool = False
+    states: Sequence[StateWish] = ()
+    policies: Sequence[PolicyWish] = ()
 
 
-class Remove(Struct, frozen=True, gc=False):
+class Removals(Struct, frozen=True):
+    """What one stage deletes."""
+
     stage: Stage
-    id: StateId | PolicyId
+    states: Sequence[StateId] = ()
+    policies: Sequence[PolicyId] = ()
 
 
 def additions(
-    states: Iterable[StateWish],
-    policies: Iterable[PolicyWish],
+    states: Sequence[StateWish],
+    policies: Sequence[PolicyWish],
     *,
-    present_states: Mapping[StateId, StateWish],
-    present_policies: Mapping[PolicyId, PolicyWish],
-) -> list[Put]:
-    """Of these wishes, those that the kernel does not fulfil, in order."""
-    puts: list[Put] = []
-    for state in states:
-        there = present_states.get(state.id)
-        if there != state:
-            puts.append(Put("receive" if state.receives else "send", state, there is not None))
-    for policy in policies:
-        found = present_policies.get(policy.id)
-        if found != policy:
-            exchanges = found is not None
-            puts.append(Put(_stage_of(policy, exchanges=exchanges), policy, exchanges))
-    return sorted(puts, key=lambda put: _PLACES[put.stage])
+    present_policies: Container[PolicyId],
+) -> list[Puts]:
+    """Of these wishes, which the kernel does not fulfil, the stages that there are, in order.
+
+    `present_policies`: what there is in some other form.
+    """
+    there = present_policies
+    blocks = [p for p in policies if p.action == "block"]
+    tunnels = [p for p in policies if p.action == "allow" and p.template is not None]
+    clear = [p for p in policies if p.action == "allow" and p.template is None]
+    found = (
+        Puts("spare", policies=[p for p in clear if not _stays(p)]),
+        Puts("close", policies=[p for p in blocks if p.id.mark or p.id in there]),
+        Puts("bar", policies=[p for p in blocks if not p.id.mark and p.id not in there]),
+        Puts("accept", policies=[p for p in tunnels if p.id.direction != "out"]),
+        Puts("receive", [s for s in states if s.receives]),
+        Puts("send", [s for s in states if not s.receives]),
+        Puts("open", policies=[p for p in tunnels if p.id.direction == "out"]),
+        Puts("stay", policies=[p for p in clear if _stays(p)]),
+    )
+    return [each for each in found if each.states or each.policies]
 
 
 def removals(
-    states: Iterable[StateId],
-    policies: Iterable[PolicyId],
-    *,
-    present_states: Mapping[StateId, StateWish],
-    present_policies: Mapping[PolicyId, PolicyWish],
-) -> list[Remove]:
-    """Of what is not wished for any more, what the kernel has, in order.
+    states: Mapping[StateId, StateWish], policies: Mapping[PolicyId, PolicyWish]
+) -> list[Removals]:
+    """Of what is there and not wished for any more, the stages that there are, in order.
 
     Between "mute" and "refuse" the routes of table 200 go.
     """
-    gone: list[Remove] = []
-    for state in states:
-        there = present_states.get(state)
-        if there is not None:
-            gone.append(Remove("deafen" if there.receives else "mute", state))
-    for policy in policies:
-        found = present_policies.get(policy)
-        if found is not None:
-            gone.append(Remove(_end_of(found), policy))
-    return sorted(gone, key=lambda removal: _PLACES[removal.stage])
-
-
-def _stage_of(policy: PolicyWish, *, exchanges: bool) -> Stage:
-    if policy.action == "block":
-        return "close" if exchanges or policy.id.mark else "bar"
-    if policy.template is None:
-        return "stay" if _stays(policy) else "spare"
-    return "open" if policy.id.direction == "out" else "accept"
+    allowing = {name: p for name, p in policies.items() if p.action == "allow"}
+    leaving = {n for n, p in allowing.items() if p.template is None and _stays(p)}
+    ways = {n for n, p in allowing.items() if p.template is not None and n.direction == "out"}
+    found = (
+        Removals("leave", policies=[n for n in allowing if n in leaving]),
+        Removals("shut", policies=[n for n in allowing if n in ways]),
+        Removals("mute", [name for name, s in states.items() if not s.receives]),
+        Removals("refuse", policies=[n for n in allowing if n not in leaving and n not in ways]),
+        Removals("deafen", [name for name, s in states.items() if s.receives]),
+        Removals("unlock", policies=[name for name, p in policies.items() if p.action == "block"]),
+    )
+    return [each for each in found if each.states or each.policies]
 
 
 def _stays(policy: PolicyWish) -> bool:
-    """Whether it opens a way to whatever protocol, marked or not: to what is here."""
+    """Whether what goes in clear does so by whatever protocol, marked or not: to what is here."""
     name = policy.id
-    way_out = name.direction == "out" and not name.mark and not name.selector.protocol
-    return way_out and policy.template is None and policy.action == "allow"
-
-
-def _end_of(policy: PolicyWish) -> Stage:
-    if policy.action == "block":
-        return "unlock"
-    if _stays(policy):
-        return "leave"
-    if policy.id.direction == "out" and policy.template is not None:
-        return "shut"
-    return "refuse"
+    return name.direction == "out" and not name.mark and not name.selector.protocol

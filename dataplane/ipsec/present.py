@@ -2,13 +2,13 @@
 
     in   desire      wishes that have changed
          found       all that was listed
-         done, gone  what was surely written since
     out  additions, removals     what is to be written (plan.py)
          adopted                 states of ours, with their source
          take_observed           what has come to be there as wished, or has gone
          doubtful, in_the_way    what is left alone, and what of it stands where ours should be
 
-Of states: held_states.py.  Of policies: held_policies.py.
+Of states: held_states.py.  Of policies: held_policies.py.  These are told what was surely written
+since.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dataplane.ipsec import plan
 from dataplane.ipsec.held_policies import HeldPolicies
 from dataplane.ipsec.held_states import HeldStates
 from dataplane.ipsec.kernel import KernelPolicy, KernelState
-from dataplane.ipsec.plan import Put, Remove
+from dataplane.ipsec.plan import Puts, Removals
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
 
@@ -41,18 +41,6 @@ class Present:
     def found(self, states: Iterable[KernelState], policies: Iterable[KernelPolicy]) -> None:
         """Everything of the family, whoever made it."""
         self.doubtful = tuple(sorted([*self.states.found(states), *self.policies.found(policies)]))
-
-    def done(self, wishes: Iterable[StateWish | PolicyWish]) -> None:
-        """The kernel has taken them."""
-        told = list(wishes)
-        self.policies.done([wish for wish in told if isinstance(wish, PolicyWish)])
-        self.states.done([wish for wish in told if isinstance(wish, StateWish)])
-
-    def gone(self, name: StateId | PolicyId) -> None:
-        if isinstance(name, PolicyId):
-            self.policies.gone(name)
-        else:
-            self.states.gone(name)
 
     def keep(
         self, state_stays: Callable[[StateWish], bool], policy_stays: Callable[[PolicyWish], bool]
@@ -77,22 +65,21 @@ class Present:
     def settled(self) -> bool:
         return self.states.settled and self.policies.settled
 
-    def additions(self) -> list[Put]:
-        """Without what cannot be: in the place of others, or under a key that was used up."""
-        return plan.additions(
-            self.states.wanting(),
-            self.policies.wanting(),
-            present_states=self.states.actual,
-            present_policies=self.policies.actual,
-        )
+    def additions(self, *, only_new: bool = False) -> list[Puts]:
+        """Without what cannot be: in the place of others, or under a key that was used up.
 
-    def removals(self) -> list[Remove]:
-        return plan.removals(
-            self.states.deletions(),
-            self.policies.deletions(),
-            present_states=self.states.actual,
-            present_policies=self.policies.actual,
-        )
+        `only_new`: without what is exchanged.
+        """
+        if self.settled:
+            return []
+        states, policies = self.states.wanting(), self.policies.wanting()
+        if only_new:
+            states = [state for state in states if state.id not in self.states.actual]
+            policies = [policy for policy in policies if policy.id not in self.policies.actual]
+        return plan.additions(states, policies, present_policies=self.policies.actual)
+
+    def removals(self) -> list[Removals]:
+        return [] if self.settled else plan.removals(self.states.going(), self.policies.going())
 
     @property
     def adopted(self) -> dict[StateId, str]:

@@ -18,7 +18,7 @@ Source: sections 3.3, 4.5 and 6.4 of the IPsec reference.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from dataplane import rtnetlink
@@ -74,13 +74,16 @@ class IpsecTable:
 
     # ------------------------------------------------------------ told
 
-    def desire(self, net: str, node: str | None) -> None:
-        """A net behind the node of that address; None: no longer."""
-        self._changed = True
-        if node is None:
+    def desire(self, nets: Mapping[str, str]) -> None:
+        """Nets, each behind the node of its address."""
+        self._changed |= bool(nets)
+        self._nets |= nets
+
+    def let_go(self, nets: Iterable[str]) -> None:
+        """They are behind no node any more."""
+        for net in nets:
+            self._changed = True
             self._nets.pop(net, None)
-        else:
-            self._nets[net] = node
 
     def own(self, address: str) -> None:
         """This node's end of all tunnels; "" while it has none."""
@@ -174,10 +177,8 @@ class IpsecTable:
 
     def _desire_routes(self) -> None:
         wanted = {route.key: route for route in self._wanted()}
-        for key in self._routes.wanted.keys() - wanted.keys():
-            self._routes.desire_route(key, None)
-        for key, route in wanted.items():
-            self._routes.desire_route(key, route)
+        self._routes.desire_routes(dict.fromkeys(self._routes.wanted.keys() - wanted.keys()))
+        self._routes.desire_routes(wanted)
 
     def _wanted(self) -> list[KernelRoute]:
         found = [self._local(self._own)] if self._own and self._uplink.index else []

@@ -1,6 +1,6 @@
-"""Puts and removals as requests to the kernel, one stage at a time, and what came of them.
+"""What is to be put and removed as requests to the kernel, a stage at a time, and what came of it.
 
-    in   Put, Remove (plan.py); keys
+    in   Puts, Removals (plan.py); keys
     out  Present is told what is done; what was refused, in words
 
 A key leaves the ring only into a state, and its material is overwritten when the kernel has it.
@@ -11,24 +11,23 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
-from operator import attrgetter
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
 from dataplane.families import Family
 from dataplane.ipsec.kernel import Change, PolicyDelete, PolicyPut, StateAdd, StateDelete, Xfrm
 from dataplane.ipsec.keys import KeyRing, Material
-from dataplane.ipsec.plan import Put, Remove, Stage
+from dataplane.ipsec.plan import Puts, Removals
 from dataplane.ipsec.present import Present
 from dataplane.ipsec.values import PolicyId, PolicyWish, StateId, StateWish
 
 log = structlog.get_logger(__name__)
 
-_GONE = (0, errno.ESRCH, errno.ENOENT)
+_DONE: Final = (0,)
+_GONE: Final = (0, errno.ESRCH, errno.ENOENT)
 
-T = TypeVar("T", Put, Remove)
+T = TypeVar("T", StateWish, PolicyWish, StateId, PolicyId)
 
 
 class Writer:
@@ -41,79 +40,91 @@ class Writer:
         self._present = present
         self._kernel = kernel
 
-    async def put(self, puts: Sequence[Put]) -> list[str]:
-        """In the order of their stages.  What was refused, in words; raises NetlinkError."""
+    async def put(self, stages: Iterable[Puts]) -> list[str]:
+        """In their order.  What was refused, in words; raises NetlinkError."""
         failures: list[str] = []
-        for stage, group in _by_stage(puts):
-            materials: list[Material] = []
-            try:
-                failures += await self._put(stage, group, materials)
-            finally:
-                for material in materials:
-                    material.forget()
+        for puts in stages:
+            failures += await (self._put_states(puts) if puts.states else self._put_policies(puts))
         return failures
 
-    async def _put(self, stage: Stage, puts: list[Put], materials: list[Material]) -> list[str]:
+    async def _put_states(self, puts: Puts) -> list[str]:
+        there = self._present.states.actual
+        ring = dict(self.ring)
+        materials: list[Material] = []
         changes: list[Change] = []
-        last: list[int] = []  # of the changes of each
-        new_index = self._present.policies.new_index
-        for put in puts:
-            wish, exchanges = put.wish, put.exchanges
-            if isinstance(wish, PolicyWish):
-                index = 0 if exchanges else new_index(wish.id)
-                changes.append(PolicyPut(wish, exchanges, index))
-            else:
-                if exchanges:
+        try:
+            for wish in puts.states:
+                if wish.id in there:
                     changes.append(StateDelete(wish.id))
-                material = self.ring[wish.key].material(wish)
+                material = ring[wish.key].material(wish)
                 materials.append(material)
                 changes.append(StateAdd(wish, material))
-            last.append(len(changes) - 1)
-        codes = await self._kernel().change(changes)
-        failures: list[str] = []
-        done: list[StateWish | PolicyWish] = []
-        for put, place in zip(puts, last, strict=True):
-            if code := codes[place]:
-                failures.append(f"{_text(put.wish.id)}: {os.strerror(code)}")
-            else:
-                done.append(put.wish)
-        self._present.done(done)
-        self._note(stage, len(done))
+            codes = await self._kernel().change(changes)
+        finally:
+            for material in materials:
+                material.forget()
+        pairs = zip(changes, codes, strict=True)
+        codes = [code for change, code in pairs if type(change) is StateAdd]
+        done, failures = _parted(puts.states, codes, _DONE, lambda wish: _state(wish.id))
+        self._present.states.done(done)
+        self._note(puts.stage, len(done))
         return failures
 
-    async def remove(self, removals: Sequence[Remove]) -> list[str]:
-        """In the order of their stages.  What was refused, in words; raises NetlinkError."""
-        failures: list[str] = []
-        for stage, group in _by_stage(removals):
-            failures += await self._remove(stage, group)
-        return failures
-
-    async def _remove(self, stage: Stage, removals: list[Remove]) -> list[str]:
-        changes: list[Change] = [
-            StateDelete(r.id) if isinstance(r.id, StateId) else PolicyDelete(r.id) for r in removals
+    async def _put_policies(self, puts: Puts) -> list[str]:
+        policies = self._present.policies
+        there = policies.actual
+        new = [wish.id for wish in puts.policies if wish.id not in there]
+        indices = dict(zip(new, policies.new_indices(new), strict=True))
+        changes = [
+            PolicyPut(wish, replace=False, index=indices[wish.id])
+            if wish.id in indices
+            else PolicyPut(wish)
+            for wish in puts.policies
         ]
-        failures: list[str] = []
         codes = await self._kernel().change(changes)
-        for removal, code in zip(removals, codes, strict=True):
-            if code in _GONE:
-                self._present.gone(removal.id)
-            else:
-                failures.append(f"{_text(removal.id)}: {os.strerror(code)}")
-        self._note(stage, len(removals) - len(failures))
+        done, failures = _parted(puts.policies, codes, _DONE, lambda wish: _policy(wish.id))
+        policies.done(done)
+        self._note(puts.stage, len(done))
         return failures
 
-    def _note(self, stage: Stage, count: int) -> None:
+    async def remove(self, stages: Iterable[Removals]) -> list[str]:
+        """In their order.  What was refused, in words; raises NetlinkError."""
+        failures: list[str] = []
+        for removals in stages:
+            states, policies = removals.states, removals.policies
+            if states:
+                codes = await self._kernel().change([StateDelete(name) for name in states])
+                gone, refused = _parted(states, codes, _GONE, _state)
+                self._present.states.gone(gone)
+                self._note(removals.stage, len(gone))
+            else:
+                codes = await self._kernel().change([PolicyDelete(name) for name in policies])
+                away, refused = _parted(policies, codes, _GONE, _policy)
+                self._present.policies.gone(away)
+                self._note(removals.stage, len(away))
+            failures += refused
+        return failures
+
+    def _note(self, stage: str, count: int) -> None:
         self.written += count
         if count:
             log.debug("ipsec.written", family=self._family, stage=stage, count=count)
 
 
-def _by_stage(wanted: Iterable[T]) -> list[tuple[Stage, list[T]]]:
-    """They are in the order of their stages."""
-    return [(stage, list(group)) for stage, group in groupby(wanted, attrgetter("stage"))]
+def _parted(
+    wanted: Sequence[T], codes: Sequence[int], good: Sequence[int], text: Callable[[T], str]
+) -> tuple[Sequence[T], list[str]]:
+    """What was done, and what was refused, in words."""
+    if not any(codes):  # as nearly always
+        return wanted, []
+    pairs = list(zip(wanted, codes, strict=True))
+    refused = [f"{text(one)}: {os.strerror(code)}" for one, code in pairs if code not in good]
+    return [one for one, code in pairs if code in good], refused
 
 
-def _text(name: StateId | PolicyId) -> str:
-    if isinstance(name, StateId):
-        return f"state to {name.destination} SPI {name.spi:#x}"
+def _state(name: StateId) -> str:
+    return f"state to {name.destination} SPI {name.spi:#x}"
+
+
+def _policy(name: PolicyId) -> str:
     return f"policy {name.direction} {name.selector.source} to {name.selector.destination}"

@@ -38,10 +38,10 @@ ALGORITHM_WITH_BITS: Final = struct.Struct("=64sII")  # and of what a packet is 
 # Selector; limits and UNUSED; priority, index, direction, action.
 NEW_POLICY: Final = struct.Struct("=IHH8x56s96sIIBB6x")
 OLD_POLICY: Final = struct.Struct("=IHH8x56s4xB3x")  # selector, direction
-# Selector, destination, SPI, protocol, source; limits and UNUSED; reqid, family, mode, replay
-# window, flags.
-NEW_STATE: Final = struct.Struct("=IHH8x56s16s4sB3x16s96s16xIHBBB7x")
-OLD_STATE: Final = struct.Struct("=IHH8x16s4sHBx")  # destination, SPI, family, protocol
+# Of a state, behind header and selector where it is made: destination, SPI, protocol, source; and
+# behind the header where it is deleted: destination, SPI.
+STATE_ENDS: Final = struct.Struct(">16sIB3x16s")
+STATE_NAME: Final = struct.Struct(">16sI")
 
 # What is listed, behind the header.  Selector; limits; bytes, packets, added, used; priority,
 # index, direction, action, flags, share.

@@ -20,7 +20,6 @@ from dataplane.xfrm.layout import NUMBER_BITS
 Digest: TypeAlias = Callable[[memoryview], bytes]  # as long as what it is given
 
 _HEADER: Final = struct.Struct("=IHH")
-_ATTRIBUTE: Final = struct.Struct("=HH")
 _BITS: Final = struct.Struct("=I")
 _HEADER_BYTES: Final = 16
 _NAME_BYTES: Final = 64
@@ -46,23 +45,24 @@ def conceal(datagram: memoryview, digest: Digest = zeros) -> None:
         if length < _HEADER_BYTES:
             _blank(datagram, start, length_of_all)
             return
-        end = min(start + length, length_of_all)
-        fixed = _FIXED_BYTES.get(kind)
-        if fixed is not None:
-            _conceal_state(datagram, start + _HEADER_BYTES + fixed, end, digest)
+        end = min(length_of_all, start + length)
+        if kind in _FIXED_BYTES:
+            first = start + _HEADER_BYTES + _FIXED_BYTES[kind]
+            _conceal_state(datagram, first, end, digest)
         elif kind == _ERROR and not flags & _CAPPED:
             _blank(datagram, start + _ERROR_BYTES, end)
         start += length + 3 & ~3
 
 
 def _conceal_state(data: memoryview, start: int, end: int, digest: Digest) -> None:
+    words = data[: end & ~1].cast("H")
     while start + 4 <= end:
-        length, number = _ATTRIBUTE.unpack_from(data, start)
+        length, number = words[start >> 1], words[(start >> 1) + 1]
         if length < 4 or start + length > end:
             _blank(data, start, end)  # what cannot be told from a key
             return
-        kind = SECRET.get(number & NUMBER_BITS)
-        if kind is not None:
+        if number & NUMBER_BITS in SECRET:
+            kind = SECRET[number & NUMBER_BITS]
             value = data[start + 4 : start + length]
             if len(value) < kind.head.size:
                 value[:] = bytes(len(value))

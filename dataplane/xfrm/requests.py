@@ -34,7 +34,9 @@ WHOLE_PORT: Final = 0xFFFF  # mask of one
 @lru_cache(maxsize=4096)
 def address(text: str) -> bytes:
     """16 bytes, those of IPv4 with zeros behind.  Raises OSError."""
-    return socket.inet_pton(family_of(text), text).ljust(16, b"\0")
+    if ":" in text:
+        return socket.inet_pton(socket.AF_INET6, text)
+    return socket.inet_pton(socket.AF_INET, text) + bytes(12)
 
 
 def family_of(text: str) -> int:

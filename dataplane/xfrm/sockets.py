@@ -41,7 +41,6 @@ from dataplane.xfrm.marshal import (
     MarshalXfrm,
     parts,
     refusal,
-    whole,
 )
 from dataplane.xfrm.messages import (
     userpolicy_info,
@@ -229,20 +228,26 @@ class AsyncXFRMSocket(AsyncNetlinkSocket):  # type: ignore[misc]  # pyroute2 has
             self, nlmsg(), msg_type=command, msg_flags=NLM_F_REQUEST | NLM_F_DUMP
         )
         await request.send()
-        found: list[T] = []
         try:
-            while True:
-                data = await self.msg_queue.get(request.msg_seq)
-                for told, _, start, end in parts(data):
-                    if told == NLMSG_DONE:
-                        return found
-                    if told == NLMSG_ERROR:
-                        raise refusal(data, start - HEADER.size, len(data))["header"]["error"]
-                    found.append(read(whole(data, start - HEADER.size, end)))
+            return await self._listed(request.msg_seq, read)
         except (struct.error, ValueError) as error:
             raise NetlinkDecodeError(error) from None
         finally:
             request.cleanup()
+
+    async def _listed(self, sequence: int, read: Callable[[bytes], T]) -> list[T]:
+        found: list[T] = []
+        while True:
+            data = await self.msg_queue.get(sequence)
+            size = len(data)
+            for told, _, start, end in parts(data):
+                if told == NLMSG_DONE:
+                    return found
+                if told == NLMSG_ERROR:
+                    raise refusal(data, start - HEADER.size, size)["header"]["error"]
+                if end > size:
+                    raise ValueError(f"{end - size} bytes are missing")
+                found.append(read(data[start - HEADER.size : end]))
 
     def _received(self, datagram: memoryview) -> None:
         conceal(datagram, self._digest)

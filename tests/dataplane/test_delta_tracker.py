@@ -17,6 +17,7 @@ STEPS = st.lists(
         st.tuples(st.just("observe_all"), TABLES, st.none()),
         st.tuples(st.just("desire_these"), st.dictionaries(KEYS, VALUES), st.none()),
         st.tuples(st.just("observe_these"), TABLES, st.none()),
+        st.tuples(st.just("observe_gone"), st.lists(KEYS), st.none()),
     )
 )
 
@@ -29,6 +30,10 @@ def test_the_difference_is_that_of_two_dicts(steps: list[tuple[str, object, obje
         if verb == "observe_all":
             tracker.observe_all(key)  # type: ignore[arg-type]
             tables["observe"] = dict(key)  # type: ignore[call-overload]
+        elif verb == "observe_gone":
+            tracker.observe_gone(key)  # type: ignore[arg-type]
+            for gone in key:  # type: ignore[attr-defined]
+                tables["observe"].pop(gone, None)
         elif verb.endswith("_these"):
             getattr(tracker, verb)(key)
             together = tables[verb.removesuffix("_these")]
@@ -45,6 +50,7 @@ def test_the_difference_is_that_of_two_dicts(steps: list[tuple[str, object, obje
         assert set(tracker.deletions()) == actual.keys() - desired.keys()
         assert tracker.in_sync == (desired == actual)
         assert (tracker.desired, tracker.actual) == (desired, actual)
+        assert tracker.agreeing(range(5)) == dict(desired.items() & actual.items())
 
 
 MEMBERS = st.frozensets(KEYS)

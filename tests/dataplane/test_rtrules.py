@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataplane import rtrules
 from dataplane.families import Family
-from dataplane.netlink import attribute
+from dataplane.netlink import Request, attribute
 from dataplane.rtrules import KernelRule, Rule
 
 families = st.sampled_from([4, 6])
@@ -93,4 +93,4 @@ def test_a_rule_is_deleted_as_it_was_told() -> None:
     body = rtrules.add_rule(6, Rule(99, 1, 0x200000)).body
     found = rtrules.parse_rule(body)
     assert found is not None
-    assert rtrules.delete_rule(found[1]) == (rtrules.DELRULE, 0, body)
+    assert rtrules.delete_rule(found[1]) == Request(rtrules.DELRULE, 0, body)

@@ -145,9 +145,9 @@ def remote(family: Family, net: str, gateway: str, mtu: int) -> str:
 async def test_routes_and_rules_are_of_the_guides_form(node: Node) -> None:
     family = node.family
     near, far, single = NETS[family]
-    node.table.desire(near, NODES[family][1])
-    node.table.desire(far, NODES[family][2])
-    node.table.desire(single, NODES[family][1])
+    node.table.desire({near: NODES[family][1]})
+    node.table.desire({far: NODES[family][2]})
+    node.table.desire({single: NODES[family][1]})
     await node.write()
     mtu = {4: 1446, 6: 1426}[family]
     assert node.rules() == RULES
@@ -163,12 +163,12 @@ async def test_routes_and_rules_are_of_the_guides_form(node: Node) -> None:
 
 async def test_after_a_restart_nothing_is_written(node: Node, make_node: MakeNode) -> None:
     near, *_ = NETS[node.family]
-    node.table.desire(near, NODES[node.family][1])
+    node.table.desire({near: NODES[node.family][1]})
     await node.write()
     assert node.table.written == 4
     again = make_node()
     await again.start()
-    again.table.desire(near, NODES[node.family][1])
+    again.table.desire({near: NODES[node.family][1]})
     await again.write()
     assert again.table.written == 0
 
@@ -176,7 +176,7 @@ async def test_after_a_restart_nothing_is_written(node: Node, make_node: MakeNod
 async def test_before_the_keys_are_known_what_is_there_stays(
     node: Node, make_node: MakeNode
 ) -> None:
-    node.table.desire(NETS[node.family][0], NODES[node.family][1])
+    node.table.desire({NETS[node.family][0]: NODES[node.family][1]})
     await node.write()
     before = node.routes()
     again = make_node()
@@ -189,11 +189,11 @@ async def test_before_the_keys_are_known_what_is_there_stays(
 async def test_a_net_that_moves_or_goes_takes_its_route_along(node: Node) -> None:
     family = node.family
     near, far, _ = NETS[family]
-    node.table.desire(near, NODES[family][1])
-    node.table.desire(far, NODES[family][1])
+    node.table.desire({near: NODES[family][1]})
+    node.table.desire({far: NODES[family][1]})
     await node.write()
-    node.table.desire(near, NODES[family][2])
-    node.table.desire(far, None)
+    node.table.desire({near: NODES[family][2]})
+    node.table.let_go([far])
     await node.write()
     mtu = {4: 1446, 6: 1426}[family]
     assert node.routes() == {local(family), remote(family, near, ROUTER[family], mtu)}
@@ -202,7 +202,7 @@ async def test_a_net_that_moves_or_goes_takes_its_route_along(node: Node) -> Non
 async def test_the_size_follows_keys_link_and_the_main_tables_routes(node: Node) -> None:
     family = node.family
     near, *_ = NETS[family]
-    node.table.desire(near, NODES[family][1])
+    node.table.desire({near: NODES[family][1]})
     node.table.use([GCM, SHA512])
     await node.write()
     assert f"mtu { ({4: 1422, 6: 1390}[family]) }" in " ".join(node.routes())
@@ -216,7 +216,7 @@ async def test_the_size_follows_keys_link_and_the_main_tables_routes(node: Node)
 async def test_the_way_follows_the_main_table(node: Node) -> None:
     family = node.family
     far = NETS[family][1]
-    node.table.desire(far, NODES[family][2])
+    node.table.desire({far: NODES[family][2]})
     await node.write()
     other = ROUTER[family].replace("254", "253").replace("fe", "fd")
     node.ip(f"route replace default via {other} dev eth0")
@@ -231,7 +231,7 @@ async def test_the_way_follows_the_main_table(node: Node) -> None:
 async def test_what_others_take_away_comes_back(node: Node) -> None:
     family = node.family
     near, *_ = NETS[family]
-    node.table.desire(near, NODES[family][1])
+    node.table.desire({near: NODES[family][1]})
     await node.write()
     routes = node.routes()
     node.ip("rule del pref 1 fwmark 0xe00/0xf00 lookup 200")
@@ -251,10 +251,10 @@ async def test_what_is_others_stays_and_is_told_where_it_is_in_the_way(node: Nod
     node.ip("rule add pref 1 fwmark 0xe00/0xf00 lookup 200")
     node.ip("rule add pref 5 fwmark 0x1/0xf00 lookup 200 protocol 50")
     theirs = node.rules()
-    node.table.desire(near, NODES[family][1])
+    node.table.desire({near: NODES[family][1]})
     await node.write()
     assert f"{far} dev eth1 proto static" in str(node.routes())
-    node.table.desire(far, NODES[family][1])
+    node.table.desire({far: NODES[family][1]})
     with pytest.raises(RouteError, match="somebody else's is in its place"):
         await node.table.write()
     node.ip(f"route del {far} table 200")
@@ -271,7 +271,7 @@ async def test_all_of_it_goes_without_touching_others(node: Node) -> None:
     near, far, _ = NETS[family]
     node.ip(f"route add {far} dev eth1 table 200 proto static")
     node.ip("rule add pref 7 fwmark 0xe00/0xf00 lookup 200")
-    node.table.desire(near, NODES[family][1])
+    node.table.desire({near: NODES[family][1]})
     await node.write()
     await node.table.remove()
     assert node.rules() == ["7: from all fwmark 0xe00/0xf00 lookup 200"]
@@ -324,7 +324,7 @@ async def test_one_that_is_configured_counts_and_what_leads_elsewhere_is_told(
 ) -> None:
     node = make_node("eth1")
     await node.start()
-    node.table.desire(NETS[node.family][0], NODES[node.family][1])
+    node.table.desire({NETS[node.family][0]: NODES[node.family][1]})
     await node.write()
     assert local(node.family, "eth1") in node.routes()
     assert node.table.problems() == {

@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from dataplane import rtrules
 from dataplane.drivers.rules import Rule, RuleDriver, RuleError
@@ -138,7 +139,7 @@ async def test_a_twin_that_the_kernel_cannot_tell_apart_goes(node: Node) -> None
     """Not inverted, and otherwise the same: a deletion takes the first of the two."""
     await node.want()
     ours = rtrules.add_rule(node.family, RULE)
-    twin = ours._replace(body=ours.body[:8] + bytes(4) + ours.body[12:])
+    twin = structs.replace(ours, body=ours.body[:8] + bytes(4) + ours.body[12:])
     socket = Socket(ROUTE)
     assert await socket.execute([twin]) == [0]
     socket.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from dataplane.drivers.route_wishes import Owner, Route, RouteWishes
 from dataplane.interfaces import Interface
@@ -64,10 +65,10 @@ def test_what_it_is_in_the_kernel() -> None:
     wishes.put(DST, Owner.WORKLOAD, REMOTE)
     gateway = b"\xac\x1e\0\x02"
     assert wishes.choose(DST, INTERFACES.get) == KernelRoute(
-        KEY._replace(metric=0), 7, 80, 0, gateway=gateway, on_link=True, mtu=1480
+        structs.replace(KEY, metric=0), 7, 80, 0, gateway=gateway, on_link=True, mtu=1480
     )
     wishes.put(DST, Owner.WORKLOAD, Route(DST, "", metric=0, kind="blackhole", source="9.9.9.9"))
-    blackhole = KernelRoute(KEY._replace(metric=0), 0, 3, 0, b"\x09" * 4, BLACKHOLE)
+    blackhole = KernelRoute(structs.replace(KEY, metric=0), 0, 3, 0, b"\x09" * 4, BLACKHOLE)
     assert wishes.choose(DST, INTERFACES.get) == blackhole
 
 

@@ -32,7 +32,7 @@ from dataplane.ipsec import plan
 from dataplane.ipsec.leaving import Leaving, policy_stays, state_stays
 from dataplane.ipsec.life import Life, new_life
 from dataplane.ipsec.mesh import Event, Mesh
-from dataplane.ipsec.values import ENCRYPT, PolicyId, PolicyWish, StateId, StateWish
+from dataplane.ipsec.values import ENCRYPT, PolicyId, StateId, StateWish
 from dataplane.settings import IpsecSettings
 from tests.dataplane.ipsec.xfrm_model import LostError, Packet, Sealed, Xfrm, contains
 
@@ -283,28 +283,29 @@ class Node:
     def _additions(self, stages: tuple[plan.Stage, ...]) -> Iterator[bool]:
         there = self._there()
         present = {i: there.get(i, _OTHER) for i in self.kernel.states}
+        held = self.kernel.policies
         for family in self.families:
-            for put in plan.additions(
-                list(self.mesh.states(family).values()),
-                list(self.mesh.policies(family).values()),
-                present_states=present,
-                present_policies=self.kernel.policies,
+            states, policies = self.mesh.states(family), self.mesh.policies(family)
+            for puts in plan.additions(
+                [wish for name, wish in states.items() if present.get(name) != wish],
+                [wish for name, wish in policies.items() if held.get(name) != wish],
+                present_policies=dict(held),
             ):
-                if put.stage not in stages:
+                if puts.stage not in stages:
                     continue
-                if isinstance(put.wish, PolicyWish):
-                    self.kernel.put_policy(put.wish)
+                for policy in puts.policies:
+                    self.kernel.put_policy(policy)
                     yield True
-                    continue
-                if put.exchanges:
-                    self.kernel.delete_state(put.wish.id)
+                for state in puts.states:
+                    if state.id in present:
+                        self.kernel.delete_state(state.id)
+                        yield True
+                    check = self.material.get(state.key, "")
+                    if self.kernel.has_counted(state, check):
+                        self.new_life()
+                        return
+                    self.kernel.add_state(state, check)
                     yield True
-                check = self.material.get(put.wish.key, "")
-                if self.kernel.has_counted(put.wish, check):
-                    self.new_life()
-                    return
-                self.kernel.add_state(put.wish, check)
-                yield True
 
     def _removals(self, stages: tuple[plan.Stage, ...]) -> Iterator[bool]:
         states = {i for family in self.families for i in self.mesh.states(family)}
@@ -322,19 +323,19 @@ class Node:
         stages: tuple[plan.Stage, ...] = (),
     ) -> Iterator[bool]:
         """`stages`: () for all of them."""
-        for removal in plan.removals(
-            states,
-            policies,
-            present_states={i: s.wish for i, s in self.kernel.states.items()},
-            present_policies=self.kernel.policies,
+        held, kept = self.kernel.states, self.kernel.policies
+        for removals in plan.removals(
+            {name: held[name].wish for name in states if name in held},
+            {name: kept[name] for name in policies if name in kept},
         ):
-            if stages and removal.stage not in stages:
+            if stages and removals.stage not in stages:
                 continue
-            if isinstance(removal.id, StateId):
-                self.kernel.delete_state(removal.id)
-            else:
-                self.kernel.delete_policy(removal.id)
-            yield True
+            for state in removals.states:
+                self.kernel.delete_state(state)
+                yield True
+            for policy in removals.policies:
+                self.kernel.delete_policy(policy)
+                yield True
 
     def _unfinished(self) -> bool:
         there = self._there()

@@ -278,7 +278,7 @@ async def test_keys_of_states_are_overwritten_whatever_the_kernel_says() -> None
     class Keeping(FakeXfrm):
         async def change(self, changes: Sequence[Change]) -> list[int]:
             these = [one.material for one in changes if isinstance(one, StateAdd)]
-            assert all(any(material.aead) for material in these)
+            assert all(any(material.keys[0]) for material in these)
             given.extend(these)
             return await super().change(changes)
 
@@ -295,7 +295,7 @@ async def test_keys_of_states_are_overwritten_whatever_the_kernel_says() -> None
     kernel.silent = 0
     await driver.additions()
     assert len(given) == 4
-    assert not any(any(material.aead) for material in given)
+    assert not any(any(material.keys[0]) for material in given)
 
 
 async def test_a_state_whose_key_is_gone_is_kept_and_cannot_be_made() -> None:

@@ -8,12 +8,13 @@ from dataplane.ipsec.kernel import KernelPolicy, KernelState, KernelTemplate
 from dataplane.ipsec.ours import (
     NUMBERS,
     Claim,
+    Numbers,
     claim_of_policy,
     claim_of_state,
     index_of,
     number_of,
 )
-from dataplane.ipsec.values import Direction, Selector, StateId
+from dataplane.ipsec.values import Direction, PolicyId, Selector, StateId
 
 OWN = frozenset({"192.168.77.1"})
 RECEIVING = KernelState(
@@ -104,3 +105,22 @@ def test_a_state_is_ours_if_all_of_it_is(state: KernelState, claim: Claim) -> No
 )
 def test_a_policy_is_ours_by_its_number_and_its_form(policy: KernelPolicy, claim: Claim) -> None:
     assert claim_of_policy(policy, 1) == claim
+
+
+def test_each_number_is_given_once_for_as_long_as_there_are_others() -> None:
+    name = PolicyId("out", SELECTOR)
+    numbers = Numbers([index_of(4, 4, "in"), index_of(7, 4, "out")])
+    assert numbers.indices([name, name]) == [index_of(8, 4, "out"), index_of(9, 4, "out")]
+    full = Numbers([index_of(number, 4, "in") for number in range(NUMBERS) if number != 5])
+    assert full.indices([name]) == [index_of(5, 4, "out")]
+    assert full.indices([name]) == [index_of(6, 4, "out")], "all are taken: from the beginning"
+
+
+def test_numbers_that_come_round_pass_by_what_is_in_use() -> None:
+    of_4, of_6 = PolicyId("fwd", SELECTOR), PolicyId("in", Selector("::/0", "fd00::/64"))
+    numbers = Numbers([index_of(1, 4, "in"), index_of(NUMBERS - 2, 4, "in")])
+    assert numbers.indices([of_4, of_6, of_4]) == [
+        index_of(NUMBERS - 1, 4, "fwd"),
+        index_of(0, 6, "in"),
+        index_of(2, 4, "fwd"),
+    ]

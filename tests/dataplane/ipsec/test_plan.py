@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataplane.ipsec.plan import Put, Remove, additions, removals
+from dataplane.ipsec.plan import Puts, Removals, additions, removals
 from dataplane.ipsec.values import PolicyId, PolicyWish, Selector, StateId, StateWish, Template
 
 NET, ALL = "10.60.1.0/26", "0.0.0.0/0"
@@ -16,24 +16,15 @@ OWN = PolicyWish(PolicyId("out", Selector(ALL, "10.60.0.0/26"), 0xE00), 62000)
 
 
 def test_what_comes() -> None:
-    puts = additions(
-        [SEND, RECEIVE], [OPEN, INTO, OWN, POOL], present_states={}, present_policies={}
-    )
+    puts = additions([SEND, RECEIVE], [OPEN, INTO, OWN, POOL], present_policies=())
     assert puts == [
-        Put("spare", OWN),
-        Put("close", POOL),
-        Put("accept", INTO),
-        Put("receive", RECEIVE),
-        Put("send", SEND),
-        Put("open", OPEN),
+        Puts("spare", policies=[OWN]),
+        Puts("close", policies=[POOL]),
+        Puts("accept", policies=[INTO]),
+        Puts("receive", [RECEIVE]),
+        Puts("send", [SEND]),
+        Puts("open", policies=[OPEN]),
     ]
-
-
-def test_what_is_there_is_not_written() -> None:
-    there = {RECEIVE.id: RECEIVE}
-    assert (
-        additions([RECEIVE], [INTO], present_states=there, present_policies={INTO.id: INTO}) == []
-    )
 
 
 def test_what_stays_here_is_opened_last_and_closed_first() -> None:
@@ -42,43 +33,34 @@ def test_what_stays_here_is_opened_last_and_closed_first() -> None:
     stays = PolicyWish(PolicyId("out", borrowed), 400)
     spoken = PolicyWish(PolicyId("fwd", Selector("10.60.1.9/32", ALL)), 400)
     ours = [stays, spoken]
-    puts = additions([], [*ours, SHUT], present_states={}, present_policies={})
-    assert puts == [Put("spare", spoken), Put("bar", SHUT), Put("stay", stays)]
-    there = {policy.id: policy for policy in [*ours, SHUT]}
-    gone = removals([], there, present_states={}, present_policies=there)
-    assert gone == [
-        Remove("leave", stays.id),
-        Remove("refuse", spoken.id),
-        Remove("unlock", SHUT.id),
+    assert additions([], [*ours, SHUT], present_policies=()) == [
+        Puts("spare", policies=[spoken]),
+        Puts("bar", policies=[SHUT]),
+        Puts("stay", policies=[stays]),
+    ]
+    assert removals({}, {policy.id: policy for policy in [*ours, SHUT]}) == [
+        Removals("leave", policies=[stays.id]),
+        Removals("refuse", policies=[spoken.id]),
+        Removals("unlock", policies=[SHUT.id]),
     ]
 
 
-def test_what_is_another() -> None:
-    other = StateWish(SEND.id, "a", 3, receives=False, life="another")
-    puts = additions(
-        [SEND], [SHUT], present_states={SEND.id: other}, present_policies={OPEN.id: OPEN}
-    )
-    assert puts == [Put("close", SHUT, exchanges=True), Put("send", SEND, exchanges=True)]
+def test_what_was_open_is_closed_before_what_was_not_there_is_barred() -> None:
+    assert additions([], [SHUT], present_policies={OPEN.id}) == [Puts("close", policies=[SHUT])]
 
 
 def test_what_goes() -> None:
     states, policies = [RECEIVE, SEND], [POOL, OWN, INTO, ONWARD, OPEN]
-    gone = removals(
-        [state.id for state in states],
-        [policy.id for policy in policies],
-        present_states={state.id: state for state in states},
-        present_policies={policy.id: policy for policy in policies},
-    )
+    gone = removals({state.id: state for state in states}, {p.id: p for p in policies})
     assert gone == [
-        Remove("shut", OPEN.id),
-        Remove("mute", SEND.id),
-        Remove("refuse", OWN.id),
-        Remove("refuse", INTO.id),
-        Remove("refuse", ONWARD.id),
-        Remove("deafen", RECEIVE.id),
-        Remove("unlock", POOL.id),
+        Removals("shut", policies=[OPEN.id]),
+        Removals("mute", [SEND.id]),
+        Removals("refuse", policies=[OWN.id, INTO.id, ONWARD.id]),
+        Removals("deafen", [RECEIVE.id]),
+        Removals("unlock", policies=[POOL.id]),
     ]
 
 
-def test_what_is_not_there_does_not_go() -> None:
-    assert removals([SEND.id], [OPEN.id], present_states={}, present_policies={}) == []
+def test_where_there_is_nothing_to_do_there_are_no_stages() -> None:
+    assert additions([], [], present_policies=()) == []
+    assert removals({}, {}) == []
