@@ -152,10 +152,14 @@ class BirdDriver:
     async def _not_taken(
         self, version: Version, why: str, newer: asyncio.Event, *, again: bool = False
     ) -> Outcome:
-        """The running version stays; if that one is on trial, its trial goes on."""
+        """The running version stays; if that one is on trial, its trial goes on, and where that is
+        cut short nobody would see to its end: then this has to be brought again, as after `bring`.
+        """
         settled = Outcome("refused")
         if self._trial is not None:
             settled = await self._watch(self._trial, newer)
+            if settled.state == "superseded":
+                return settled
         elif self._files.on_trial:
             await self._go_back("the agent ended during its trial")
         self._files.refuse_staged(f"{why}\n")

@@ -10,6 +10,7 @@
 
 One version at a time, and the newest wins.  What BIRD refused or what had to be undone is tried
 again when it changes, and after 1, 2, 4 ... 10 minutes: the other end may have followed by then.
+A daemon that comes back in between is no reason to: it may have ended because of that version.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Bringing:
         self._newer = asyncio.Event()
         self._retry = FIRST_RETRY
         self._due = 0.0  # when the version that there is, is to be brought once more
+        self._settled = False  # nothing is on its way, and nothing refused or undone
 
     def add(self, updates: Iterable[BgpUpdate]) -> None:
         self._untold += updates
@@ -99,9 +101,14 @@ class Bringing:
             self._newer.set()
 
     def look_again(self) -> None:
-        """A daemon has come or gone: see that it runs what it should."""
-        self._due = 0.0
-        self._newer.set()
+        """A daemon has come or gone: see that it runs what it should.
+
+        What is on its way, refused or undone has its own time: perhaps the daemon went because of
+        it, and one that is not back yet would be left to start with it.
+        """
+        if self._settled:
+            self._due = 0.0
+            self._newer.set()
 
     async def run(self) -> None:
         """Endless; to be run once."""
@@ -150,6 +157,7 @@ class Bringing:
         elif self._clock() >= self._due:
             self._driver.retry()
         if changed or before.unrenderable or self._clock() >= self._due:
+            self._settled = False
             self._take(await self._driver.bring(coming.version, self._newer))
 
     async def _render(self, before: Brought, secrets: Secrets) -> Brought:
@@ -186,6 +194,7 @@ class Bringing:
             case "unchanged" | "confirmed":
                 self._retry = FIRST_RETRY
         self._due = self._clock() + pause
+        self._settled = outcome.state in ("away", "unchanged", "confirmed")
         self._log(outcome)
         self._tell(outcome)
         if self.brought is not None:

@@ -43,6 +43,7 @@ class RecordPublisher:
         self._record: IpsecNode | None = None
         self._wished: bytes | None = None
         self._there: bytes | None = None  # as far as we know
+        self._sure = True  # of that: no write has broken off since
         self._looked = store.echoes  # at what is there: else the datastore tells
         self._own: list[bytes | None] = []  # what we have written, and the datastore not told yet
         self._troubles = Troubles("ipsec_record")
@@ -56,7 +57,7 @@ class RecordPublisher:
     @property
     def published(self) -> bool:
         """What is wished for is there."""
-        return self._looked and self._wished == self._there
+        return self._looked and self._sure and self._wished == self._there
 
     def note(self, key: Key, value: Value | None) -> None:
         """None: gone, or never valid; anything but this node's own record is somebody else's."""
@@ -69,7 +70,7 @@ class RecordPublisher:
             self._own = [] if told == last else self._own[self._own.index(told) + 1 :]
         else:
             self._own.clear()
-            self._there = told
+            self._there, self._sure = told, True
             self._waker.wake()
 
     def offer(self, record: IpsecNode | None) -> None:
@@ -117,9 +118,9 @@ class RecordPublisher:
         try:
             if not self._looked:
                 self._there = await answered(self._look(), WRITE_SECONDS)
-                self._looked = True
+                self._looked = self._sure = True
             wished = self._wished
-            if wished != self._there:
+            if wished != self._there or not self._sure:
                 await self._write(wished)
         except StatusUnwritableError as error:
             self._troubles.add(self._about, str(error))
@@ -150,11 +151,13 @@ class RecordPublisher:
             else:
                 await answered(self._store.put(self._about, wished), WRITE_SECONDS)
         except StatusUnwritableError:
-            # whether it has been written nobody knows: the datastore tells, or a look does
+            # whether it has been written nobody knows: the datastore tells, or a look does; it
+            # does not tell where it is then as it was told last, before our writes
+            self._sure = False
             self._own.clear()
             self._looked = self._store.echoes
             raise
-        self._there = wished
+        self._there, self._sure = wished, True
         if not self._store.echoes:
             self._own.clear()
         log.info("ipsec.record_published", bytes=len(wished or b""))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -29,14 +30,13 @@ pytestmark = pytest.mark.kernel
 # BIRD but for one thing: what it is not to like when it is asked to parse a file.
 _FASTIDIOUS = """\
 #!/bin/sh
-case "$*" in *-p*)
-    file=$(echo "$*" | sed 's/.*-c *\\([^ ]*\\).*/\\1/')
-    line=$(grep -n 'keepalive time 77' "$file" | head -n 1 | cut -d : -f 1)
+if [ "$1 $2" = "-p -c" ]; then
+    line=$(grep -n 'keepalive time 77' "$3" | head -n 1 | cut -d : -f 1)
     if [ -n "$line" ]; then
-        echo "bird: $file:$line:18 syntax error, unexpected NUM, expecting ';'" >&2
+        echo "bird: $3:$line:18 syntax error, unexpected NUM, expecting ';'" >&2
         exit 1
     fi
-esac
+fi
 exec {bird} "$@"
 """
 
@@ -60,11 +60,17 @@ def fastidious(directory: Path) -> Path:
     return program
 
 
-def change_tor_peers(lab: Lab, old: str, new: str) -> None:
-    path = lab.manifests / "tor.yaml"
-    text = path.read_text()
-    assert old in text
-    lab.write("tor.yaml", text.replace(old, new))
+@contextlib.contextmanager
+def tor_peers_with(lab: Lab, words: str, count: int = -1) -> Iterator[None]:
+    """Meanwhile the ToR's peers, or the first `count` of them, say this too."""
+    text = (lab.manifests / "tor.yaml").read_text()
+    changed = text.replace("ttlSecurity: 1", f"ttlSecurity: 1, {words}", count)
+    assert changed != text
+    lab.write("tor.yaml", changed)
+    try:
+        yield
+    finally:
+        lab.write("tor.yaml", text)
 
 
 def test_the_agent_ends_in_any_way_and_nothing_happens(lab: Lab) -> None:
@@ -113,16 +119,14 @@ def test_a_version_that_bird_refuses_is_kept_beside_and_the_running_one_stays(la
     n1 = lab.nodes[1]
     before = n1.sessions()
     written = n1.file.read_text()
-    change_tor_peers(lab, "ttlSecurity: 1", "ttlSecurity: 1, keepaliveTime: 77s")
-    n1.comes_to(True, lambda: "syntax error, unexpected NUM" in n1.felixpy("status", "bgp")[1])
-    assert n1.file.read_text() == written
-    assert n1.sessions() == before
-    beside = [path for path in n1.file.parent.iterdir() if path != n1.file]
-    holding = [path for path in beside if "keepalive time 77" in path.read_text(errors="replace")]
-    assert holding
-    for path in beside:
-        assert path.stat().st_mode & 0o007 == 0, path
-    change_tor_peers(lab, ", keepaliveTime: 77s", "")
+    with tor_peers_with(lab, "keepaliveTime: 77s"):
+        n1.comes_to(True, lambda: "syntax error, unexpected NUM" in n1.felixpy("status", "bgp")[1])
+        assert n1.file.read_text() == written
+        assert n1.sessions() == before
+        beside = [path for path in n1.file.parent.iterdir() if path != n1.file]
+        assert any("keepalive time 77" in path.read_text(errors="replace") for path in beside)
+        for path in beside:
+            assert path.stat().st_mode & 0o007 == 0, path
     n1.comes_to("in sync", n1.configuration)
     assert n1.sessions() == before
     n1.comes_to([n1.file], lambda: list(n1.file.parent.iterdir()))
@@ -139,20 +143,14 @@ def test_a_change_whose_sessions_do_not_come_back_is_undone(lab: Lab) -> None:
     )
     lab.tor.space.run(barrier.format("A", "A"))
     before = n1.sessions()
-    lab.write(
-        "tor.yaml",
-        (lab.manifests / "tor.yaml")
-        .read_text()
-        .replace("ttlSecurity: 1", "ttlSecurity: 1, keepaliveTime: 50s", 1),
-    )
-    n1.comes_to(True, lambda: n1.sessions()[session].since != before[session].since)
-    n1.comes_to(True, lambda: "undone" in n1.felixpy("status", "bgp")[1])
-    n1.comes_to(written, n1.file.read_text)
-    after = n1.sessions()
-    assert {name for name in after if after[name] != before[name]} == {session}
-    lab.tor.space.run(barrier.format("D", "D"))
-    n1.await_established([session])
-    change_tor_peers(lab, ", keepaliveTime: 50s", "")
+    with tor_peers_with(lab, "keepaliveTime: 50s", 1):
+        n1.comes_to(True, lambda: n1.sessions()[session].since != before[session].since)
+        n1.comes_to(True, lambda: "undone" in n1.felixpy("status", "bgp")[1])
+        n1.comes_to(written, n1.file.read_text)
+        after = n1.sessions()
+        assert {name for name in after if after[name] != before[name]} == {session}
+        lab.tor.space.run(barrier.format("D", "D"))
+        n1.await_established([session])
     n1.comes_to("in sync", n1.configuration)
     lab.await_established()
     assert n1.file.read_text() == written

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -127,24 +128,46 @@ async def test_append_mode_puts_our_jump_behind_the_others(make: Make, tables: T
     ]
 
 
-async def test_restart_writes_nothing(make: Make, inside: Any, tables: Tables, kind: str) -> None:
+class Witness:
+    """`nft monitor`: every change of the tables, but for marks that show how far it has come."""
+
+    def __init__(self, inside: Any, file: Path) -> None:
+        self._inside = inside
+        self._file = file
+        file.touch()
+        inside.start("sh", "-c", f"exec nft monitor >{file}")
+
+    async def hears(self, mark: str) -> None:
+        """It takes its time to begin, and to tell."""
+        async with asyncio.timeout(20):
+            while f"table arp {mark}\n" not in self._file.read_text():
+                self._inside.run(f"nft add table arp {mark}; nft delete table arp {mark}")
+                await asyncio.sleep(0.02)
+
+    def told(self) -> list[str]:
+        lines = self._file.read_text().splitlines()
+        return [x for x in lines if not x.startswith("#") and " table arp " not in x]
+
+
+async def test_restart_writes_nothing(
+    make: Make, inside: Any, tables: Tables, kind: str, tmp_path: Path
+) -> None:
     first = await make()
     desire(first)
     await first.apply()
     await first.close()
     before = tables.save()
-    watcher = inside.start("nft", "monitor") if kind == "nft" else None
-    await asyncio.sleep(0.2)
+    witness = Witness(inside, tmp_path / "told") if kind == "nft" else None
+    if witness is not None:
+        await witness.hears("begin")
     second = await make()
     desire(second)
     await second.apply()
     assert tables.save() == before
-    if watcher is not None:
+    if witness is not None:
         tables("-N marker")
-        await asyncio.sleep(0.2)
-        watcher.terminate()
-        events = watcher.communicate()[0].splitlines()
-        assert [e for e in events if not e.startswith("#")] == ["create chain ip filter marker"]
+        await witness.hears("end")
+        assert witness.told() == ["create chain ip filter marker"]
 
 
 async def test_restart_writes_the_difference_and_keeps_counters(

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.kernel
 
 Veth = Callable[[Namespace, str, Namespace, str], None]
 
-# A name for the process, then ports: it listens, and keeps what it accepts.
+# A name for the process, then ports: it listens, and keeps what it accepts, with a word to it.
 SERVER = """
 import ctypes, selectors, socket, sys
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode(), 0, 0, 0)
@@ -32,16 +32,20 @@ for port in sys.argv[2:]:
 print("listening", flush=True)
 while True:
     for key, _ in ready.select():
-        kept.append(key.fileobj.accept())
+        kept.append(key.fileobj.accept()[0])
+        kept[-1].sendall(b"x")
 """
-# Connects to each address and port, and keeps the connections.
+# Connects to each address and port, and keeps the connections; both ends know them by that word.
 CLIENT = """
 import socket, sys
 pairs = [each.rsplit(",", 1) for each in sys.argv[1:]]
 kept = [socket.create_connection((host, int(port)), timeout=5) for host, port in pairs]
+assert all(each.recv(1) == b"x" for each in kept)
 print("connected", flush=True)
 sys.stdin.read()
 """
+# The same where nobody accepts them.
+UNHEARD = CLIENT.replace('assert all(each.recv(1) == b"x" for each in kept)\n', "")
 Asked = tuple[str, str, str | None, str | None]
 
 
@@ -152,7 +156,7 @@ async def test_who_has_not_logged_in_is_no_session(
         (tmp_path / "77" / "cmdline").write_text(title)
         assert len(asked(await read(Machine(time.monotonic, tmp_path)))) == sessions
     with socket.create_server(("172.30.0.10", 2222)):
-        run_python(far, CLIENT, "172.30.0.10,2222")
+        run_python(far, UNHEARD, "172.30.0.10,2222")
         (tmp_path / "77" / "fd" / "4").symlink_to(
             f"socket:[{inode_of(inside, '-l', '2222').pop()}]"
         )

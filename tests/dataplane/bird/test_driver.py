@@ -252,6 +252,22 @@ async def test_a_refused_version_lets_the_trial_before_it_go_on(node: Node) -> N
     assert node.bird.before_trial is None
 
 
+async def test_a_trial_that_is_cut_short_beside_a_refused_version_is_not_forgotten(
+    node: Node,
+) -> None:
+    """Nobody would confirm it, and BIRD would undo what is good."""
+    node.bird.effect = lambda text: node.bird.restart_session("a", back=text != "two")
+    node.newer.set()
+    assert (await node.bring("two")).state == "superseded"
+    assert (await node.bring("wrong")).state == "superseded"
+    assert node.bird.orders[-1] == "configure timeout 6"
+    node.newer.clear()
+    node.bird.restart_session("a")
+    assert (await node.bring("wrong")).state == "refused"
+    assert (node.bird.running, node.bird.before_trial) == ("two", None)
+    assert node.beside() == {"", ".refused", ".refused.why"}
+
+
 async def test_a_trial_that_the_agent_did_not_survive(node: Node) -> None:
     node.bird.effect = lambda text: node.bird.restart_session("a", back=text == "one")
     task = asyncio.create_task(node.bring("two"))

@@ -184,6 +184,38 @@ async def test_a_daemon_that_comes_back_is_looked_at(
     assert len(drivers.made[0].brought) == 2
 
 
+@pytest.mark.parametrize("outcome", [UNDONE, REFUSED])
+async def test_a_daemon_that_comes_back_is_not_given_at_once_what_it_may_have_ended_of(
+    drivers: type[FakeDriver], place: SecretsPlace, outcome: Outcome
+) -> None:
+    drivers.outcomes = [outcome, CONFIRMED]
+    async with working(place) as told:
+        told.bringing.add(UPDATES)
+        await told.state(outcome.state)
+        told.bringing.look_again()
+        await asyncio.sleep(0.05)
+        assert len(drivers.made[0].brought) == 1
+        told.bringing.add([structs.replace(TOR, keepalive_seconds=20)])
+        await told.state("confirmed")
+        told.bringing.look_again()
+        await told.state("unchanged")
+    assert drivers.made[0].retries == 1
+
+
+async def test_a_trial_goes_on_while_the_daemon_goes_and_comes(
+    drivers: type[FakeDriver], place: SecretsPlace
+) -> None:
+    drivers.outcomes = [Outcome("superseded"), CONFIRMED]
+    async with working(place) as told:
+        told.bringing.add(UPDATES)
+        await told.until(lambda: bool(drivers.made[0].brought))
+        told.bringing.look_again()
+        await asyncio.sleep(0.05)
+        assert told.outcomes == []
+        told.bringing.add([BgpSessionRemove(TOR.name)])
+        await told.state("confirmed")
+
+
 async def test_a_secret_makes_another_version(
     drivers: type[FakeDriver], place: SecretsPlace
 ) -> None:

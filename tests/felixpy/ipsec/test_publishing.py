@@ -233,6 +233,29 @@ def test_what_was_written_and_not_answered_is_found_out(echoes: bool) -> None:
     assert virtually(work).held == {KEY: text(A)}
 
 
+def test_what_is_wished_again_after_a_write_that_broke_off_is_written_again() -> None:
+    """It may have taken away what was there, and the datastore has nothing new to tell."""
+
+    async def work() -> FakeStore:
+        store = FakeStore()
+        async with publishing(store) as publisher:
+            publisher.offer(A)
+            await asyncio.sleep(5)
+            store.refuse = lambda _: "cut"
+            publisher.offer(None)
+            await asyncio.sleep(0)
+            await asyncio.sleep(PAUSE / 2)
+            assert store.held == {}
+            store.refuse = lambda _: ""
+            publisher.offer(A)
+            assert not publisher.published
+            await asyncio.sleep(5)
+            assert publisher.published
+        return store
+
+    assert virtually(work).held == {KEY: text(A)}
+
+
 Move = tuple[str, IpsecNode | None]
 VALUES = st.sampled_from([A, B, C, None])
 
