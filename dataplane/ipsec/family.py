@@ -68,13 +68,13 @@ class FamilyMesh:
         """Out: peers to look at: of states, and whose tunnel a policy has left or taken."""
         touched: dict[str, None] = {}
         seen, wished = self._seen, self.states.all
+        gone = seen.states(states)
         for state_id, state in states.items():
-            before = seen.state(state_id, state)
-            for known in (wished.get(state_id), state, before):
-                if known is not None and known.peer:
-                    touched[known.peer] = None
+            known = wished.get(state_id) or state or gone.get(state_id)
+            if known is not None and known.peer:
+                touched[known.peer] = None
+                if known.key in self._keys.checks:  # else nothing follows from it
                     self._stir(known, there=state is not None)
-                    break
         for address in seen.policies(policies):
             name = self._at.get(address, "")
             if name:
@@ -87,11 +87,10 @@ class FamilyMesh:
         """A state was observed: what follows from that for its peer?
 
         A receiving one is wished for, there or not, as long as it can be made; a sending one that
-        is wished for and has come stays so, and the way may lead through it.  Nothing follows from
-        one whose key has gone.
+        is wished for and has come stays so, and the way may lead through it.
         """
         line = self._lines.get(state.peer)
-        if line is None or state.key not in self._keys.checks:
+        if line is None:
             return
         if state.receives:
             line.changed |= state.key not in self._keys.makeable

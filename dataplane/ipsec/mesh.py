@@ -29,7 +29,7 @@ Source: sections 4 to 7 of the IPsec reference.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from msgspec import Struct
 
@@ -171,7 +171,7 @@ class Mesh:
         touched, self._touched = self._touched, {}
         dirty = self._ends.take_dirty()
         if self._all_dirty or self._keys_changed or self._hostname in dirty:
-            dirty |= self._set_here()
+            dirty |= self._set_here(dirty)
         dirty.pop(self._hostname, None)
         touched.pop(self._hostname, None)
         for mesh in self._families.values():
@@ -183,12 +183,14 @@ class Mesh:
         self._peers.describe([*decided, *used], {**dirty, **touched})
         return min(self._retire(), self._peers.let_go(self._now))
 
-    def _set_here(self) -> dict[str, None]:
-        """What is another than before about this node and its keys.  Out: peers to decide on."""
+    def _set_here(self, told: Container[str]) -> dict[str, None]:
+        """What is another than before about this node and its keys.  Out: peers to decide on, those
+        in `told` apart.
+        """
         addresses = self._ends.own_addresses()
         moved = any(m.here != addresses.get(f, "") for f, m in self._families.items())
         if not moved and not self._all_dirty:
-            affected = self._peers.take_keys() if self._keys_changed else []
+            affected = self._peers.take_keys(told) if self._keys_changed else []
             self._keys_changed = False
             if affected is not None:
                 return dict.fromkeys(affected)

@@ -13,7 +13,7 @@ Pure.  Source: sections 5.2 to 5.5 of the IPsec reference.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final
 
 from calc_graph.model import IpsecPeering
@@ -75,8 +75,10 @@ class Peers:
         self._taken = self._keys.picture
         self._former.look_at_all()
 
-    def take_keys(self) -> list[str] | None:
-        """The keys are others.  Out: peers to decide on after; None: it takes `be_elsewhere`."""
+    def take_keys(self, told: Container[str]) -> list[str] | None:
+        """The keys are others; of those in `told` other things are, too, and they are decided on in
+        any case.  Out: peers to decide on after; None: it takes `be_elsewhere`.
+        """
         keys = self._keys.picture
         change = keys.change_from(self._taken)
         if change is None:
@@ -86,9 +88,11 @@ class Peers:
         for mesh in self._families.values():
             mesh.take_keys(keys, change)
         if change.retired:
-            for name in self.choices:
-                self.usage.set_record(name, self._ends.end(name).record, self._hostname, keys)
-        return [n for n, c in self.choices.items() if self._is_affected(n, c, keys, change)]
+            for name, end in self._ends_taken.items():
+                if name not in told:
+                    self.usage.set_record(name, end.record, self._hostname, keys)
+        choices = self.choices.items()
+        return [n for n, c in choices if n not in told and self._is_affected(n, c, keys, change)]
 
     def _is_affected(self, name: str, choice: Choice, keys: Picture, change: KeyChange) -> bool:
         """Whether another key may be chosen for it, or gone on with: it has one of those that are
@@ -96,9 +100,10 @@ class Peers:
         all is beyond doubt.
         """
         if change.offered:
-            receive = self._ends.end(name).record.receive
-            if any(receive.get(key) == keys.checks[key] for key in change.offered):
-                return True
+            receive = self._ends_taken[name].record.receive
+            for key in change.offered:
+                if key in receive and receive[key] == keys.checks[key]:
+                    return True
         if keys.closing:
             return choice.key != keys.order[0] or choice.key not in keys.published
         return choice.key != 0 and choice.key not in keys.order

@@ -1,8 +1,8 @@
 """What the kernel has of one family, as it was told, and what of it is missing.  Pure.
 
 in   adopt    states that were found at the start
-     state    one that is there as wished, or is not
-     policy   one that is there, or is not
+     states   those that are there as wished, or are not
+     policies those that are there, or are not
      expect   receiving states that are to be there
 out  what is there; which keys the ways out to an address have; keys that a receiving state is
      missing of
@@ -39,19 +39,21 @@ class Seen:
         """`found`: with their source."""
         self._adopted.update(found)
 
-    def state(self, name: StateId, state: StateWish | None) -> StateWish | None:
-        """Out: what was there before."""
-        before = self.present.get(name)
-        if state is not None:
-            self.present[name] = state
-        elif before is not None:
-            del self.present[name]
-        if state is None and self._adopted:
-            self._adopted.pop(name, None)
-        expected = self._expected.get(name)
-        if expected is not None:
-            self._note_missing(expected)
-        return before
+    def states(self, states: Mapping[StateId, StateWish | None]) -> dict[StateId, StateWish]:
+        """Out: of those that are gone, what was there before."""
+        gone: dict[StateId, StateWish] = {}
+        present, expected = self.present, self._expected
+        for name, state in states.items():
+            if state is not None:
+                present[name] = state
+            else:
+                if name in present:
+                    gone[name] = present.pop(name)
+                if self._adopted:
+                    self._adopted.pop(name, None)
+            if name in expected:
+                self._note_missing(expected[name])
+        return gone
 
     def policies(self, policies: Mapping[PolicyId, PolicyWish | None]) -> dict[str, None]:
         """Out: the other ends of tunnels of which there is something new to know."""
