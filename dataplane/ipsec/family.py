@@ -160,7 +160,11 @@ class FamilyMesh:
             self._hosts.set_node(name, peer, self.way(name))
         if peer == NOBODY:
             del self._lines[name]
-        gone = self._left(received, line.received) + self._left(sent, line.sent)
+        gone: list[StateWish] = []
+        if line.received is not received:
+            gone += self._left(received, line.received)
+        if line.sent is not sent:
+            gone += self._left(sent, line.sent)
         return gone if gone or is_new else None
 
     def _meet(self, name: str, line: Line, before: Peer) -> None:
@@ -234,8 +238,6 @@ class FamilyMesh:
     def _left(
         self, before: Mapping[StateId, StateWish], after: Mapping[StateId, StateWish]
     ) -> list[StateWish]:
-        if before is after or not before:
-            return []
         return [w for name, w in before.items() if name not in after and self._seen.has(w)]
 
     def _turn(self, name: str, line: Line) -> Way | None:

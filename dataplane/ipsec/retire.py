@@ -217,6 +217,8 @@ class Keys:
                     self._checks.setdefault(key, check)
             self._known, self._begun = {}, True
             self._sort(now)
+        elif not self._dropped:
+            return False
         for key in self._dropped & self._retired.keys():
             self._retired[key].grace_ends = now
         self._dropped.clear()
@@ -264,6 +266,8 @@ class Keys:
         Out: when to look again, and whether anything is another than before.
         """
         due = float("inf")
+        if not self._retired:
+            return due, False
         for key, retired in list(self._retired.items()):
             at = retired.advance(
                 now, held=key in held, published=key in published, sent=key in sent
