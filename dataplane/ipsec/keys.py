@@ -31,7 +31,6 @@ from dataplane.rtnetlink import parse_address
 _CHECK_BYTES: Final = 8
 _HASH: Final = "sha256"
 _HASH_BYTES: Final = hashlib.sha256().digest_size
-_HASH_BLOCK: Final = hashlib.sha256().block_size
 _FINGERPRINT_BLOCK: Final = hashlib.sha512().block_size
 _FINGERPRINT_BYTES: Final = hashlib.sha512().digest_size
 _FINGERPRINTS: Final = hashlib.sha512(secrets.token_bytes(_FINGERPRINT_BLOCK))
@@ -223,41 +222,22 @@ def fingerprint(key: Octets) -> bytes:
     return digest[:size] if size <= _FINGERPRINT_BYTES else digest.ljust(size, b"\0")
 
 
-class Extracted(_Secret):
-    """HMAC-SHA256 under one key, as its two hashes (RFC 2104), which have that key in them.
+def hkdf_extract(secret: Octets, salt: bytes = b"") -> hmac.HMAC:
+    """HMAC under the pseudorandom key of HKDF-SHA256, RFC 5869: as secret as what it is made of.
 
-    Copies of these take half the time of a copy of hmac's own, and a third of hmac.digest.
+    A copy of one that has its key takes two thirds of the time of another one.
     """
-
-    __slots__ = ("inner", "outer")
-
-    def __init__(self, key: Octets) -> None:
-        """`key` is not longer than a block."""
-        block = bytearray(_HASH_BLOCK)
-        block[: len(key)] = key
-        for place in range(_HASH_BLOCK):
-            block[place] ^= 0x36
-        self.inner = hashlib.sha256(block)
-        for place in range(_HASH_BLOCK):
-            block[place] ^= 0x36 ^ 0x5C
-        self.outer = hashlib.sha256(block)
-        block[:] = bytes(_HASH_BLOCK)
+    return hmac.new(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH), digestmod=_HASH)
 
 
-def hkdf_extract(secret: Octets, salt: bytes = b"") -> Extracted:
-    """The pseudorandom key of HKDF-SHA256, RFC 5869: as secret as what it is made of."""
-    return Extracted(hmac.digest(salt or bytes(_HASH_BYTES), secret, _HASH))
-
-
-def hkdf_expand(extracted: Extracted, info: bytes, length: int) -> bytearray:
+def hkdf_expand(extracted: hmac.HMAC, info: bytes, length: int) -> bytearray:
     """What is derived; `length` is 8160 at most.  Whoever gets it overwrites it."""
     derived = bytearray()
     block = b""
     for counter in range(1, -(-length // _HASH_BYTES) + 1):
-        inner, outer = extracted.inner.copy(), extracted.outer.copy()
-        inner.update(block + info + bytes([counter]))
-        outer.update(inner.digest())
-        block = outer.digest()
+        keyed = extracted.copy()
+        keyed.update(block + info + bytes([counter]))
+        block = keyed.digest()
         derived += block
     del derived[length:]
     return derived
