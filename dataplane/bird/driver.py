@@ -120,6 +120,7 @@ class BirdDriver:
                 return Outcome("away", str(error))  # it hangs: what it runs is what is on disk
             if staged:
                 self._files.promote()
+                await self._note_absence()
             return self._leave_to_daemon(version, error)
         if staged:
             self._files.promote()
@@ -170,6 +171,16 @@ class BirdDriver:
         log.warning(f"bird.{outcome.state}", problem=outcome.problem)
         self._refused = None if again else (version.text, outcome)
         return outcome
+
+    async def _note_absence(self) -> None:
+        """Where nobody listens now, whoever comes reads the version that has just been put in
+        place: BIRD opens its socket before it reads (seen with 2.0.12).
+        """
+        try:
+            await daemon_status(self._settings)
+        except BirdError as error:
+            if isinstance(error, BirdAway) and error.absent:
+                self._files.note_read()
 
     def _leave_to_daemon(self, version: Version, why: BirdError | str) -> Outcome:
         """A daemon that is not there reads the file when it comes."""

@@ -31,9 +31,9 @@ MODE: Final = 0o640
 _DIRECTORY_MODE: Final = 0o750
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-# How much older than it is a confirmed file is made to look.  BIRD tells times in whole seconds: it
-# is then certain of a daemon that runs with this file that it read it after it was written.
-_CONFIRMED_SECONDS: Final = 2.0
+# How much older than it is a file is made to look that whatever daemon answers must have read.
+# BIRD tells times in whole seconds: it is then certain that it read it after it was written.
+_READ_SECONDS: Final = 2.0
 
 
 class ConfigFiles:
@@ -125,10 +125,14 @@ class ConfigFiles:
         with contextlib.suppress(FileNotFoundError):
             os.utime(self.current)
 
+    def note_read(self) -> None:
+        """Whatever daemon answers from now on has read the version in place."""
+        written = self.current.stat()
+        os.utime(self.current, (written.st_atime, written.st_mtime - _READ_SECONDS))
+
     def confirm(self) -> None:
         """The version in place is the one to go back to from now on."""
-        written = self.current.stat()
-        os.utime(self.current, (written.st_atime, written.st_mtime - _CONFIRMED_SECONDS))
+        self.note_read()
         self.settle()
         self.forget_refused()
         _sync(self.current.parent)

@@ -6,12 +6,14 @@ import asyncio
 import grp
 import os
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from dataplane.bird.driver import BirdDriver
 from dataplane.bird.outcome import Outcome
+from dataplane.bird.parse.daemon import DaemonStatus, daemon_status
 from dataplane.bird.settings import BirdSettings
 from dataplane.bird.version import SessionPart, Version
 from dataplane.errors import CommandError, CommandMissingError, CommandTimeoutError
@@ -324,6 +326,38 @@ async def test_away(node: Node) -> None:
     assert node.parser.parsed == ["two"]
     assert (await node.bring("wrong")).state == "refused"
     assert node.file.read_text() == "two"
+
+
+async def test_a_daemon_that_starts_with_the_file_need_not_read_it_again(node: Node) -> None:
+    await node.bird.stop()
+    assert (await node.bring("two")).state == "away"
+    written = node.file.stat().st_mtime_ns
+    node.bird = FakeBird(node.settings.control_socket, node.file)
+    node.bird.reconfigured = datetime.now()  # noqa: DTZ005 - BIRD tells local time
+    async with node.bird:
+        for driver in (node.driver, node.agent()):
+            assert await driver.bring(version("two"), node.newer) == Outcome("unchanged")
+    assert node.bird.orders == []
+    assert node.file.stat().st_mtime_ns == written
+
+
+async def test_one_that_starts_before_the_file_is_in_place_has_to(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.bird.stop()
+    late = FakeBird(node.settings.control_socket, node.file)
+    late.reconfigured = datetime.now()  # noqa: DTZ005
+
+    async def asked_after_it_came(settings: BirdSettings) -> DaemonStatus:
+        await late.__aenter__()
+        return await daemon_status(settings)
+
+    monkeypatch.setattr("dataplane.bird.driver.daemon_status", asked_after_it_came)
+    assert (await node.bring("two")).state == "away"
+    monkeypatch.undo()
+    assert (await node.bring("two")).state == "confirmed"
+    assert late.running == "two"
+    await late.stop()
 
 
 async def test_the_first_version(node: Node) -> None:
