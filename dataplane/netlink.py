@@ -101,20 +101,6 @@ def attributes(body: bytes, start: int = 0) -> Iterator[tuple[int, bytes]]:
         start += length + (-length % 4)
 
 
-def attribute_table(body: bytes, start: int = 0) -> dict[int, bytes]:
-    """The same as a dict, for what comes by the thousand: nothing is called for each attribute."""
-    found: dict[int, bytes] = {}
-    end = len(body)
-    words = memoryview(body)[: end & ~1].cast("H")
-    while start + 4 <= end:
-        length, kind = words[start >> 1], words[(start >> 1) + 1]
-        if length < 4 or start + length > end:
-            break
-        found[kind & 0x3FFF] = body[start + 4 : start + length]
-        start += length + (-length & 3)
-    return found
-
-
 class Socket:
     """Requests and dumps; opened when first used, in the network namespace of that moment.
 

@@ -18,16 +18,7 @@ from functools import lru_cache
 from msgspec import Struct
 
 from dataplane.families import Family
-from dataplane.netlink import (
-    CREATE,
-    DUMP,
-    EXCL,
-    REPLACE,
-    Request,
-    attribute,
-    attribute_table,
-    attributes,
-)
+from dataplane.netlink import CREATE, DUMP, EXCL, REPLACE, Request, attribute, attributes
 
 NEWLINK, DELLINK, GETLINK = 16, 17, 18
 NEWROUTE, DELROUTE, GETROUTE = 24, 25, 26
@@ -168,7 +159,7 @@ def parse_route(body: bytes) -> RouteMessage | None:
     destination, source, gateway = bytes(BITS[family] // 8), b"", b""
     device = metric = mtu = 0
     simple = True
-    for name, value in attribute_table(body, _ROUTE.size).items():
+    for name, value in attributes(body, _ROUTE.size):
         if name == _DST:
             destination = value
         elif name == _OIF:
@@ -182,7 +173,7 @@ def parse_route(body: bytes) -> RouteMessage | None:
         elif name == _GATEWAY:
             gateway = value
         elif name == _METRICS:
-            found = attribute_table(value)
+            found = dict(attributes(value))
             mtu = _U32.unpack(found.pop(_ROUTE_MTU, bytes(4)))[0]
             simple &= not found
         elif name in (_VIA, _MULTIPATH, _NEXTHOP):
@@ -207,13 +198,13 @@ def parse_next_hop(body: bytes) -> NextHop | None:
     kind = body[7]
     device = mtu = 0
     gateway = b""
-    for name, value in attribute_table(body, _ROUTE.size).items():
+    for name, value in attributes(body, _ROUTE.size):
         if name == _OIF:
             device = _U32.unpack(value)[0]
         elif name == _GATEWAY:
             gateway = value
         elif name == _METRICS:
-            mtu = _U32.unpack(attribute_table(value).get(_ROUTE_MTU, bytes(4)))[0]
+            mtu = _U32.unpack(dict(attributes(value)).get(_ROUTE_MTU, bytes(4)))[0]
         elif name == _VIA:
             return None
     return NextHop(device, gateway, mtu, kind)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, assert_never
 
-from dataplane.families import Family
+from dataplane.families import Family, family_of
 from dataplane.ipsec.kernel import Change, PolicyDelete, PolicyPut, StateAdd, StateDelete
 from dataplane.ipsec.keys import Algorithm
 from dataplane.ipsec.listed import DIRECTIONS
@@ -51,8 +51,7 @@ def write(reqid: int, change: Change, buffer: memoryview, start: int) -> int:
         case StateAdd(wish, material):
             name, keys = wish.id, material.keys
             sizes = tuple([key.nbytes for key in keys])
-            family: Family = 6 if ":" in name.destination else 4
-            kind = family, wish.receives, bool(wish.life)
+            kind = family_of(name.destination), wish.receives, bool(wish.life)
             form = _form(reqid, material.algorithm, sizes, *kind)
             return form.write(buffer, start, wish.source, name.destination, name.spi, keys)
         case StateDelete(state):

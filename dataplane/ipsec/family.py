@@ -22,7 +22,7 @@ from dataplane.families import Family
 from dataplane.ipsec import states
 from dataplane.ipsec.behind import Behind, Owner
 from dataplane.ipsec.hosts import Hosts
-from dataplane.ipsec.line import Line, is_possible, receiving, sending, spi_of
+from dataplane.ipsec.line import Line, possible, receiving, sending, spi_of
 from dataplane.ipsec.nets import Nets
 from dataplane.ipsec.peer import NOBODY, Peer
 from dataplane.ipsec.policies import Between, Way
@@ -126,8 +126,8 @@ class FamilyMesh:
         keys, every = self._keys, dict[StateId, StateWish]()
         if self.here and self._shared:
             here = self.here
-            made = (states.receiving_from_all(self._family, here, key) for key in keys.received)
-            every = {wish.id: wish for wish in made if is_possible(wish, keys, self._seen)}
+            made = [states.receiving_from_all(self._family, here, key) for key in keys.received]
+            every = possible(made, keys, self._seen)
         self._seen.expect(self._received_here, every)
         self.states.put(_HERE, every)
         self._received_here = every

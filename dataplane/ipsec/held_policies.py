@@ -55,7 +55,7 @@ class HeldPolicies:
                 wish = _as_another(policy) if claim == "ours" else None
             if signed and wish is not None:
                 there[wish.id] = wish
-                indices += (policy.index,)
+                indices.append(policy.index)
                 continue
             self._note_foreign(policy)
             if claim == "doubtful":

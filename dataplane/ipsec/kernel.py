@@ -32,8 +32,8 @@ from dataplane.ipsec.values import (
 
 ESP: Final = 50
 TUNNEL: Final = 1
-ALL_PACKETS: Final = {  # the selector of a state that is for all, by whether it is of IPv6
-    family == 6: Selector(everywhere, everywhere) for family, everywhere in EVERYWHERE.items()
+ALL_PACKETS: Final = {  # the selector of a state that is for all
+    family: Selector(everywhere, everywhere) for family, everywhere in EVERYWHERE.items()
 }
 
 
@@ -93,7 +93,7 @@ class KernelState(Struct, frozen=True, gc=False):
             and (self.set_mark, self.set_mark_mask) == marks
             and self.mark_mask == 0
             and self.if_id == 0
-            and self.selector == ALL_PACKETS[":" in self.id.destination]
+            and self.selector == ALL_PACKETS[self.family]
             and self.esn == bool(wish.life)
             and self.plain
             and not self.limited

@@ -6,6 +6,8 @@ Source: sections 4.6, 4.7 and 5.5 of the IPsec reference.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dataplane.ipsec.peer import NOBODY
 from dataplane.ipsec.policies import Between, Way
 from dataplane.ipsec.retire import Picture
@@ -54,18 +56,15 @@ class Line:
         self.way: Way | None = None
 
 
-def is_possible(wish: StateWish, keys: Picture, seen: Seen) -> bool:
-    return wish.key in keys.makeable or seen.can_stay(wish)
+def possible(wishes: Iterable[StateWish], keys: Picture, seen: Seen) -> dict[StateId, StateWish]:
+    """Those that can be made, or are there and can stay."""
+    makeable = keys.makeable
+    return {wish.id: wish for wish in wishes if wish.key in makeable or seen.can_stay(wish)}
 
 
 def receiving(states: TunnelStates, keys: Picture, seen: Seen) -> dict[StateId, StateWish]:
     """To be wished for, layout "pair"."""
-    wishes: dict[StateId, StateWish] = {}
-    for key in keys.received:
-        wish = states.receiving[key]
-        if key in keys.makeable or seen.can_stay(wish):
-            wishes[wish.id] = wish
-    return wishes
+    return possible([states.receiving[key] for key in keys.received], keys, seen)
 
 
 def sending(states: TunnelStates, best: int, keys: Picture, seen: Seen) -> dict[StateId, StateWish]:

@@ -134,7 +134,7 @@ def claim_of_state(state: KernelState, reqid: int, own: Collection[str]) -> Clai
     alone = (
         state.plain
         and not (state.mark or state.mark_mask or state.if_id or state.limited)
-        and state.selector == ALL_PACKETS[":" in state.id.destination]
+        and state.selector == ALL_PACKETS[state.family]
     )
     return "ours" if alone and counts else "doubtful"
 

@@ -11,7 +11,6 @@ them (CACHED).  Keys are not: each is copied from where it is straight to where 
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -36,12 +35,11 @@ from dataplane.xfrm.layout import (
     TEMPLATE,
     UNUSED,
 )
-from dataplane.xfrm.requests import POLICY_COMMANDS, WHOLE_PORT, address
+from dataplane.xfrm.requests import POLICY_COMMANDS, WHOLE_PORT, address, family_of
 
 CACHED: Final = 8192  # selectors, templates: what 1,000 peers need, some 200 bytes each
 _UNLIMITED: Final = ENDLESS + UNUSED
 _NO_PORTS: Final = bytes(PORTS.size)
-_FAMILIES: Final = (socket.AF_INET, socket.AF_INET6)
 _TUNNEL: Final = ATTRIBUTE.pack(ATTRIBUTE.size + TEMPLATE.size, BY_NAME["XFRMA_TMPL"].number)
 _MARK: Final = ATTRIBUTE.pack(ATTRIBUTE.size + MARK.size, BY_NAME["XFRMA_MARK"].number)
 
@@ -92,12 +90,12 @@ def _deletion(dst: str) -> bytes:
     return bytes(message.data)
 
 
-_DELETIONS: Final = (_deletion("0.0.0.0"), _deletion("::"))  # noqa: S104
+_DELETIONS: Final = {family_of(nobody): _deletion(nobody) for nobody in ("0.0.0.0", "::")}  # noqa: S104
 
 
 def delete_state(buffer: memoryview, start: int, *, dst: str, spi: int) -> int:
     """As requests.state("delete") of ESP."""
-    form = _DELETIONS[":" in dst]
+    form = _DELETIONS[family_of(dst)]
     end = start + len(form)
     buffer[start:end] = form
     STATE_NAME.pack_into(buffer, start + HEADER.size, address(dst), spi)
@@ -155,7 +153,7 @@ def selector(src: str, dst: str, proto: int = 0, sport: int = 0, dport: int = 0)
         masks = WHOLE_PORT if dport else 0, WHOLE_PORT if sport else 0
         ports = PORTS.pack(dport, masks[0], sport, masks[1])
     bits = destination_bits, source_bits
-    return SELECTOR.pack(destination, source, ports, _FAMILIES[":" in dst], *bits, proto, 0, 0)
+    return SELECTOR.pack(destination, source, ports, family_of(dst), *bits, proto, 0, 0)
 
 
 @lru_cache(CACHED)
@@ -170,7 +168,7 @@ def tunnel(src: str, dst: str, spi: int, optional: bool, reqid: int) -> bytes:
         address(dst),
         spi.to_bytes(4, "big"),
         constants.IPPROTO_ESP,
-        _FAMILIES[":" in dst],
+        family_of(dst),
         address(src),
         reqid,
         constants.XFRM_MODE_TUNNEL,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataplane import netlink
-from dataplane.netlink import Request, attribute, attribute_table, attributes, nested
+from dataplane.netlink import Request, attribute, attributes, nested
 
 PAIRS = st.lists(st.tuples(st.integers(1, 0x3FFF), st.binary(max_size=20)))
 
@@ -19,15 +19,12 @@ def test_attributes_are_read_back(pairs: list[tuple[int, bytes]]) -> None:
     assert list(attributes(body)) == pairs
     assert list(attributes(b"head" + body, 4)) == pairs
     assert list(attributes(nested(7, body))) == [(7, body)]
-    assert attribute_table(body) == attribute_table(b"head" + body, 4) == dict(pairs)
-    assert attribute_table(nested(7, body)) == {7: body}
 
 
 @pytest.mark.parametrize("broken", [b"\x03\0\1\0", b"\xff\0\1\0abcd", b"\x08\0\1"])
 def test_what_follows_a_broken_attribute_is_left_out(broken: bytes) -> None:
     body = attribute(1, b"abcd") + broken
     assert list(attributes(body)) == [(1, b"abcd")]
-    assert attribute_table(body) == {1: b"abcd"}
 
 
 @given(st.lists(st.integers(0, 60_000), max_size=40), st.integers(0, 600))
